@@ -1,0 +1,44 @@
+/* hash.h - SHA-256, HMAC, CRC32C, and 128-bit ids as text.
+ *
+ * Digests are fetched once and contexts are reused: for short inputs that is
+ * half the cost of the one-shot call.  Thread: any (contexts are per thread). */
+#ifndef DGF_BASE_HASH_H
+#define DGF_BASE_HASH_H
+
+#include "base/buf.h"
+
+#define DGF_SHA256_LEN 32
+#define DGF_ID_LEN 16
+#define DGF_ID_TEXT_LEN 26
+
+void dgf_sha256(struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN]);
+/* SHA-256 of prefix || bytes; RFC 6962 leaves (0x00). */
+void dgf_sha256_leaf(struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN]);
+/* SHA-256 of 0x01 || left || right; RFC 6962 nodes. */
+void dgf_sha256_node(const uint8_t left[DGF_SHA256_LEN], const uint8_t right[DGF_SHA256_LEN],
+                     uint8_t ret[DGF_SHA256_LEN]);
+void dgf_hmac_sha256(struct dgf_bytes key, struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN]);
+uint32_t dgf_crc32c(uint32_t crc, struct dgf_bytes bytes); /* start with 0 */
+void dgf_random(void *ptr, size_t len); /* cryptographic; aborts the process when the system has none */
+
+/* Ids: first half of SHA-256 over length-prefixed fields, the first two being
+ * "dgf1" and a type word.  Fields are added in order; each is u32 LE length
+ * and bytes. */
+struct dgf_id {
+    uint8_t b[DGF_ID_LEN];
+};
+struct dgf_id_hash {
+    struct dgf_buf fields;
+};
+void dgf_id_begin(struct dgf_id_hash *hash, const char *type);
+void dgf_id_add(struct dgf_id_hash *hash, struct dgf_bytes field);
+void dgf_id_add_u64(struct dgf_id_hash *hash, uint64_t value);
+struct dgf_id dgf_id_end(struct dgf_id_hash *hash);
+/* The same over HMAC-SHA-256, for ids that must not be guessable. */
+struct dgf_id dgf_id_end_keyed(struct dgf_id_hash *hash, struct dgf_bytes key);
+
+/* 26 lower-case Crockford base32 characters and a NUL. */
+void dgf_id_text(const struct dgf_id *id, char ret[DGF_ID_TEXT_LEN + 1]);
+bool dgf_id_parse(struct dgf_bytes text, struct dgf_id *ret);
+
+#endif
