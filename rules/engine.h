@@ -1,0 +1,58 @@
+/* engine.h - judges events against a policy set.
+ *
+ * A policy set is immutable once loaded and may be shared; an engine evaluates
+ * one event at a time with an arena of its own.  All matching policies fire;
+ * order never hides one.  No I/O, no clock but the event's.  Thread: the one
+ * that owns the engine; loading may run on a worker. */
+#ifndef DGF_RULES_ENGINE_H
+#define DGF_RULES_ENGINE_H
+
+#include "base/findings.h"
+#include "base/opt.h"
+#include "bus/record_write.h"
+
+struct dgf_policy_set;
+struct dgf_engine;
+
+/* What is known about the world the policies run in; all borrowed during load. */
+struct dgf_policy_world {
+    const char *const *source_names;    /* configured; NULL: not known (rules check on files) */
+    const char *const *source_types;
+    size_t n_sources;
+    const struct dgf_yaml *config;      /* holds classification:, naming:; may be NULL */
+    int64_t now_ns;                     /* for exceptions that have ended */
+};
+
+/* Loads files and folders (*.yaml, *.yml but not *_test.yaml), all errors of all
+ * files as findings.  DGF_BAD_CONFIG when there is an error; *ret untouched. */
+enum dgf_rc dgf_policy_set_load(const char *const *paths, size_t n_paths,
+                                const struct dgf_policy_world *world,
+                                struct dgf_findings *findings, struct dgf_policy_set **ret)
+    DGF_MUST_USE;
+struct dgf_policy_set *dgf_policy_set_ref(struct dgf_policy_set *set);
+void dgf_policy_set_unref(struct dgf_policy_set *set); /* NULL is fine */
+DGF_CLEANUP_OF(struct dgf_policy_set *, dgf_policy_set_unref)
+const char *dgf_policy_set_digest(const struct dgf_policy_set *set); /* "sha256:<hex>" */
+size_t dgf_policy_set_count(const struct dgf_policy_set *set);
+const struct dgf_policy_ref *dgf_policy_set_at(const struct dgf_policy_set *set, size_t i);
+/* Object of `policy_set` records: {"old":..,"new":..,"added":[..],"removed":[..],"changed":[..]}. */
+void dgf_policy_set_diff(const struct dgf_policy_set *old_set, const struct dgf_policy_set *new_set,
+                         struct dgf_buf *out_json);
+
+/* masker: for messages; borrowed. */
+enum dgf_rc dgf_engine_new(struct dgf_policy_set *set, struct dgf_masker *masker,
+                           struct dgf_engine **ret, struct dgf_err *err) DGF_MUST_USE;
+void dgf_engine_free(struct dgf_engine *engine);
+/* Swaps the set between two transactions; objects are bound anew on next sight. */
+enum dgf_rc dgf_engine_swap(struct dgf_engine *engine, struct dgf_policy_set *set,
+                            struct dgf_err *err) DGF_MUST_USE;
+/* Judges a change, schema, access, setting, message or notice event.  *ret is
+ * valid until the next call.  Evaluation errors are judgements, not failures;
+ * only DGF_NOMEM and DGF_FATAL are returned. */
+enum dgf_rc dgf_engine_judge(struct dgf_engine *engine, const struct dgf_event *event,
+                             struct dgf_judged *ret) DGF_MUST_USE;
+/* Does any policy (or audit) look at such events?  Lets sources skip decoding. */
+bool dgf_engine_watches(struct dgf_engine *engine, const struct dgf_source *src,
+                        struct dgf_object *object, enum dgf_event_kind kind, enum dgf_op op);
+
+#endif
