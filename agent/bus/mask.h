@@ -25,7 +25,8 @@ void dgf_masker_init(struct dgf_masker *masker, const uint8_t key[DGF_TOKEN_KEY_
 void dgf_masker_release(struct dgf_masker *masker);
 
 /* Class that counts for a field: the given one, or by type when it is NONE. */
-enum dgf_class dgf_class_of(enum dgf_class given, enum dgf_type type, struct dgf_bytes value);
+enum dgf_class dgf_class_in_force(enum dgf_class given, enum dgf_type type,
+                                  struct dgf_bytes value);
 
 /* "h1:" and 26 characters; the same value gives the same token.  Numbers are
  * tokenised by their JSON text, texts by their bytes. */
