@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 
+#include "base/err.h"
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -23,6 +24,7 @@ struct dgf_source;
 struct dgf_column {
     const char *name;       /* owned by the object */
     uint32_t name_len;
+    struct dgf_bytes packed; /* name as msgpack; made by dgf_object_new */
     enum dgf_type type;
     const char *type_name;  /* the source's own: "numeric(12,2)"; owned */
     const char *comment;    /* NULL: none; owned */
@@ -39,7 +41,10 @@ struct dgf_object {
     char *text;                /* schema.table as contracts say; quoted where needed */
     struct dgf_column *columns;
     uint32_t n_columns;        /* 0: documents, fields vary */
+    uint32_t *keys;            /* indices of the key columns */
+    uint32_t n_keys;
     uint64_t version;
+    uint64_t serial;           /* no two objects of a process share one: for caches */
     struct dgf_map by_name;    /* column name -> (void *)(index + 1) */
     uint8_t *classes;          /* enum dgf_class a column; set by the rules; NULL: none */
     void *binding;             /* the rules engine's; freed with unbind */
@@ -55,7 +60,8 @@ struct dgf_object *dgf_object_ref(struct dgf_object *object);
 void dgf_object_unref(struct dgf_object *object); /* NULL is fine */
 /* Index of a column, or -1. */
 int dgf_object_column(const struct dgf_object *object, struct dgf_bytes name);
-/* a.b with parts quoted ("a.b"."c") where they hold the separator or a quote. */
+/* a.b with parts quoted ("a.b"."c") where they hold the separator or a quote;
+ * first NULL: second as it is, since nothing separates it. */
 void dgf_object_name(struct dgf_buf *buf, const char *first, const char *second);
 
 enum dgf_section {
@@ -171,6 +177,17 @@ struct dgf_event_meta {
  * emitted as undecodable).  The builder can be used again either way. */
 enum dgf_rc dgf_event_finish(struct dgf_event_builder *builder, const struct dgf_event_meta *meta,
                              struct dgf_event **ret) DGF_MUST_USE;
+
+/* The same from a whole body that came from outside: a recording, a test.
+ * DGF_BAD_DATA unless it is one well-formed map of the sections above, each of
+ * its kind and none twice; a field twice in a section is bad data too.
+ * DGF_NOMEM: out of memory or over the builder's cap.  object may be NULL. */
+enum dgf_rc dgf_event_from_msgpack(struct dgf_event_builder *builder, struct dgf_object *object,
+                                   enum dgf_event_kind kind, enum dgf_op op,
+                                   struct dgf_bytes body, const struct dgf_event_meta *meta,
+                                   struct dgf_event **ret, struct dgf_err *err) DGF_MUST_USE;
+/* "before", "extra" ...: the names of the sections in a body. */
+const char *dgf_section_text(enum dgf_section section);
 
 /* EXTRA of special events (all texts):
  *   gap:         reason (words.def GAP), from, to (position texts; from absent

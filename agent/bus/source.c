@@ -1,0 +1,43 @@
+#include "bus/source.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void dgf_source_fail(struct dgf_source *src, enum dgf_rc rc, const char *fmt, ...)
+{
+    char text[DGF_ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    src->host->fail(src, rc, text);
+}
+
+void dgf_source_state(struct dgf_source *src, enum dgf_source_state state, const char *fmt, ...)
+{
+    char text[DGF_ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    src->host->state(src, state, text);
+}
+
+void dgf_source_caught_up(struct dgf_source *src)
+{
+    src->host->caught_up(src);
+}
+
+enum dgf_rc dgf_source_put_state(struct dgf_source *src, struct dgf_bytes key,
+                                 struct dgf_bytes value)
+{
+    return src->host->put_state(src, key, value);
+}
+
+enum dgf_rc dgf_source_get_state(struct dgf_source *src, struct dgf_bytes key,
+                                 struct dgf_buf *ret)
+{
+    return src->host->get_state(src, key, ret);
+}
