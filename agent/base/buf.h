@@ -130,7 +130,7 @@ struct dgf_rd {
 
 static inline struct dgf_rd dgf_rd_of(struct dgf_bytes bytes)
 {
-    return (struct dgf_rd){bytes.ptr, bytes.ptr + bytes.len, false};
+    return (struct dgf_rd){bytes.ptr, bytes.len ? bytes.ptr + bytes.len : bytes.ptr, false};
 }
 
 uint8_t dgf_rd_u8(struct dgf_rd *rd);

@@ -1,8 +1,11 @@
 /* file.h - every file operation of the ledger, in one replaceable place.
  *
  * The model test links another implementation that forgets and tears what was
- * not synced, and that ends the "process" at a named crash point.  Paths are
- * plain paths; all calls restart on EINTR and finish short reads and writes.
+ * not synced, and that ends the "process" at a named crash point.  file.c,
+ * file_slurp.c, file_replace.c, lock.c and crash_point.c can be replaced one by
+ * one.  Paths are plain paths; all calls restart on EINTR and finish short reads
+ * and writes.  DGF_BAD_CONFIG: the path itself is wrong (not there, no right);
+ * DGF_AGAIN: no space or quota, where something new is made; else DGF_FATAL.
  * Thread: a dgf_file belongs to one thread at a time. */
 #ifndef DGF_BASE_FILE_H
 #define DGF_BASE_FILE_H
@@ -40,7 +43,8 @@ enum dgf_rc dgf_dir_sync(const char *path, struct dgf_err *err) DGF_MUST_USE;
 enum dgf_rc dgf_dir_list(const char *path, void (*visit)(void *ctx, const char *name), void *ctx,
                          struct dgf_err *err) DGF_MUST_USE;
 
-/* A whole small file, at most max bytes. */
+/* A whole small file, appended; DGF_BAD_DATA when it is larger than max bytes or
+ * than ret has room for. */
 enum dgf_rc dgf_file_slurp(const char *path, size_t max, struct dgf_buf *ret, struct dgf_err *err)
     DGF_MUST_USE;
 /* Writes path.tmp, syncs, renames, syncs the folder; mode as given. */

@@ -1,7 +1,6 @@
 /* hash.h - SHA-256, HMAC, CRC32C, and 128-bit ids as text.
  *
- * Digests are fetched once and contexts are reused: for short inputs that is
- * half the cost of the one-shot call.  Thread: any (contexts are per thread). */
+ * Made for short inputs: nothing is allocated or looked up.  Thread: any. */
 #ifndef DGF_BASE_HASH_H
 #define DGF_BASE_HASH_H
 
@@ -23,12 +22,15 @@ void dgf_random(void *ptr, size_t len); /* cryptographic; aborts the process whe
 
 /* Ids: first half of SHA-256 over length-prefixed fields, the first two being
  * "dgf1" and a type word.  Fields are added in order; each is u32 LE length
- * and bytes. */
+ * and bytes.  Fields of up to some 250 bytes need no memory; above that, a lack
+ * of memory aborts the process.  Whoever begins must end. */
 struct dgf_id {
     uint8_t b[DGF_ID_LEN];
 };
 struct dgf_id_hash {
-    struct dgf_buf fields;
+    size_t n_small;
+    struct dgf_buf spilled; /* everything, once it is more than small holds */
+    uint8_t small[256];
 };
 void dgf_id_begin(struct dgf_id_hash *hash, const char *type);
 void dgf_id_add(struct dgf_id_hash *hash, struct dgf_bytes field);

@@ -10,6 +10,7 @@
 struct dgf_map_entry {
     struct dgf_bytes key; /* owned copy */
     void *value;
+    uint32_t hash;
 };
 
 struct dgf_map {
@@ -29,7 +30,8 @@ enum dgf_rc dgf_map_put(struct dgf_map *map, struct dgf_bytes key, void *value,
                         void **ret_old) DGF_MUST_USE;
 /* Gives back the value, or NULL. */
 void *dgf_map_remove(struct dgf_map *map, struct dgf_bytes key);
-/* for (size_t at = 0; (e = dgf_map_next(&map, &at));) */
+/* for (size_t at = 0; (e = dgf_map_next(&map, &at));)  Entries may be removed
+ * meanwhile, not put. */
 struct dgf_map_entry *dgf_map_next(const struct dgf_map *map, size_t *at);
 
 #endif

@@ -52,13 +52,15 @@ static inline bool dgf_mul_size(size_t a, size_t b, size_t *ret_product)
     return !__builtin_mul_overflow(a, b, ret_product);
 }
 
-/* An arena: many small allocations, one reset.  Blocks are kept across resets
- * up to keep_bytes, so that a steady state allocates nothing. */
+/* An arena: many small allocations, one reset.  A reset keeps the newest block
+ * (up to 1 MiB) and sizes double, so that a steady state allocates nothing.
+ * max_bytes bounds what is handed out between two resets. */
 struct dgf_arena_block;
 struct dgf_arena {
     struct dgf_arena_block *blocks; /* current first */
     uint8_t *next, *end;
-    size_t used, max_bytes;
+    size_t used; /* handed out by the blocks before the current one */
+    size_t max_bytes;
 };
 
 void dgf_arena_init(struct dgf_arena *arena, size_t max_bytes);
@@ -70,7 +72,8 @@ void *dgf_arena_more(struct dgf_arena *arena, size_t size);
 /* 16-byte aligned. */
 static inline void *dgf_arena_alloc(struct dgf_arena *arena, size_t size)
 {
-    size_t rounded = (size + 15) & ~(size_t)15;
+    /* size 0 gets an address of its own: NULL always means failure */
+    size_t rounded = (size + 15 + (size == 0)) & ~(size_t)15;
 
     if (rounded >= size && rounded <= (size_t)(arena->end - arena->next)) {
         void *ptr = arena->next;

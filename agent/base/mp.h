@@ -46,7 +46,7 @@ struct dgf_mp {
 
 static inline struct dgf_mp dgf_mp_of(struct dgf_bytes bytes)
 {
-    return (struct dgf_mp){bytes.ptr, bytes.ptr + bytes.len};
+    return (struct dgf_mp){bytes.ptr, bytes.len ? bytes.ptr + bytes.len : bytes.ptr};
 }
 
 /* Reads one token; containers are entered, their items follow.  DGF_AGAIN at

@@ -1,0 +1,200 @@
+#include "base/hash.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+
+#include "unit.h"
+
+static const char *hex(const uint8_t *bytes, size_t n)
+{
+    static char text[2 * DGF_SHA256_LEN + 1];
+
+    for (size_t i = 0; i < n; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    return text;
+}
+
+START_TEST(sha256_gives_the_published_digests)
+{
+    uint8_t digest[DGF_SHA256_LEN];
+
+    dgf_sha256(DGF_BYTES(""), digest);
+    ck_assert_str_eq(hex(digest, sizeof(digest)),
+                     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    dgf_sha256(DGF_BYTES("abc"), digest);
+    ck_assert_str_eq(hex(digest, sizeof(digest)),
+                     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+END_TEST
+
+/* Roots of the trees of RFC 6962 over "" and over "", "\0". */
+START_TEST(leaves_and_nodes_are_hashed_apart)
+{
+    uint8_t left[DGF_SHA256_LEN], right[DGF_SHA256_LEN], node[DGF_SHA256_LEN];
+
+    dgf_sha256_leaf(DGF_BYTES(""), left);
+    ck_assert_str_eq(hex(left, sizeof(left)),
+                     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+    dgf_sha256_leaf(DGF_BYTES("\0"), right);
+    dgf_sha256_node(left, right, node);
+    ck_assert_str_eq(hex(node, sizeof(node)),
+                     "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
+}
+END_TEST
+
+/* RFC 4231, cases 1, 2 and 6. */
+START_TEST(hmac_gives_the_published_digests)
+{
+    uint8_t digest[DGF_SHA256_LEN], key[131];
+
+    memset(key, 0x0b, 20);
+    dgf_hmac_sha256(dgf_bytes_of(key, 20), DGF_BYTES("Hi There"), digest);
+    ck_assert_str_eq(hex(digest, sizeof(digest)),
+                     "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    dgf_hmac_sha256(DGF_BYTES("Jefe"), DGF_BYTES("what do ya want for nothing?"), digest);
+    ck_assert_str_eq(hex(digest, sizeof(digest)),
+                     "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(key, 0xaa, sizeof(key));
+    dgf_hmac_sha256(dgf_bytes_of(key, sizeof(key)),
+                    DGF_BYTES("Test Using Larger Than Block-Size Key - Hash Key First"), digest);
+    ck_assert_str_eq(hex(digest, sizeof(digest)),
+                     "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+END_TEST
+
+static uint32_t crc_bit_by_bit(struct dgf_bytes bytes)
+{
+    uint32_t crc = ~0u;
+
+    for (size_t i = 0; i < bytes.len; i++) {
+        crc ^= bytes.ptr[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (0x82f63b78 & (0 - (crc & 1)));
+    }
+    return ~crc;
+}
+
+START_TEST(crc32c_is_the_polynomial_at_every_length_and_goes_on)
+{
+    uint8_t bytes[100];
+
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i * 37 + 11);
+    ck_assert_uint_eq(dgf_crc32c(0, DGF_BYTES("123456789")), 0xe3069283);
+    ck_assert_uint_eq(dgf_crc32c(0, dgf_bytes_of(NULL, 0)), 0);
+    for (size_t n = 0; n <= sizeof(bytes); n++) {
+        uint32_t crc = dgf_crc32c(0, dgf_bytes_of(bytes, n / 3));
+
+        ck_assert_uint_eq(dgf_crc32c(0, dgf_bytes_of(bytes, n)),
+                          crc_bit_by_bit(dgf_bytes_of(bytes, n)));
+        ck_assert_uint_eq(dgf_crc32c(crc, dgf_bytes_of(bytes + n / 3, n - n / 3)),
+                          crc_bit_by_bit(dgf_bytes_of(bytes, n)));
+    }
+}
+END_TEST
+
+START_TEST(an_id_is_half_a_digest_over_fields_with_their_lengths)
+{
+    struct dgf_id_hash hash;
+    uint8_t digest[DGF_SHA256_LEN];
+    struct dgf_id id;
+
+    dgf_id_begin(&hash, "event");
+    dgf_id_add(&hash, DGF_BYTES("a\0b"));
+    dgf_id_add_u64(&hash, 258);
+    id = dgf_id_end(&hash);
+    dgf_sha256(DGF_BYTES("\4\0\0\0dgf1\5\0\0\0event\3\0\0\0a\0b\x8\0\0\0\2\1\0\0\0\0\0\0"),
+               digest);
+    ck_assert_mem_eq(id.b, digest, sizeof(id.b));
+}
+END_TEST
+
+START_TEST(a_keyed_id_is_an_hmac_over_the_same_fields)
+{
+    struct dgf_id_hash hash;
+    uint8_t digest[DGF_SHA256_LEN];
+    struct dgf_id id;
+
+    dgf_id_begin(&hash, "v");
+    id = dgf_id_end_keyed(&hash, DGF_BYTES("key"));
+    dgf_hmac_sha256(DGF_BYTES("key"), DGF_BYTES("\4\0\0\0dgf1\1\0\0\0v"), digest);
+    ck_assert_mem_eq(id.b, digest, sizeof(id.b));
+}
+END_TEST
+
+START_TEST(long_fields_hash_like_short_ones)
+{
+    static uint8_t input[4 + 4 + 4 + 1 + 3 * (4 + 200)] = "\4\0\0\0dgf1\1\0\0\0x";
+    uint8_t field[200], digest[DGF_SHA256_LEN], *at = input + 13;
+    struct dgf_id_hash hash;
+    struct dgf_id id;
+
+    memset(field, 'f', sizeof(field));
+    dgf_id_begin(&hash, "x");
+    for (int i = 0; i < 3; i++) {
+        dgf_id_add(&hash, dgf_bytes_of(field, sizeof(field)));
+        memcpy(at, "\xc8\0\0\0", 4);
+        memcpy(at + 4, field, sizeof(field));
+        at += 204;
+    }
+    id = dgf_id_end(&hash);
+    dgf_sha256(dgf_bytes_of(input, sizeof(input)), digest);
+    ck_assert_mem_eq(id.b, digest, sizeof(id.b));
+}
+END_TEST
+
+START_TEST(the_text_of_an_id_reads_back_and_sorts_alike)
+{
+    struct dgf_id id, back;
+    char text[DGF_ID_TEXT_LEN + 1], last[DGF_ID_TEXT_LEN + 1] = "";
+
+    for (unsigned i = 0; i < 256; i++) {
+        for (size_t j = 0; j < sizeof(id.b); j++)
+            id.b[j] = (uint8_t)(j == 0 ? i : i * 31 + j * 17);
+        dgf_id_text(&id, text);
+        ck_assert_uint_eq(strlen(text), 26);
+        ck_assert_str_gt(text, last);
+        ck_assert(dgf_id_parse(dgf_bytes_str(text), &back));
+        ck_assert_mem_eq(back.b, id.b, sizeof(id.b));
+        memcpy(last, text, sizeof(last));
+    }
+    memset(id.b, 0xff, sizeof(id.b));
+    dgf_id_text(&id, text);
+    ck_assert_str_eq(text, "7zzzzzzzzzzzzzzzzzzzzzzzzz");
+}
+END_TEST
+
+START_TEST(a_text_that_is_no_id_is_refused)
+{
+    static const char *const bad[] = {"", "7zzzzzzzzzzzzzzzzzzzzzzzz",
+                                      "7zzzzzzzzzzzzzzzzzzzzzzzzzz",
+                                      "8zzzzzzzzzzzzzzzzzzzzzzzzz",
+                                      "7zzzzzzzzzzzzzzzzzzzzzzzzi",
+                                      "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"};
+    struct dgf_id id;
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(bad); i++)
+        ck_assert_msg(!dgf_id_parse(dgf_bytes_str(bad[i]), &id), "%s", bad[i]);
+    ck_assert(!dgf_id_parse(DGF_BYTES("7zzzzzzzzzzzzzzzzzzzzzzzz\0"), &id));
+}
+END_TEST
+
+START_TEST(random_bytes_differ)
+{
+    static uint8_t a[10000], b[10000];
+
+    dgf_random(a, sizeof(a));
+    dgf_random(b, sizeof(b));
+    ck_assert_mem_ne(a, b, sizeof(a));
+    ck_assert_mem_ne(a + sizeof(a) - 16, b, 16);
+}
+END_TEST
+
+DGF_UNIT(hash, sha256_gives_the_published_digests, leaves_and_nodes_are_hashed_apart,
+         hmac_gives_the_published_digests,
+         crc32c_is_the_polynomial_at_every_length_and_goes_on,
+         an_id_is_half_a_digest_over_fields_with_their_lengths,
+         a_keyed_id_is_an_hmac_over_the_same_fields, long_fields_hash_like_short_ones,
+         the_text_of_an_id_reads_back_and_sorts_alike, a_text_that_is_no_id_is_refused,
+         random_bytes_differ)
