@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define MAX_INPUT (16u << 20)
+#define MAX_BYTES (16u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len);
 __attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -29,7 +29,7 @@ static void run_file(const char *path, size_t len)
     FILE *file = fopen(path, "rb");
     uint8_t *input;
 
-    if (!file || len > MAX_INPUT)
+    if (!file || len > MAX_BYTES)
         fail("read", path);
     /* Exactly len bytes, so that valgrind and ASan see one byte too many. */
     input = malloc(len ? len : 1);
