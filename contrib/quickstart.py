@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""The second half of contrib/quickstart: servers, transactions, violations, proof."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import servers
+from agent import DGF, Agent
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCHEMA = """
+CREATE SCHEMA shop;
+CREATE SCHEMA pay;
+CREATE TABLE shop.order_notes (id int PRIMARY KEY, note text);
+CREATE TABLE pay.transfers (id int PRIMARY KEY, amount numeric, status text,
+                            created_by text, approved_by text);
+ALTER TABLE pay.transfers REPLICA IDENTITY FULL;   -- rules may compare before and after
+CREATE PUBLICATION dgf FOR TABLE shop.order_notes, pay.transfers;
+GRANT USAGE ON SCHEMA shop, pay TO dgf;
+"""
+CONFIG = """agent: {{name: quickstart, env: demo, data_dir: {{dir}}/data}}
+sources:
+  orders:
+    type: postgres
+    url: ${{ORDERS_URL}}
+    tables: [shop.*, pay.*]
+policies: [{{dir}}/policies]
+{sinks}"""
+KAFKA_SINK = """sinks:
+  events: {{type: kafka, brokers: ["{}"], topic_prefix: dgf.demo}}
+"""
+# (what happens, SQL, violations it must give)
+TRANSACTIONS = [
+    ("a harmless note",
+     "INSERT INTO shop.order_notes VALUES (1, 'deliver before noon');", 0),
+    ("a card number in a note",
+     "INSERT INTO shop.order_notes VALUES (2, 'card is 4111 1111 1111 1111');", 1),
+    ("a transfer, approved by a second person",
+     "INSERT INTO pay.transfers VALUES (7, 120.50, 'pending', 'ada');\n"
+     "UPDATE pay.transfers SET status='approved', approved_by='grace' WHERE id=7;", 0),
+    ("a transfer, approved by its creator",
+     "INSERT INTO pay.transfers VALUES (8, 99000, 'pending', 'ada');\n"
+     "UPDATE pay.transfers SET status='approved', approved_by='ada' WHERE id=8;", 1),
+    ("a bad row that is rolled back: nobody is told",
+     "INSERT INTO pay.transfers VALUES (9, -1, 'pending', 'ada'); ROLLBACK; BEGIN;", 0),
+    ("a transfer backwards",
+     "INSERT INTO pay.transfers VALUES (10, -5, 'pending', 'ada');", 1),
+]
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def show(command):
+    say(f"\n$ dgf {command}")
+
+
+class Tail:
+    """dgf tail, its lines printed as they come and counted."""
+
+    def __init__(self, agent):
+        self.lines = []
+        self.child = subprocess.Popen(
+            [DGF, "tail", "-c", agent.config, "--kind", "violation", "--format", "json"],
+            stdout=subprocess.PIPE, text=True, env=agent.env, cwd=agent.folder.path)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.child.stdout:
+            record = json.loads(line)
+            self.lines.append(record)
+            policy = record["policy"]
+            took = (time.time_ns() - self.committed) / 1e6
+            say(f"    VIOLATION {policy['id']} ({policy['severity']}): {record['message']}"
+                f"   [{took:.0f} ms after the commit]")
+            for item in record.get("evidence", []):
+                value = item.get("masked", item.get("shown", "(restricted)"))
+                say(f"        {item['field']}: {value}")
+
+    committed = 0
+
+    def wait(self, n):
+        servers.wait_until(lambda: len(self.lines) >= n, 20,
+                           f"violation {n} in dgf tail")
+
+    def stop(self):
+        self.child.terminate()
+        self.child.wait(10)
+
+
+def plain(agent, *args):
+    show(" ".join(args).replace(agent.config, "dgf.yaml"))
+    done = agent.run(*args, check=False)
+    for line in (done.stdout + done.stderr).rstrip().splitlines():
+        say(f"    {line}")
+    return done
+
+
+def commit_all(pg, tail):
+    wanted = 0
+    for what, sql, n in TRANSACTIONS:
+        say(f"\n  {what}")
+        for line in sql.splitlines():
+            say(f"    {line}")
+        tail.committed = time.time_ns()
+        pg.sql(f"BEGIN;\n{sql}\nCOMMIT;")
+        wanted += n
+        tail.wait(wanted)
+    return wanted
+
+
+def restart(agent, wanted):
+    say("\n== kill -9, and start again: nothing is lost, nothing comes twice")
+    agent.kill9()
+    agent.start()
+    agent.wait_source("orders", "streaming")
+    found = agent.records("violation")
+    if len(found) != wanted:
+        raise servers.Failed(f"{len(found)} violations in the ledger after kill -9, not {wanted}")
+    say(f"    {len(found)} violations in the ledger, as before")
+
+
+def read_topic(kafka, wanted):
+    say("\n== what Kafka got")
+    topic = "dgf.demo.violations.v1"
+    say(f"$ kcat -b {kafka.bootstrap} -t {topic} -C -e")
+    servers.wait_until(lambda: len(servers.distinct(kafka.read(topic))) >= wanted, 30,
+                       "the violations in Kafka", every=0.3)
+    for message in servers.distinct(kafka.read(topic)):
+        say(f"    {message.headers['ce_type']} {message.id}: {message.json()['message']}")
+
+
+def next_steps(agent, keep, held):
+    say(f"""
+What next
+    your own database   {DGF} init   writes a commented dgf.yaml and policies
+                        {DGF} check -c dgf.yaml   says what the server still needs, as SQL
+    your own policies   contrib/doc/POLICIES.md; try one without any database:
+                        {DGF} rules test contrib/examples
+    what comes out      contrib/doc/RECORDS.md""")
+    if not keep:
+        return
+    pids = " ".join(str(server.child.pid) for server in reversed(held))
+    stop = agent.folder / "stop"
+    with open(stop, "w", encoding="utf-8") as file:
+        file.write(f"#!/bin/sh\nkill -TERM {pids}\nsleep 3\nrm -rf "
+                   + " ".join(server.folder.path for server in held) + "\n")
+    os.chmod(stop, 0o755)
+    say(f"""
+Everything is still running (process ids {pids}).
+    psql    psql -h {held[0].run} -p {held[0].port} -U postgres
+    tail    {DGF} tail -c {agent.config}
+    log     {agent.log}
+    stop    {stop}""")
+
+
+def run(keep, with_kafka):
+    held = []
+    try:
+        say("== a private PostgreSQL" + (" and a private Kafka" if with_kafka else ""))
+        held.append(servers.Postgres().__enter__())
+        pg = held[0]
+        pg.role()
+        pg.sql(SCHEMA)
+        sinks = ""
+        if with_kafka:
+            held.append(servers.Kafka().__enter__())
+            held[1].create_dgf_topics("dgf.demo")
+            sinks = KAFKA_SINK.format(held[1].bootstrap)
+        agent = Agent(CONFIG.format(sinks=sinks),
+                      env={"ORDERS_URL": pg.conninfo("dgf", "dgf-secret")})
+        for name in ("shop.yaml", "shop_test.yaml"):
+            shutil.copy(os.path.join(TOP, "contrib", "examples", name), agent.policies)
+        say(f"    configuration {agent.config}, policies {agent.policies}/shop.yaml")
+        plain(agent, "rules", "test", agent.policies)
+        plain(agent, "check", "-c", agent.config)
+        show("run -c dgf.yaml &")
+        agent.start()
+        held.append(agent)
+        agent.wait_source("orders", "streaming")
+        show("tail -c dgf.yaml --kind violation")
+        tail = Tail(agent)
+        wanted = commit_all(pg, tail)
+        restart(agent, wanted)
+        tail.stop()
+        if plain(agent, "ledger", "verify", "-c", agent.config).returncode:
+            raise servers.Failed("the ledger does not verify")
+        plain(agent, "status", "-c", agent.config)
+        if with_kafka:
+            read_topic(held[1], wanted)
+        next_steps(agent, keep, held)
+        if keep:
+            held = []
+        say(f"\nquickstart: {len(TRANSACTIONS)} transactions, {wanted} violations, ledger verified")
+    finally:
+        for server in reversed(held):
+            server.__exit__()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--kafka", action="store_true")
+    args = parser.parse_args()
+    try:
+        run(args.keep, args.kafka)
+    except (servers.Failed, servers.Skip) as error:
+        print(f"quickstart: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
