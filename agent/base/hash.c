@@ -222,6 +222,35 @@ struct dgf_id dgf_id_end_keyed(struct dgf_id_hash *hash, struct dgf_bytes key)
     return id;
 }
 
+_Static_assert(sizeof(SHA256_CTX) <= sizeof(((struct dgf_id_prefix *)0)->state),
+               "a prefix holds a SHA-256 state");
+
+void dgf_id_freeze(struct dgf_id_hash *hash, struct dgf_id_prefix *ret)
+{
+    struct dgf_bytes fields = id_fields(hash);
+    SHA256_CTX ctx;
+
+    SHA256_Init(&ctx);
+    SHA256_Update(&ctx, fields.ptr, fields.len);
+    memcpy(ret->state, &ctx, sizeof(ctx));
+    dgf_buf_release(&hash->spilled);
+}
+
+struct dgf_id dgf_id_last_u64(const struct dgf_id_prefix *prefix, uint64_t value)
+{
+    uint8_t digest[DGF_SHA256_LEN], field[12] = {8};
+    struct dgf_id id;
+    SHA256_CTX ctx;
+
+    for (int i = 0; i < 8; i++)
+        field[4 + i] = (uint8_t)(value >> 8 * i);
+    memcpy(&ctx, prefix->state, sizeof(ctx));
+    SHA256_Update(&ctx, field, sizeof(field));
+    SHA256_Final(digest, &ctx);
+    memcpy(id.b, digest, sizeof(id.b));
+    return id;
+}
+
 /* The id is a number of 130 bits whose first two are zero. */
 void dgf_id_text(const struct dgf_id *id, char ret[DGF_ID_TEXT_LEN + 1])
 {

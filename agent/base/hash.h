@@ -39,6 +39,15 @@ struct dgf_id dgf_id_end(struct dgf_id_hash *hash);
 /* The same over HMAC-SHA-256, for ids that must not be guessable. */
 struct dgf_id dgf_id_end_keyed(struct dgf_id_hash *hash, struct dgf_bytes key);
 
+/* Many ids that differ in their last field only: the fields so far are hashed
+ * once, and each id then costs one block.  Ends the hash. */
+struct dgf_id_prefix {
+    _Alignas(8) uint8_t state[128];
+};
+void dgf_id_freeze(struct dgf_id_hash *hash, struct dgf_id_prefix *ret);
+/* The same id as adding this last field and ending would give. */
+struct dgf_id dgf_id_last_u64(const struct dgf_id_prefix *prefix, uint64_t value);
+
 /* 26 lower-case Crockford base32 characters and a NUL. */
 void dgf_id_text(const struct dgf_id *id, char ret[DGF_ID_TEXT_LEN + 1]);
 bool dgf_id_parse(struct dgf_bytes text, struct dgf_id *ret);

@@ -180,6 +180,29 @@ START_TEST(a_text_that_is_no_id_is_refused)
 }
 END_TEST
 
+START_TEST(an_id_with_a_frozen_prefix_is_the_same_id)
+{
+    char slot[400];
+
+    memset(slot, 'x', sizeof(slot));
+    for (size_t len = 0; len < sizeof(slot); len++) {
+        struct dgf_id_hash a, b;
+        struct dgf_id_prefix prefix;
+        struct dgf_id one, two;
+
+        dgf_id_begin(&a, "change");
+        dgf_id_add(&a, dgf_bytes_of(slot, len));
+        dgf_id_begin(&b, "change");
+        dgf_id_add(&b, dgf_bytes_of(slot, len));
+        dgf_id_freeze(&b, &prefix);
+        dgf_id_add_u64(&a, UINT64_C(0x0102030405060708) + len);
+        one = dgf_id_end(&a);
+        two = dgf_id_last_u64(&prefix, UINT64_C(0x0102030405060708) + len);
+        ck_assert_mem_eq(one.b, two.b, sizeof(one.b));
+    }
+}
+END_TEST
+
 START_TEST(random_bytes_differ)
 {
     static uint8_t a[10000], b[10000];
@@ -197,4 +220,4 @@ DGF_UNIT(hash, sha256_gives_the_published_digests, leaves_and_nodes_are_hashed_a
          an_id_is_half_a_digest_over_fields_with_their_lengths,
          a_keyed_id_is_an_hmac_over_the_same_fields, long_fields_hash_like_short_ones,
          the_text_of_an_id_reads_back_and_sorts_alike, a_text_that_is_no_id_is_refused,
-         random_bytes_differ)
+         an_id_with_a_frozen_prefix_is_the_same_id, random_bytes_differ)
