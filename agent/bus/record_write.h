@@ -20,16 +20,19 @@ struct dgf_record_out {
     enum dgf_rc (*put)(void *ctx, struct dgf_bytes header, struct dgf_bytes line);
 };
 
+struct dgf_event_head; /* cached constant JSON of an object's events */
+
 struct dgf_recorder {
     struct dgf_record_out out;
     char *agent, *env;
     char *policy_set;              /* "sha256:..." ; set by dgf_recorder_policy_set */
-    uint8_t tenant_key[32];
+    struct dgf_mac_key tenant;
     uint8_t log_id[16];
     int64_t last_logged_ns;        /* logged never decreases */
     struct dgf_masker masker;
-    struct dgf_buf line, header, common;
-    uint64_t n_own;                /* agent's own records, for their ids */
+    struct dgf_buf line, header, common, tail, scratch, key;
+    struct dgf_event_head *heads;
+    char key_text[DGF_ID_TEXT_LEN + 1];
 };
 
 enum dgf_rc dgf_recorder_init(struct dgf_recorder *recorder, struct dgf_record_out out,
@@ -95,6 +98,8 @@ struct dgf_coverage {
     uint64_t verdicts[DGF_VERDICT_N];
     struct dgf_map objects;          /* text -> u64[DGF_OP_N] */
     int64_t since_ns;
+    uint64_t last_object;            /* serial and counts of the object seen last */
+    uint64_t *last_counts;
 };
 void dgf_coverage_init(struct dgf_coverage *coverage);
 void dgf_coverage_release(struct dgf_coverage *coverage);
@@ -108,7 +113,10 @@ enum dgf_rc dgf_record_coverage(struct dgf_recorder *recorder, struct dgf_covera
                                 enum dgf_guarantee guarantee) DGF_MUST_USE;
 
 /* The agent's own acts: kind is RESUME, BACKPRESSURE, CONFIG, POLICY_SET, KEY,
- * GAP, CLOCK ...; detail is a JSON object text; source may be NULL. */
+ * GAP, CLOCK ...; detail is a JSON object text or NULL; source may be NULL.
+ * Of a GAP, the members reason, from and to of detail become the record's own.
+ * A detail that is too long is divided: lists and maps in it over the parts,
+ * everything else in each. */
 enum dgf_rc dgf_record_own(struct dgf_recorder *recorder, enum dgf_record_kind kind,
                            const char *source, const char *message, const char *detail_json)
     DGF_MUST_USE;

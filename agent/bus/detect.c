@@ -1,0 +1,62 @@
+#include "bus/detect.h"
+
+#include "bus/detect_part.h"
+
+static const struct {
+    const char *text;
+    size_t (*match)(struct dgf_bytes text, size_t at);
+} detectors[DGF_DETECT_N] = {
+    [DGF_DETECT_CARD] = {"card", dgf_match_card},
+    [DGF_DETECT_SSN] = {"ssn", dgf_match_ssn},
+    [DGF_DETECT_IBAN] = {"iban", dgf_match_iban},
+    [DGF_DETECT_EMAIL] = {"email", dgf_match_email},
+    [DGF_DETECT_PHONE] = {"phone", dgf_match_phone},
+    [DGF_DETECT_IP] = {"ip", dgf_match_ip},
+    [DGF_DETECT_SECRET] = {"secret", dgf_match_secret},
+};
+
+#define BIT DGF_DETECT_BIT
+#define DIGIT_STARTS                                                                   \
+    (BIT(DGF_DETECT_CARD) | BIT(DGF_DETECT_SSN) | BIT(DGF_DETECT_PHONE) |              \
+     BIT(DGF_DETECT_IP) | BIT(DGF_DETECT_EMAIL))
+#define LETTER_STARTS (BIT(DGF_DETECT_IBAN) | BIT(DGF_DETECT_EMAIL) | BIT(DGF_DETECT_SECRET))
+#define HEX_STARTS (LETTER_STARTS | BIT(DGF_DETECT_IP))
+
+/* Which detectors can have a hit that starts with this byte. */
+static const uint8_t starts[256] = {
+    ['0' ... '9'] = DIGIT_STARTS,
+    ['a' ... 'f'] = HEX_STARTS,
+    ['A' ... 'F'] = HEX_STARTS,
+    ['g' ... 'z'] = LETTER_STARTS,
+    ['G' ... 'Z'] = LETTER_STARTS,
+    ['_'] = BIT(DGF_DETECT_EMAIL),
+    ['+'] = BIT(DGF_DETECT_PHONE),
+    ['('] = BIT(DGF_DETECT_PHONE),
+    [':'] = BIT(DGF_DETECT_IP),
+    ['-'] = BIT(DGF_DETECT_SECRET),
+};
+
+bool dgf_detect(struct dgf_bytes text, size_t from, unsigned set, struct dgf_found *ret)
+{
+    for (size_t at = from; at < text.len; at++) {
+        unsigned may = starts[text.ptr[at]] & set;
+
+        /* Inside a word nothing starts. */
+        if (!may || (is_alnum(text.ptr[at]) && is_alnum(byte_before(text, at))))
+            continue;
+        for (unsigned d = 0; may; d++, may >>= 1) {
+            size_t len = may & 1 ? detectors[d].match(text, at) : 0;
+
+            if (len > 0) {
+                *ret = (struct dgf_found){(enum dgf_detector)d, at, len};
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+const char *dgf_detector_text(enum dgf_detector what)
+{
+    return (unsigned)what < DGF_DETECT_N ? detectors[what].text : "?";
+}
