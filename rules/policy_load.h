@@ -84,6 +84,16 @@ void dgf_classify_load_file(struct dgf_policy_load *load, const struct dgf_yaml_
 /* classification: of the configuration. */
 void dgf_classify_load_config(struct dgf_policy_load *load, const struct dgf_yaml *config);
 
+/* ---- which files: policy_files.c ---- */
+
+bool dgf_policy_is_test_file(const char *name);
+/* Files named, and in folders (theirs too) all that are policy files, or test
+ * files (*_test.yaml), sorted; none twice.  DGF_NOMEM. */
+enum dgf_rc dgf_policy_files(const char *const *paths, size_t n_paths, bool tests,
+                             struct dgf_findings *findings,
+                             struct dgf_str_list *ret) DGF_MUST_USE;
+void dgf_policy_files_release(struct dgf_str_list *files);
+
 /* ---- small ones ---- */
 
 char *dgf_policy_load_strdup(struct dgf_policy_load *load, const char *text);
