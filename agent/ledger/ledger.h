@@ -59,7 +59,7 @@ void dgf_ledger_free(struct dgf_ledger *ledger);
 bool dgf_ledger_was_new(const struct dgf_ledger *ledger);
 const uint8_t *dgf_ledger_log_id(const struct dgf_ledger *ledger);        /* 16 bytes */
 const char *dgf_ledger_log_id_text(const struct dgf_ledger *ledger);      /* 32 hex digits */
-/* When the newest batch was handed over; never decreases, 0 in a new log. */
+/* When the newest batch was handed over, or a new log made; never decreases. */
 int64_t dgf_ledger_time_ns(const struct dgf_ledger *ledger);
 /* The policy set in force at the newest batch; zeros in a new log. */
 const uint8_t *dgf_ledger_policy_set(const struct dgf_ledger *ledger);    /* 32 bytes */

@@ -1,0 +1,64 @@
+#include "ledger/tree.h"
+
+void dgf_tree_init(struct dgf_tree *tree)
+{
+    tree->size = 0;
+}
+
+void dgf_tree_append(struct dgf_tree *tree, const uint8_t leaf[DGF_SHA256_LEN])
+{
+    uint8_t hash[DGF_SHA256_LEN];
+    unsigned level = 0;
+
+    memcpy(hash, leaf, sizeof(hash));
+    for (; tree->size >> level & 1; level++)
+        dgf_sha256_node(tree->edge[level], hash, hash);
+    memcpy(tree->edge[level], hash, sizeof(hash));
+    tree->size++;
+}
+
+void dgf_tree_root(const struct dgf_tree *tree, uint8_t ret[DGF_SHA256_LEN])
+{
+    bool some = false;
+
+    if (tree->size == 0) {
+        dgf_sha256(dgf_bytes_of("", 0), ret);
+        return;
+    }
+    for (unsigned level = 0; level < 64; level++) {
+        if (!(tree->size >> level & 1))
+            continue;
+        if (some)
+            dgf_sha256_node(tree->edge[level], ret, ret);
+        else
+            memcpy(ret, tree->edge[level], DGF_SHA256_LEN);
+        some = true;
+    }
+}
+
+void dgf_tree_put(const struct dgf_tree *tree, struct dgf_buf *to)
+{
+    dgf_buf_add_byte(to, (uint8_t)__builtin_popcountll(tree->size));
+    for (unsigned level = 64; level-- > 0;) {
+        if (tree->size >> level & 1)
+            dgf_buf_add(to, tree->edge[level], DGF_SHA256_LEN);
+    }
+}
+
+bool dgf_tree_get(struct dgf_rd *rd, uint64_t size, struct dgf_tree *ret)
+{
+    if (dgf_rd_u8(rd) != __builtin_popcountll(size))
+        rd->bad = true;
+    ret->size = size;
+    for (unsigned level = 64; level-- > 0;) {
+        struct dgf_bytes hash;
+
+        if (!(size >> level & 1))
+            continue;
+        hash = dgf_rd_bytes(rd, DGF_SHA256_LEN);
+        if (rd->bad)
+            return false;
+        memcpy(ret->edge[level], hash.ptr, hash.len);
+    }
+    return !rd->bad;
+}
