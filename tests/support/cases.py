@@ -22,7 +22,8 @@ _cases = []
 
 
 def case(function):
-    _cases.append(function)
+    if function.__module__ == "__main__":      # not those of a test file that was imported
+        _cases.append(function)
     return function
 
 

@@ -136,8 +136,9 @@ class Certs:
                   "-out", self.ca, "-days", "30", "-subj", "/CN=test-ca")
 
     def _run(self, *args):
-        done = subprocess.run(["openssl", args[0], *(["-batch"] if args[0] == "req" else []), *args[1:]], stdout=subprocess.PIPE, text=True,
-                              stderr=subprocess.STDOUT, timeout=60, check=False)
+        quiet = ["-batch"] if args[0] == "req" else []
+        done = subprocess.run(["openssl", args[0], *quiet, *args[1:]], timeout=60, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             raise Failed(f"openssl {args[0]}: {done.stdout}")
 
@@ -245,7 +246,9 @@ class Server:
 class Postgres(Server):
     """PostgreSQL with wal_level=logical, TLS and SCRAM on 127.0.0.1, trust on its socket.
 
-    extra: lines for postgresql.conf.  san: names in the server's certificate."""
+    extra: lines for postgresql.conf.  san: names in the server's certificate.  sync: data
+    on the disk with fsync, else in memory."""
+    READY = "database system is ready to accept connections"
 
     def __init__(self, extra="", san="DNS:localhost,IP:127.0.0.1", sync=False):
         need(PG_BIN, "PostgreSQL 15 is not installed (Debian package: postgresql-15)")
@@ -256,7 +259,6 @@ class Postgres(Server):
         self.data = os.path.join(self.run, "data")
         self.log = os.path.join(self.run, "log")
         self.password = "pg-secret"
-        self.n_starts = 0
         self.as_postgres = []
         if os.geteuid() == 0:
             with contextlib.suppress(KeyError):
@@ -316,6 +318,10 @@ hostssl replication all 127.0.0.1/32 {method}
 hostnossl all all 127.0.0.1/32 reject
 """)
 
+    def n_ready(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read().count(self.READY)
+
     def as_user(self, *command):
         done = subprocess.run([*self.as_postgres, *command], cwd="/", text=True, check=False,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -324,11 +330,9 @@ hostnossl all all 127.0.0.1/32 reject
             raise Failed(f"{command[0]}: {done.stdout}")
 
     def start(self):
-        self.n_starts += 1
-        with open(self.log, encoding="utf-8", errors="replace") as file:
-            before = file.read().count("database system is ready to accept connections")
+        before = self.n_ready()
         self.spawn([*self.as_postgres, f"{PG_BIN}/postgres", "-D", self.data], cwd="/")
-        self.ready_line("database system is ready to accept connections", 60, before + 1)
+        self.ready_line(self.READY, 60, before + 1)
 
     def stop(self, number=signal.SIGINT, seconds=60):
         """SIGINT is a fast shutdown, SIGQUIT an immediate one."""
@@ -453,11 +457,12 @@ class Kafka(Server):
     """One KRaft broker.  secure=True adds SSL and SASL_SSL (PLAIN bob/bob-secret,
     SCRAM-SHA-512 alice/alice-secret) beside the plain listener."""
 
-    def __init__(self, version="4.1.1", secure=False, extra=""):
+    def __init__(self, version="4.1.1", secure=False, extra="",
+                 san="DNS:localhost,IP:127.0.0.1"):
         self.classes = kafka_jars(version)
         program("kcat", "kcat")
         super().__init__("kafka", shared_memory=True)
-        self.version, self.secure, self.extra = version, secure, extra
+        self.version, self.secure, self.extra, self.san = version, secure, extra, san
         self.port, self.controller = free_port(), free_port()
         self.ssl_port, self.sasl_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -473,7 +478,7 @@ class Kafka(Server):
             certs = Certs(self.folder.path)
             self.ca = certs.ca
             self.certs = certs
-            _, _, pem = certs.issue("server")
+            _, _, pem = certs.issue("server", self.san)
             listeners += (f",SSL://127.0.0.1:{self.ssl_port}"
                           f",SASL_SSL://127.0.0.1:{self.sasl_port}")
             advertised += (f",SSL://localhost:{self.ssl_port}"

@@ -1,0 +1,74 @@
+"""Tables that change, go, and come back as something else."""
+
+import shop
+from cases import case, equal, main
+from servers import PG_BIN, Postgres
+
+
+def create_with_oids(pg, oids, name, columns):
+    """A table with the class, file and type oids of one that was dropped: only a server in
+    upgrade mode lets us choose them."""
+    pg.stop()
+    before = pg.n_ready()
+    pg.spawn([*pg.as_postgres, f"{PG_BIN}/postgres", "-b", "-D", pg.data], cwd="/")
+    pg.ready_line(pg.READY, 60, before + 1)
+    versions = "binary_upgrade_set_next_attribute_versions"     # newer 15.x ask for them
+    text = ""
+    if pg.sql(f"SELECT count(*) FROM pg_proc WHERE proname = '{versions}'") != "0":
+        n = columns.count(",") + 1
+        text = f"SELECT {versions}(array_fill(pg_current_wal_lsn(), ARRAY[{n}]));"
+    pg.sql(f"""
+        SELECT binary_upgrade_set_next_heap_pg_class_oid({oids[0]});
+        SELECT binary_upgrade_set_next_heap_relfilenode({oids[1]});
+        SELECT binary_upgrade_set_next_pg_type_oid({oids[2]});
+        SELECT binary_upgrade_set_next_array_pg_type_oid({oids[3]});
+        {text}
+        CREATE TABLE {name} ({columns})""")
+    pg.restart()
+
+
+@case
+def another_table_with_the_same_oid_is_read_by_its_own_columns():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql("CREATE SCHEMA shop; GRANT USAGE ON SCHEMA shop TO dgf;"
+               "CREATE PUBLICATION dgf FOR ALL TABLES")
+        policy = shop.POLICY.replace("shop.rows", "shop.*").replace(
+            "after.n < 0", "missing(after.n)").replace("{{after.id}}", "?")
+        agent = shop.watch(pg, policy=policy)
+        agent.start()
+        agent.wait_source("shop", "streaming")
+        agent.stop()
+        pg.sql("CREATE TABLE shop.old (n int); ALTER TABLE shop.old REPLICA IDENTITY FULL;"
+               "INSERT INTO shop.old VALUES (1)")
+        oids = pg.rows("SELECT c.oid, c.relfilenode, t.oid, t.typarray FROM pg_class c "
+                       "JOIN pg_type t ON t.typrelid = c.oid WHERE c.relname = 'old'")[0]
+        pg.sql("DROP TABLE shop.old")
+        create_with_oids(pg, oids, "shop.new", "a bool, b bigint, c float8, n int")
+        equal(pg.sql("SELECT oid FROM pg_class WHERE relname = 'new'"), oids[0], "oid")
+        pg.sql("INSERT INTO shop.new VALUES (true, 77, 1.5, NULL)")
+        with agent:
+            shop.wait_judged(agent, pg)
+            events = [(r["event"]["object"], r["verdict"]) for r in agent.records("audit")]
+            equal(events, [("shop.old", "pass"), ("shop.new", "violation")])
+
+
+@case
+def a_column_added_under_load_is_seen_from_its_first_row():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        policy = shop.POLICY.replace("after.n < 0", 'has(after.extra) && after.extra == "bad"')
+        with shop.watch(pg, policy=policy) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 5)
+            pg.sql("ALTER TABLE shop.rows ADD COLUMN extra text;"
+                   "INSERT INTO shop.rows VALUES (6, 1, 'x', 'bad');"
+                   "ALTER TABLE shop.rows RENAME COLUMN extra TO other;"
+                   "INSERT INTO shop.rows VALUES (7, 1, 'x', 'bad')")
+            shop.wait_judged(agent, pg)
+            equal(shop.judged(shop.parse(agent)), [1, 2, 3, 4, 5, 6, 7])
+            equal([r["event"]["key"] for r in agent.records("violation")], [{"id": 6}])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What happens to the slot while nobody looks: each loss is one exact gap record."""
+
+import time
+
+import shop
+from shop import bound, lsn_of
+from cases import case, equal, main, true
+from servers import Postgres, wait_until
+
+
+def stopped_after_ten_rows(pg):
+    """An agent that judged rows 1 to 10 and was stopped, and its last position."""
+    shop.prepare(pg)
+    agent = shop.watch(pg)
+    agent.start()
+    agent.wait_source("shop", "streaming")
+    shop.insert(pg, 1, 10)
+    shop.wait_judged(agent, pg)
+    agent.stop()
+    return agent, agent.stats()["sources"]["shop"]
+
+
+def one_gap(agent, reason, source_from):
+    """Started again: exactly one gap with that reason, bound at what was judged."""
+    agent.start()
+    agent.wait_source("shop", "streaming", 30)
+    agent.wait_records(1, "gap")
+    found = shop.gaps(agent)
+    equal([gap["reason"] for gap in found], [reason])
+    equal(found[0].get("from"), source_from, "from")
+    return found[0]
+
+
+def goes_on(agent, pg, first, skipped=()):
+    """Later rows are judged, after the gap, and the skipped ones are not."""
+    shop.insert(pg, first, 5)
+    shop.wait_judged(agent, pg)
+    records = shop.parse(agent)
+    ids = shop.judged(records)
+    equal(ids, list(range(1, 11)) + list(range(first, first + 5)))
+    true(not set(skipped) & set(ids), "a skipped row was judged")
+    kinds = [(r["kind"], r["event"]["key"]["id"]) if r["kind"] == "audit" else (r["kind"], 0)
+             for r in records if r["kind"] in ("gap", "audit")]
+    true(kinds.index(("gap", 0)) < kinds.index(("audit", first)), "the gap came after the rows")
+    agent.verify()
+
+
+@case
+def a_missing_slot_is_made_again_and_is_one_gap():
+    with Postgres() as pg:
+        agent, last = stopped_after_ten_rows(pg)
+        pg.sql(f"SELECT pg_drop_replication_slot('{shop.SLOT}')")
+        shop.insert(pg, 11, 5)
+        before = lsn_of(pg.lsn())
+        with agent:
+            gap = one_gap(agent, "slot_missing", last)
+            true(bound(gap["to"]) >= before, f"the gap ends too early: {gap['to']}")
+            goes_on(agent, pg, 21, skipped=range(11, 16))
+            equal(len(shop.gaps(agent)), 1, "gaps")
+
+
+@case
+def a_recreated_slot_is_one_gap():
+    with Postgres() as pg:
+        agent, last = stopped_after_ten_rows(pg)
+        pg.sql(f"SELECT pg_drop_replication_slot('{shop.SLOT}')")
+        shop.insert(pg, 11, 5)
+        pg.sql(f"SELECT pg_create_logical_replication_slot('{shop.SLOT}', 'pgoutput')")
+        confirmed = pg.slot(shop.SLOT)["confirmed_flush_lsn"]
+        with agent:
+            gap = one_gap(agent, "slot_recreated", last)
+            equal(bound(gap["to"]), lsn_of(confirmed), "end of the gap")
+            goes_on(agent, pg, 21, skipped=range(11, 16))
+            equal(len(shop.gaps(agent)), 1, "gaps")
+
+
+@case
+def a_lost_slot_is_one_gap():
+    with Postgres("max_slot_wal_keep_size = 1MB\nmax_wal_size = 32MB\nmin_wal_size = 32MB") as pg:
+        agent, last = stopped_after_ten_rows(pg)
+        shop.insert(pg, 11, 5)
+        pg.sql("CREATE TABLE filler (t text)")
+
+        def lost():
+            pg.sql("INSERT INTO filler SELECT repeat('x', 500) FROM generate_series(1, 20000)")
+            pg.sql("SELECT pg_switch_wal()")
+            pg.sql("CHECKPOINT")
+            return pg.slot(shop.SLOT)["wal_status"] == "lost"
+        wait_until(lost, 60, "the slot to be lost")
+        with agent:
+            one_gap(agent, "slot_lost", last)
+            goes_on(agent, pg, 21, skipped=range(11, 16))
+            equal(len(shop.gaps(agent)), 1, "gaps")
+
+
+@case
+def a_slot_advanced_by_somebody_else_is_one_gap():
+    with Postgres() as pg:
+        agent, last = stopped_after_ten_rows(pg)
+        shop.insert(pg, 11, 5)
+        end = pg.sql(f"SELECT end_lsn FROM pg_replication_slot_advance('{shop.SLOT}', "
+                     "pg_current_wal_lsn())")
+        with agent:
+            gap = one_gap(agent, "slot_ahead", last)
+            equal(bound(gap["to"]), lsn_of(end), "end of the gap")
+            goes_on(agent, pg, 21, skipped=range(11, 16))
+            equal(len(shop.gaps(agent)), 1, "gaps")
+
+
+@case
+def a_slot_in_use_is_waited_for_and_its_holder_is_named():
+    with Postgres() as pg:
+        agent, _ = stopped_after_ten_rows(pg)
+        other = shop.watch(pg)
+        with agent, other:
+            holder = pg.sql("SELECT active_pid FROM pg_replication_slots")
+            status = other.wait_source("shop", "standby")
+            if not holder or holder not in status["sources"]["shop"]["reason"]:
+                holder = pg.sql("SELECT active_pid FROM pg_replication_slots")
+                true(holder in status["sources"]["shop"]["reason"],
+                     f"pid {holder} is not named: {status['sources']['shop']['reason']}")
+            shop.insert(pg, 11, 5)
+            shop.wait_judged(agent, pg)
+            agent.kill9()
+            other.wait_source("shop", "streaming", 60)
+            shop.insert(pg, 21, 5)
+            shop.wait_judged(other, pg)
+            ids = shop.judged(shop.parse(other))
+            equal([i for i in ids if i > 20], list(range(21, 26)))
+
+
+@case
+def no_event_is_lost_or_twice_when_the_slot_only_moved_by_us():
+    with Postgres() as pg:
+        agent, _ = stopped_after_ten_rows(pg)
+        for first in (11, 21, 31):
+            shop.insert(pg, first, 10, per_tx=3)
+            with_start = time.monotonic()
+            agent.start()
+            shop.wait_judged(agent, pg)
+            agent.stop()
+            true(time.monotonic() - with_start < 20, "a restart took more than 20 s")
+        equal(shop.same_rows(pg, shop.parse(agent)), 40)
+        equal(shop.gaps(agent), [])
+        agent.folder.remove()
+
+
+if __name__ == "__main__":
+    main()
