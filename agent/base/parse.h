@@ -26,6 +26,13 @@ void dgf_format_duration(struct dgf_buf *buf, int64_t ns);
 void dgf_format_size(struct dgf_buf *buf, uint64_t bytes);
 /* RFC 3339 UTC with as many of 9 digits as are not zero. */
 void dgf_format_time(struct dgf_buf *buf, int64_t ns);
+/* The same of seconds and nanoseconds; years beyond 0000 to 9999 carry a sign
+ * (ISO 8601 expanded), and seconds beyond their calendar give "". */
+void dgf_format_timestamp(struct dgf_buf *buf, int64_t seconds, uint32_t ns);
+/* "2026-03-02" of days since 1970, years as above. */
+void dgf_format_date(struct dgf_buf *buf, int64_t days);
+/* "09:00:00.5" of nanoseconds since midnight, up to 24:00:00. */
+void dgf_format_time_of_day(struct dgf_buf *buf, int64_t ns);
 /* Days since 1970-01-01 to and from the proleptic Gregorian calendar. */
 int64_t dgf_days_of(int64_t year, unsigned month, unsigned day);
 void dgf_date_of(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned *ret_day);

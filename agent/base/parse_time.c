@@ -118,22 +118,55 @@ static void two_digits(char *to, unsigned value)
     to[1] = (char)('0' + value % 10);
 }
 
+static void clock_digits(char text[8], unsigned of_day)
+{
+    two_digits(text, of_day / 3600);
+    text[2] = ':';
+    two_digits(text + 3, of_day / 60 % 60);
+    text[5] = ':';
+    two_digits(text + 6, of_day % 60);
+}
+
+/* ".5" of half a second; text has room for 10.  Returns its length. */
+static size_t fraction_digits(char *text, uint32_t ns)
+{
+    size_t len = 10;
+
+    if (ns == 0)
+        return 0;
+    text[0] = '.';
+    for (size_t i = 9; i > 0; i--) {
+        text[i] = (char)('0' + ns % 10);
+        ns /= 10;
+    }
+    while (text[len - 1] == '0')
+        len--;
+    return len;
+}
+
+static void split_days(int64_t seconds, int64_t *ret_days, unsigned *ret_of_day)
+{
+    int64_t days = seconds / 86400, of_day = seconds % 86400;
+
+    if (of_day < 0) {
+        of_day += 86400;
+        days--;
+    }
+    *ret_days = days;
+    *ret_of_day = (unsigned)of_day;
+}
+
 /* A record holds several times of the same second: its text is made once. */
 static const char *second_text(int64_t seconds)
 {
     static _Thread_local int64_t cached = INT64_MIN;
     static _Thread_local char text[20];
-    int64_t days, of_day, year;
-    unsigned month, day;
+    int64_t days, year;
+    unsigned of_day, month, day;
 
     if (seconds == cached)
         return text;
-    days = seconds / 86400;
-    of_day = seconds % 86400;
-    if (of_day < 0) {
-        of_day += 86400;
-        days--;
-    }
+    split_days(seconds, &days, &of_day);
     dgf_date_of(days, &year, &month, &day);
     two_digits(text, (unsigned)year / 100);
     two_digits(text + 2, (unsigned)year % 100);
@@ -142,37 +175,70 @@ static const char *second_text(int64_t seconds)
     text[7] = '-';
     two_digits(text + 8, day);
     text[10] = 'T';
-    two_digits(text + 11, (unsigned)of_day / 3600);
-    text[13] = ':';
-    two_digits(text + 14, (unsigned)of_day / 60 % 60);
-    text[16] = ':';
-    two_digits(text + 17, (unsigned)of_day % 60);
+    clock_digits(text + 11, of_day);
     cached = seconds;
     return text;
 }
 
+/* 0000-01-01T00:00:00Z and the second after 9999-12-31T23:59:59Z */
+#define FIRST_SECOND (-62167219200)
+#define LAST_SECOND 253402300799
+/* Far beyond any database's calendar, and safe to compute with. */
+#define FARTHEST_SECOND 100000000000000000
+
+void dgf_format_timestamp(struct dgf_buf *buf, int64_t seconds, uint32_t ns)
+{
+    char text[32];
+    size_t len = 0;
+
+    if (seconds >= FIRST_SECOND && seconds <= LAST_SECOND) {
+        memcpy(text, second_text(seconds), 19);
+        len = 19;
+    } else {
+        int64_t days;
+        unsigned of_day;
+
+        if (seconds < -FARTHEST_SECOND || seconds > FARTHEST_SECOND)
+            return;
+        split_days(seconds, &days, &of_day);
+        dgf_format_date(buf, days);
+        text[len++] = 'T';
+        clock_digits(text + len, of_day);
+        len += 8;
+    }
+    len += fraction_digits(text + len, ns);
+    text[len++] = 'Z';
+    dgf_buf_add(buf, text, len);
+}
+
 void dgf_format_time(struct dgf_buf *buf, int64_t ns)
 {
-    int64_t seconds = ns / NS_PER_S;
-    int64_t fraction = ns % NS_PER_S;
-    char text[32];
-    size_t len = 19;
+    int64_t seconds = ns / NS_PER_S, fraction = ns % NS_PER_S;
 
     if (fraction < 0) {
         fraction += NS_PER_S;
         seconds--;
     }
-    memcpy(text, second_text(seconds), 19);
-    if (fraction > 0) {
-        text[19] = '.';
-        for (size_t i = 28; i > 19; i--) {
-            text[i] = (char)('0' + fraction % 10);
-            fraction /= 10;
-        }
-        len = 29;
-        while (text[len - 1] == '0')
-            len--;
-    }
-    text[len++] = 'Z';
-    dgf_buf_add(buf, text, len);
+    dgf_format_timestamp(buf, seconds, (uint32_t)fraction);
+}
+
+void dgf_format_date(struct dgf_buf *buf, int64_t days)
+{
+    unsigned month, day;
+    int64_t year;
+
+    dgf_date_of(days, &year, &month, &day);
+    if (year < 0 || year > 9999)
+        dgf_buf_add_byte(buf, year < 0 ? '-' : '+');
+    if (year < 0)
+        year = -year;
+    dgf_buf_addf(buf, "%04lld-%02u-%02u", (long long)year, month, day);
+}
+
+void dgf_format_time_of_day(struct dgf_buf *buf, int64_t ns)
+{
+    char text[20];
+
+    clock_digits(text, (unsigned)(ns / NS_PER_S));
+    dgf_buf_add(buf, text, 8 + fraction_digits(text + 8, (uint32_t)(ns % NS_PER_S)));
 }

@@ -1,0 +1,117 @@
+#include "base/findings.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+void dgf_findings_init(struct dgf_findings *findings)
+{
+    *findings = (struct dgf_findings){0};
+}
+
+static void finding_release(struct dgf_finding *finding)
+{
+    dgf_free((void *)finding->mark.file);
+    dgf_free(finding->text);
+    dgf_free(finding->source_line);
+    dgf_free(finding->fix);
+}
+
+void dgf_findings_release(struct dgf_findings *findings)
+{
+    for (size_t i = 0; i < findings->n; i++)
+        finding_release(&findings->list[i]);
+    dgf_free(findings->list);
+    dgf_findings_init(findings);
+}
+
+static DGF_PRINTF(1, 0) char *format(const char *fmt, va_list ap)
+{
+    va_list again;
+    char *text;
+    int n;
+
+    va_copy(again, ap);
+    n = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    text = n >= 0 ? dgf_malloc((size_t)n + 1) : NULL;
+    if (text)
+        (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
+    return text;
+}
+
+static bool has_room(struct dgf_findings *findings)
+{
+    size_t cap = findings->cap ? findings->cap * 2 : 8;
+    struct dgf_finding *list;
+
+    if (findings->n < findings->cap)
+        return true;
+    list = dgf_realloc(findings->list, cap * sizeof(*list));
+    if (!list)
+        return false;
+    findings->list = list;
+    findings->cap = cap;
+    return true;
+}
+
+void dgf_findings_add(struct dgf_findings *findings, enum dgf_severity_of_finding severity,
+                      const char *code, struct dgf_mark mark, const char *source_line,
+                      const char *fmt, ...)
+{
+    struct dgf_finding finding = {.severity = severity, .code = code, .mark = mark};
+    va_list ap;
+
+    /* Counted also when it cannot be kept: an error stays an error. */
+    findings->n_errors += severity == DGF_FINDING_ERROR;
+    findings->n_warnings += severity == DGF_FINDING_WARNING;
+    va_start(ap, fmt);
+    finding.text = format(fmt, ap);
+    va_end(ap);
+    finding.mark.file = mark.file ? dgf_strdup(mark.file) : NULL;
+    finding.source_line = source_line ? dgf_strdup(source_line) : NULL;
+    if (!finding.text || (mark.file && !finding.mark.file) ||
+        (source_line && !finding.source_line) || !has_room(findings)) {
+        finding_release(&finding);
+        findings->nomem = true;
+        return;
+    }
+    findings->list[findings->n++] = finding;
+}
+
+void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...)
+{
+    struct dgf_finding *last;
+    va_list ap;
+
+    if (findings->n == 0 || findings->nomem)
+        return; /* the last one may not be the one that is meant */
+    last = &findings->list[findings->n - 1];
+    dgf_free(last->fix);
+    va_start(ap, fmt);
+    last->fix = format(fmt, ap);
+    va_end(ap);
+    if (!last->fix)
+        findings->nomem = true;
+}
+
+bool dgf_code_explain(const char *code, const char **ret_title, const char **ret_text)
+{
+    static const struct {
+        const char *code, *title, *text;
+    } codes[] = {
+#define CODE(code, title, text) {#code, title, text},
+#include "base/codes.def"
+#undef CODE
+    };
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(codes); i++)
+        if (strcmp(codes[i].code, code) == 0) {
+            *ret_title = codes[i].title;
+            *ret_text = codes[i].text;
+            return true;
+        }
+    return false;
+}
