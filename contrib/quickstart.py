@@ -137,28 +137,52 @@ def read_topic(kafka, wanted):
         say(f"    {message.headers['ce_type']} {message.id}: {message.json()['message']}")
 
 
-def next_steps(agent, keep, held):
+def next_steps():
     say(f"""
 What next
-    your own database   {DGF} init   writes a commented dgf.yaml and policies
-                        {DGF} check -c dgf.yaml   says what the server still needs, as SQL
-    your own policies   contrib/doc/POLICIES.md; try one without any database:
-                        {DGF} rules test contrib/examples
-    what comes out      contrib/doc/RECORDS.md""")
-    if not keep:
-        return
-    pids = " ".join(str(server.child.pid) for server in reversed(held))
-    stop = agent.folder / "stop"
+    your own database   dgf init                  writes a commented dgf.yaml and a policy
+                        dgf check -c dgf.yaml     says what the server still needs, as SQL
+    your own policies   contrib/doc/POLICIES.md; try them without any database:
+                        dgf rules test contrib/examples
+    what comes out      contrib/doc/RECORDS.md
+    (dgf is {DGF})""")
+
+
+def leave_running(agent, held):
+    """Writes what a shell needs to go on, and a script that ends it all."""
+    demo = os.path.join(servers.BUILD, "quickstart")
+    os.makedirs(demo, exist_ok=True)
+    pg, kafka = held[0], held[1] if len(held) > 2 else None
+    pid_file = agent.folder / "dgf.pid"
+    with open(pid_file, "w", encoding="utf-8") as file:
+        file.write(f"{agent.child.pid}\n")
+    values = {"DEMO": agent.folder.path, "PATH": f"{servers.BUILD}:{servers.PG_BIN}:$PATH",
+              "PGHOST": pg.run, "PGPORT": pg.port, "PGUSER": "postgres", "PGDATABASE": "postgres",
+              "ORDERS_URL": agent.env["ORDERS_URL"],
+              "KAFKA": kafka.bootstrap if kafka else ""}
+    env, stop = os.path.join(demo, "env"), os.path.join(demo, "stop")
+    with open(env, "w", encoding="utf-8") as file:
+        file.write("".join(f'export {name}="{value}"\n' for name, value in values.items()))
+    os.chmod(env, 0o600)
+    pids = " ".join(str(server.child.pid) for server in held[:-1])
+    folders = " ".join(server.folder.path for server in held)
     with open(stop, "w", encoding="utf-8") as file:
-        file.write(f"#!/bin/sh\nkill -TERM {pids}\nsleep 3\nrm -rf "
-                   + " ".join(server.folder.path for server in held) + "\n")
+        file.write(f"""#!/bin/sh
+# Ends what contrib/quickstart --keep left running, and removes its folders.
+kill -TERM "$(cat {pid_file})" 2>/dev/null
+kill -TERM {pids} 2>/dev/null
+for pid in {pids}; do
+    n=0
+    while kill -0 "$pid" 2>/dev/null && [ $n -lt 150 ]; do sleep 0.2; n=$((n + 1)); done
+done
+rm -rf {folders}
+""")
     os.chmod(stop, 0o755)
     say(f"""
-Everything is still running (process ids {pids}).
-    psql    psql -h {held[0].run} -p {held[0].port} -U postgres
-    tail    {DGF} tail -c {agent.config}
-    log     {agent.log}
-    stop    {stop}""")
+Everything is still running.
+    . {env}     sets DEMO, PGHOST, KAFKA ... for psql, dgf and kcat
+    dgf tail -c $DEMO/dgf.yaml
+    {stop}    ends it all""")
 
 
 def run(keep, with_kafka):
@@ -195,10 +219,12 @@ def run(keep, with_kafka):
         plain(agent, "status", "-c", agent.config)
         if with_kafka:
             read_topic(held[1], wanted)
-        next_steps(agent, keep, held)
+        next_steps()
         if keep:
+            leave_running(agent, held)
             held = []
-        say(f"\nquickstart: {len(TRANSACTIONS)} transactions, {wanted} violations, ledger verified")
+        say(f"\nquickstart: {len(TRANSACTIONS)} transactions, {wanted} violations, "
+            "the ledger verifies")
     finally:
         for server in reversed(held):
             server.__exit__()

@@ -1,0 +1,76 @@
+"""The shell blocks of README.md, run word for word in one shell."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+from cases import case, equal, main, true
+from servers import BUILD, TOP, need
+
+
+def shell_blocks():
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as file:
+        return re.findall(r"^```sh\n(.*?)^```", file.read(), re.M | re.S)
+
+
+def run_blocks(blocks, folder):
+    """What each block printed; the first that fails ends it."""
+    marks = [f"-- end of block {i} --" for i in range(len(blocks))]
+    script = "set -e\n" + "".join(f"{block}echo '{mark}'\n" for block, mark in zip(blocks, marks))
+    env = dict(os.environ, DGF_NO_INSTALL="1")      # the packages are there already
+    env.pop("DGF_BUILD", None)
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=env, text=True, timeout=300,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    texts, rest = [], done.stdout
+    for mark in marks:
+        text, found, rest = rest.partition(mark + "\n")
+        true(found, f"block {len(texts) + 1} of README.md failed:\n{text}")
+        texts.append(text)
+    return texts
+
+
+@case
+def the_shell_blocks_of_the_readme_do_what_they_say():
+    need(shutil.which("kcat"), "'kcat' is not installed (Debian package: kcat)")
+    folder = tempfile.mkdtemp(prefix="dgf-readme-")
+    stop = os.path.join(folder, "build", "quickstart", "stop")
+    try:
+        for name in set(os.listdir(TOP)) - {"build"}:       # as in a clone, built in build/
+            os.symlink(os.path.join(TOP, name), os.path.join(folder, name))
+        os.symlink(BUILD, os.path.join(folder, "build"))
+        texts = run_blocks(shell_blocks(), folder)
+        equal(len(texts), 4, "shell blocks")
+        start, seen, again, end = texts
+        true("quickstart: " in start and "the ledger verifies" in start, start)
+        true("CARD-001" in seen and "card number in shop.order_notes" in seen, seen)
+        true(seen.count('"key":{"id":99}') == 1, f"not once in Kafka:\n{seen}")
+        true("4111" not in seen.replace("4111 1111 1111 1111')", ""), f"a card number:\n{seen}")
+        equal(again.split(), ["1", "1"], "records in the ledger after kill -9")
+        true(re.search(r"^ok\b", end, re.M), end)
+    finally:
+        if os.path.exists(stop):
+            subprocess.run([stop], check=False, timeout=60)
+        shutil.rmtree(folder)
+
+
+@case
+def the_quickstart_shows_violations_and_leaves_nothing_behind():
+    env = dict(os.environ, DGF_BUILD=BUILD, TMPDIR=tempfile.mkdtemp(prefix="dgf-quick-"))
+    os.chmod(env["TMPDIR"], 0o755)
+    env["DGF_TMP"] = env["TMPDIR"]
+    try:
+        done = subprocess.run([os.path.join(TOP, "contrib", "quickstart"), "--no-install"], env=env,
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=240, check=False)
+        equal(done.returncode, 0, done.stdout)
+        for policy in ("CARD-001", "SOD-007", "AMOUNT-002"):
+            equal(done.stdout.count(f"VIOLATION {policy}"), 1, f"{policy} in:\n{done.stdout}")
+        equal(os.listdir(env["TMPDIR"]), [], "what it left behind")
+    finally:
+        shutil.rmtree(env["TMPDIR"], ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
