@@ -33,7 +33,7 @@ sources:
 policies: [{{dir}}/policies]
 {sinks}"""
 KAFKA_SINK = """sinks:
-  events: {{type: kafka, brokers: ["{}"], topic_prefix: dgf.demo}}
+  events: {{type: kafka, brokers: ["{}"], topic_prefix: dgf.demo, insecure: true}}
 """
 # (what happens, SQL, violations it must give)
 TRANSACTIONS = [

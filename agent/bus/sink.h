@@ -59,6 +59,11 @@ extern const struct dgf_opt dgf_select_opts[]; /* for a GROUP row at conf.select
 /* Sent by this sink?  policy violations below min_severity, other kinds and
  * other policies are not; control and gap records ignore min_severity. */
 bool dgf_select_match(const struct dgf_select *select, const struct dgf_record *record);
+/* Can any record of this kind be sent? */
+bool dgf_select_kind(const struct dgf_select *select, enum dgf_record_kind kind);
+/* Findings (E0205) for kinds that do not exist; a sink's validate calls it. */
+void dgf_select_validate(const struct dgf_select *select, const char *what,
+                         struct dgf_mark mark, struct dgf_findings *findings);
 
 struct dgf_sink_host {
     void (*durable)(struct dgf_sink *sink, uint64_t next, struct dgf_bytes cursor);

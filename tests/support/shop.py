@@ -44,6 +44,8 @@ policies: [{{dir}}/policies]
 
 
 def kafka_sink(bootstrap, options=""):
+    if "tls:" not in options:
+        options += ", insecure: true"
     return f"""sinks:
   events: {{type: kafka, brokers: ["{bootstrap}"], topic_prefix: dgf.test{options}}}
 """
