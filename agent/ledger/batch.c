@@ -14,7 +14,8 @@ void dgf_batch_init(struct dgf_batch *batch, struct dgf_ledger *ledger)
 {
     memset(batch, 0, sizeof(*batch));
     batch->ledger = ledger;
-    dgf_buf_init(&batch->frames, most(batch) + DGF_FRAME_MAX_PAYLOAD + DGF_FRAME_OVERHEAD);
+    dgf_buf_init(&batch->frames,
+                 most(batch) + DGF_FRAME_MAX_PAYLOAD + DGF_FRAME_OVERHEAD);
     dgf_buf_init(&batch->marks, DGF_FRAME_MAX_PAYLOAD);
     dgf_map_init(&batch->changes);
 }
@@ -91,7 +92,8 @@ enum dgf_rc dgf_batch_leaf(struct dgf_batch *batch, struct dgf_bytes header,
     if (header.len > DGF_LEDGER_HEADER_MAX || line.len < DGF_LEDGER_LINE_MIN ||
         line.len > DGF_LEDGER_LINE_MAX)
         return DGF_NOMEM;
-    rc = add_frame(batch, DGF_FRAME_LEAF, dgf_bytes_of(fixed, sizeof(fixed)), header, line);
+    rc = add_frame(batch, DGF_FRAME_LEAF, dgf_bytes_of(fixed, sizeof(fixed)), header,
+                   line);
     if (rc)
         return rc;
     if (ret_index)
@@ -101,8 +103,8 @@ enum dgf_rc dgf_batch_leaf(struct dgf_batch *batch, struct dgf_bytes header,
     return DGF_OK;
 }
 
-static enum dgf_rc change(struct dgf_batch *batch, enum dgf_state_op op, struct dgf_bytes key,
-                          struct dgf_bytes value)
+static enum dgf_rc change(struct dgf_batch *batch, enum dgf_state_op op,
+                          struct dgf_bytes key, struct dgf_bytes value)
 {
     uint8_t fixed[3] = {(uint8_t)op, (uint8_t)key.len, (uint8_t)(key.len >> 8)};
     size_t at = batch->frames.len;
@@ -110,7 +112,8 @@ static enum dgf_rc change(struct dgf_batch *batch, enum dgf_state_op op, struct 
 
     if (key.len > DGF_LEDGER_KEY_MAX || value.len > DGF_LEDGER_VALUE_MAX)
         return DGF_NOMEM;
-    rc = add_frame(batch, DGF_FRAME_STATE, dgf_bytes_of(fixed, sizeof(fixed)), key, value);
+    rc = add_frame(batch, DGF_FRAME_STATE, dgf_bytes_of(fixed, sizeof(fixed)), key,
+                   value);
     if (rc)
         return rc;
     batch->urgent = true;
@@ -157,8 +160,8 @@ enum dgf_rc dgf_batch_cursor(struct dgf_batch *batch, struct dgf_bytes name,
     enum dgf_rc rc = dgf_marks_set_cursor(&batch->ledger->marks, name, value);
 
     return rc ? rc
-              : add_frame(batch, DGF_FRAME_CURSOR, dgf_bytes_of(fixed, sizeof(fixed)), name,
-                          value);
+              : add_frame(batch, DGF_FRAME_CURSOR, dgf_bytes_of(fixed, sizeof(fixed)),
+                          name, value);
 }
 
 enum dgf_rc dgf_batch_cut(struct dgf_batch *batch, uint64_t index)

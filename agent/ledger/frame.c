@@ -68,8 +68,8 @@ bool dgf_frame_get_leaf(struct dgf_bytes payload, struct dgf_leaf_frame *ret)
 
     ret->header = dgf_rd_bytes(&rd, n_header);
     ret->line = dgf_bytes_of(rd.ptr, dgf_rd_left(&rd));
-    return !rd.bad && n_header <= DGF_LEDGER_HEADER_MAX &&
-           ret->line.len >= DGF_LEDGER_LINE_MIN && ret->line.len <= DGF_LEDGER_LINE_MAX;
+    return !rd.bad && ret->line.len >= DGF_LEDGER_LINE_MIN &&
+           ret->line.len <= DGF_LEDGER_LINE_MAX;
 }
 
 bool dgf_frame_get_change(struct dgf_bytes payload, struct dgf_change *ret)
@@ -93,7 +93,8 @@ bool dgf_frame_get_cursor(struct dgf_bytes payload, struct dgf_ledger_cursor *re
 
     ret->name = dgf_rd_bytes(&rd, n_name);
     ret->value = dgf_bytes_of(rd.ptr, dgf_rd_left(&rd));
-    return !rd.bad && n_name <= DGF_LEDGER_KEY_MAX && ret->value.len <= DGF_LEDGER_VALUE_MAX;
+    return !rd.bad && n_name <= DGF_LEDGER_KEY_MAX &&
+           ret->value.len <= DGF_LEDGER_VALUE_MAX;
 }
 
 bool dgf_frame_get_cut(struct dgf_bytes payload, uint64_t *ret)

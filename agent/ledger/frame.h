@@ -41,14 +41,15 @@ enum dgf_state_op { DGF_STATE_PUT, DGF_STATE_DELETE };
 
 struct dgf_frame {
     enum dgf_frame_type type;
-    uint64_t offset, len;     /* in the file, with length and CRC */
+    uint64_t offset, len; /* in the file, with length and CRC */
     uint32_t crc;
     struct dgf_bytes payload; /* borrowed */
 };
 
 static inline uint32_t dgf_le32_at(const uint8_t *p)
 {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+           (uint32_t)p[3] << 24;
 }
 
 static inline uint64_t dgf_le64_at(const uint8_t *p)
@@ -106,9 +107,9 @@ bool dgf_frame_get_commit(struct dgf_bytes payload, struct dgf_commit *ret);
 
 struct dgf_head {
     uint8_t log_id[DGF_LOG_ID_LEN];
-    uint64_t first;        /* index of the segment's first leaf */
-    uint64_t batch_before; /* number of the last batch before it */
-    int64_t created_ns;    /* when the segment before it was full */
+    uint64_t first;                  /* index of the segment's first leaf */
+    uint64_t batch_before;           /* number of the last batch before it */
+    int64_t created_ns;              /* when the segment before it was full */
     uint64_t prev_first, prev_bytes; /* that segment's; prev_bytes 0: none */
     struct dgf_bytes rest; /* borrowed: edge, policy set, cut, positions, cursors */
 };

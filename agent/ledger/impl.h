@@ -31,16 +31,28 @@ struct dgf_batch {
     uint32_t n_frames;
     int64_t time_ns;
     bool touched, urgent;
-    bool rotate;            /* a new segment begins behind this batch ... */
-    struct dgf_buf marks;   /* ... and this is what its HEAD says */
-    uint64_t *prune;        /* first indices of the segments to remove */
+    bool rotate;          /* a new segment begins behind this batch ... */
+    struct dgf_buf marks; /* ... and this is what its HEAD says */
+    uint64_t *prune;      /* first indices of the segments to remove */
     size_t n_prune;
-    uint64_t prune_before;  /* 0: none */
+    uint64_t prune_before; /* 0: none */
 };
 
-enum dgf_phase { DGF_PHASE_IDLE, DGF_PHASE_HANDED, DGF_PHASE_DURABLE, DGF_PHASE_DONE, DGF_PHASE_FAILED };
+enum dgf_phase {
+    DGF_PHASE_IDLE,
+    DGF_PHASE_HANDED,
+    DGF_PHASE_DURABLE,
+    DGF_PHASE_DONE,
+    DGF_PHASE_FAILED
+};
 
-enum dgf_stage { DGF_STAGE_SEAL, DGF_STAGE_WRITE, DGF_STAGE_APPLY, DGF_STAGE_ROTATE, DGF_STAGE_PRUNE };
+enum dgf_stage {
+    DGF_STAGE_SEAL,
+    DGF_STAGE_WRITE,
+    DGF_STAGE_APPLY,
+    DGF_STAGE_ROTATE,
+    DGF_STAGE_PRUNE
+};
 
 struct dgf_ledger {
     char dir[DGF_LEDGER_DIR_MAX + 1];
@@ -53,11 +65,11 @@ struct dgf_ledger {
     struct dgf_segments segments; /* the newest one's bytes: what is durable */
     struct dgf_marks marks;
     struct dgf_batch batches[2];
-    unsigned collecting;          /* which of the two */
+    unsigned collecting; /* which of the two */
     struct dgf_state_db *reader;
     uint64_t durable_batch, durable_next;
     int64_t time_ns;
-    bool told_durable;            /* of the batch the writer has */
+    bool told_durable; /* of the batch the writer has */
     uint64_t released, announced;
 
     /* shared */
@@ -72,7 +84,7 @@ struct dgf_ledger {
     struct dgf_journal journal;
     struct dgf_state_db *writer;
     struct {
-        uint64_t end;             /* of the newest segment's whole batches */
+        uint64_t end; /* of the newest segment's whole batches */
         bool rotated;
         struct dgf_segment segment;
     } result;
@@ -81,8 +93,10 @@ struct dgf_ledger {
 
 /* The writer's work: the batch that does not collect, stage by stage.
  * DGF_AGAIN: no space, call again later.  Other codes are final. */
-enum dgf_rc dgf_ledger_write(struct dgf_ledger *ledger, struct dgf_err *err) DGF_MUST_USE;
-enum dgf_rc dgf_ledger_start(struct dgf_ledger *ledger, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_ledger_write(struct dgf_ledger *ledger, struct dgf_err *err)
+    DGF_MUST_USE;
+enum dgf_rc dgf_ledger_start(struct dgf_ledger *ledger, struct dgf_err *err)
+    DGF_MUST_USE;
 void dgf_ledger_stop(struct dgf_ledger *ledger);
 
 void dgf_batch_init(struct dgf_batch *batch, struct dgf_ledger *ledger);

@@ -8,7 +8,8 @@
 
 DGF_CLEANUP_OF(struct dgf_file *, dgf_file_close)
 
-void dgf_journal_init(struct dgf_journal *journal, const char *dir, uint64_t reserve_step)
+void dgf_journal_init(struct dgf_journal *journal, const char *dir,
+                      uint64_t reserve_step)
 {
     memset(journal, 0, sizeof(*journal));
     (void)snprintf(journal->dir, sizeof(journal->dir), "%s", dir);
@@ -34,8 +35,9 @@ static enum dgf_rc as(struct dgf_err *err, enum dgf_rc rc)
 }
 
 /* What the HEAD of a segment that begins now says; the frame is sealed. */
-static enum dgf_rc build_head(const struct dgf_journal *journal, const struct dgf_segment *prev,
-                              struct dgf_bytes marks, struct dgf_buf *to, struct dgf_err *err)
+static enum dgf_rc build_head(const struct dgf_journal *journal,
+                              const struct dgf_segment *prev, struct dgf_bytes marks,
+                              struct dgf_buf *to, struct dgf_err *err)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf rest;
     struct dgf_head head = {
@@ -56,7 +58,8 @@ static enum dgf_rc build_head(const struct dgf_journal *journal, const struct dg
     dgf_frame_put_head(to, &head);
     dgf_frame_end(to, begun);
     if (dgf_buf_rc(&rest) || dgf_buf_rc(to))
-        return dgf_err_set(err, DGF_NOMEM, "cannot begin a journal segment: out of memory");
+        return dgf_err_set(err, DGF_NOMEM,
+                           "cannot begin a journal segment: out of memory");
     dgf_frame_seal(to->ptr, to->len);
     return DGF_OK;
 }
@@ -95,9 +98,9 @@ static enum dgf_rc write_segment(struct dgf_journal *journal, const char *tempor
 }
 
 /* Puts a new segment behind the current one, which has its final size. */
-static enum dgf_rc add_segment(struct dgf_journal *journal, const struct dgf_segment *prev,
-                               struct dgf_bytes marks, struct dgf_segment *ret_segment,
-                               struct dgf_err *err)
+static enum dgf_rc add_segment(struct dgf_journal *journal,
+                               const struct dgf_segment *prev, struct dgf_bytes marks,
+                               struct dgf_segment *ret_segment, struct dgf_err *err)
 {
     DGF_CLEANUP(dgf_file_close) struct dgf_file *file = NULL;
     DGF_RELEASE(dgf_buf_release) struct dgf_buf head;
@@ -111,7 +114,8 @@ static enum dgf_rc add_segment(struct dgf_journal *journal, const struct dgf_seg
     dgf_segment_path(path, journal->dir, journal->tree.size);
     rc = build_head(journal, prev, marks, &head, err);
     if (!rc)
-        rc = write_segment(journal, temporary, dgf_buf_bytes(&head), &file, &reserved, err);
+        rc = write_segment(journal, temporary, dgf_buf_bytes(&head), &file, &reserved,
+                           err);
     if (rc)
         return rc;
     if (prev)
@@ -139,8 +143,9 @@ static enum dgf_rc add_segment(struct dgf_journal *journal, const struct dgf_seg
     return DGF_OK;
 }
 
-enum dgf_rc dgf_journal_create(struct dgf_journal *journal, struct dgf_segments *segments,
-                               int64_t now_ns, struct dgf_err *err)
+enum dgf_rc dgf_journal_create(struct dgf_journal *journal,
+                               struct dgf_segments *segments, int64_t now_ns,
+                               struct dgf_err *err)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf empty;
     DGF_RELEASE(dgf_marks_release) struct dgf_marks marks;
@@ -181,15 +186,16 @@ static enum dgf_rc judge_end(struct dgf_walk *walk, struct dgf_err *err)
         return DGF_OK;
     if (rc)
         return rc == DGF_NOMEM ? rc : as(err, DGF_FATAL);
-    return dgf_err_set(err, DGF_FATAL,
-                       "journal segment '%" PRIu64 ".j' is damaged at byte %" PRIu64
-                       " in batch %" PRIu64 ", and batch %" PRIu64 " follows at byte %" PRIu64,
-                       walk->head.first, walk->damaged_at, walk->commit.batch + 1, batch, offset);
+    return dgf_err_set(
+        err, DGF_FATAL,
+        "journal segment '%" PRIu64 ".j' is damaged at byte %" PRIu64
+        " in batch %" PRIu64 ", and batch %" PRIu64 " follows at byte %" PRIu64,
+        walk->head.first, walk->damaged_at, walk->commit.batch + 1, batch, offset);
 }
 
 /* Second pass over what was accepted: cursors, cuts and the last positions. */
-static enum dgf_rc collect_marks(struct dgf_walk *walk, uint64_t end, struct dgf_marks *marks,
-                                 struct dgf_err *err)
+static enum dgf_rc collect_marks(struct dgf_walk *walk, uint64_t end,
+                                 struct dgf_marks *marks, struct dgf_err *err)
 {
     struct dgf_ledger_cursor cursor;
     struct dgf_frame frame;
@@ -200,10 +206,12 @@ static enum dgf_rc collect_marks(struct dgf_walk *walk, uint64_t end, struct dgf
     while (!rc && walk->scan.at < end) {
         rc = dgf_scan_next(&walk->scan, &frame, err);
         if (rc)
-            return rc == DGF_NOMEM ? rc
-                                   : dgf_err_set(err, DGF_FATAL,
-                                                 "the journal changes while it is recovered");
-        if (frame.type == DGF_FRAME_CURSOR && dgf_frame_get_cursor(frame.payload, &cursor))
+            return rc == DGF_NOMEM
+                       ? rc
+                       : dgf_err_set(err, DGF_FATAL,
+                                     "the journal changes while it is recovered");
+        if (frame.type == DGF_FRAME_CURSOR &&
+            dgf_frame_get_cursor(frame.payload, &cursor))
             rc = dgf_marks_set_cursor(marks, cursor.name, cursor.value);
         else if (frame.type == DGF_FRAME_CUT)
             (void)dgf_frame_get_cut(frame.payload, &marks->cut);
@@ -218,10 +226,12 @@ static enum dgf_rc collect_marks(struct dgf_walk *walk, uint64_t end, struct dgf
     }
     if (rc == DGF_BAD_DATA)
         return dgf_err_set(err, DGF_FATAL,
-                           "journal segment '%" PRIu64 ".j' is damaged: the positions of batch "
+                           "journal segment '%" PRIu64
+                           ".j' is damaged: the positions of batch "
                            "%" PRIu64 " cannot be read",
                            walk->head.first, walk->commit.batch);
-    return rc ? dgf_err_set(err, rc, "cannot recover the journal: out of memory") : DGF_OK;
+    return rc ? dgf_err_set(err, rc, "cannot recover the journal: out of memory")
+              : DGF_OK;
 }
 
 static enum dgf_rc recover(struct dgf_journal *journal, struct dgf_segment *newest,
@@ -262,9 +272,9 @@ static enum dgf_rc recover(struct dgf_journal *journal, struct dgf_segment *newe
     return rc ? rc : collect_marks(walk, committed, marks, err);
 }
 
-enum dgf_rc dgf_journal_recover(struct dgf_journal *journal, struct dgf_segments *segments,
-                                struct dgf_marks *marks, struct dgf_ledger_cut *ret_cut,
-                                struct dgf_err *err)
+enum dgf_rc dgf_journal_recover(struct dgf_journal *journal,
+                                struct dgf_segments *segments, struct dgf_marks *marks,
+                                struct dgf_ledger_cut *ret_cut, struct dgf_err *err)
 {
     struct dgf_walk walk;
     enum dgf_rc rc;
@@ -285,8 +295,8 @@ static void note_temporary(void *ctx, const char *name)
     struct leftovers *found = ctx;
     size_t len = strlen(name);
 
-    if (len > 6 && len < sizeof(found->names[0]) && strcmp(name + len - 6, ".j.new") == 0 &&
-        found->n < DGF_ARRAY_LEN(found->names))
+    if (len > 6 && len < sizeof(found->names[0]) &&
+        strcmp(name + len - 6, ".j.new") == 0 && found->n < DGF_ARRAY_LEN(found->names))
         memcpy(found->names[found->n++], name, len + 1);
 }
 
@@ -337,14 +347,16 @@ enum dgf_rc dgf_journal_trim(struct dgf_journal *journal, struct dgf_err *err)
     return dgf_dir_sync(dir, err); /* a rename before us may not be on disk either */
 }
 
-enum dgf_rc dgf_journal_reserve(struct dgf_journal *journal, uint64_t len, struct dgf_err *err)
+enum dgf_rc dgf_journal_reserve(struct dgf_journal *journal, uint64_t len,
+                                struct dgf_err *err)
 {
     uint64_t need = journal->end + len;
     enum dgf_rc rc;
 
     if (need <= journal->reserved)
         return DGF_OK;
-    rc = dgf_file_reserve(journal->file, journal->end, len + journal->reserve_step, err);
+    rc =
+        dgf_file_reserve(journal->file, journal->end, len + journal->reserve_step, err);
     if (!rc) {
         journal->reserved = need + journal->reserve_step;
         return DGF_OK;
@@ -396,7 +408,8 @@ enum dgf_rc dgf_journal_rotate(struct dgf_journal *journal, struct dgf_bytes mar
     return rc;
 }
 
-enum dgf_rc dgf_journal_remove(struct dgf_journal *journal, uint64_t first, struct dgf_err *err)
+enum dgf_rc dgf_journal_remove(struct dgf_journal *journal, uint64_t first,
+                               struct dgf_err *err)
 {
     char path[DGF_PATH_MAX], dir[DGF_PATH_MAX];
     enum dgf_rc rc = DGF_OK;

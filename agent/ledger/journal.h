@@ -22,19 +22,23 @@ struct dgf_journal {
     struct dgf_tree tree;
 };
 
-void dgf_journal_init(struct dgf_journal *journal, const char *dir, uint64_t reserve_step);
+void dgf_journal_init(struct dgf_journal *journal, const char *dir,
+                      uint64_t reserve_step);
 void dgf_journal_release(struct dgf_journal *journal);
 
 /* A new log with one empty segment.  DGF_RETRY: no space. */
-enum dgf_rc dgf_journal_create(struct dgf_journal *journal, struct dgf_segments *segments,
-                               int64_t now_ns, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_journal_create(struct dgf_journal *journal,
+                               struct dgf_segments *segments, int64_t now_ns,
+                               struct dgf_err *err) DGF_MUST_USE;
 /* Reads the newest segment to its last whole batch; changes nothing.
  * segments were loaded.  DGF_FATAL: damage before the last batch. */
-enum dgf_rc dgf_journal_recover(struct dgf_journal *journal, struct dgf_segments *segments,
-                                struct dgf_marks *marks, struct dgf_ledger_cut *ret_cut,
-                                struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_journal_recover(struct dgf_journal *journal,
+                                struct dgf_segments *segments, struct dgf_marks *marks,
+                                struct dgf_ledger_cut *ret_cut, struct dgf_err *err)
+    DGF_MUST_USE;
 /* Cuts off what recovery did not accept, syncs, and removes temporary files. */
-enum dgf_rc dgf_journal_trim(struct dgf_journal *journal, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_journal_trim(struct dgf_journal *journal, struct dgf_err *err)
+    DGF_MUST_USE;
 
 /* DGF_AGAIN: no space; nothing happened. */
 enum dgf_rc dgf_journal_reserve(struct dgf_journal *journal, uint64_t len,

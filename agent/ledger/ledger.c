@@ -1,4 +1,6 @@
 /* ledger.c - the loop's half: hand over, poll, retention, and reading state. */
+#include "ledger/ledger.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -46,18 +48,20 @@ uint64_t dgf_ledger_archive_cut(const struct dgf_ledger *ledger)
     return ledger->marks.cut;
 }
 
-const struct dgf_ledger_position *dgf_ledger_position(const struct dgf_ledger *ledger, size_t at)
+const struct dgf_ledger_position *dgf_ledger_position(const struct dgf_ledger *ledger,
+                                                      size_t at)
 {
     return at < ledger->marks.n_positions ? &ledger->marks.positions[at] : NULL;
 }
 
-const struct dgf_ledger_cursor *dgf_ledger_cursor(const struct dgf_ledger *ledger, size_t at)
+const struct dgf_ledger_cursor *dgf_ledger_cursor(const struct dgf_ledger *ledger,
+                                                  size_t at)
 {
     return at < ledger->marks.n_cursors ? &ledger->marks.cursors[at] : NULL;
 }
 
-const struct dgf_ledger_position *dgf_ledger_find_position(const struct dgf_ledger *ledger,
-                                                           struct dgf_bytes source)
+const struct dgf_ledger_position *dgf_ledger_find_position(
+    const struct dgf_ledger *ledger, struct dgf_bytes source)
 {
     return dgf_marks_position(&ledger->marks, source);
 }
@@ -105,7 +109,8 @@ struct each {
     void *ctx;
 };
 
-static enum dgf_rc visit_unless_changed(void *ctx, struct dgf_bytes key, struct dgf_bytes value)
+static enum dgf_rc visit_unless_changed(void *ctx, struct dgf_bytes key,
+                                        struct dgf_bytes value)
 {
     struct each *each = ctx;
 
@@ -116,8 +121,9 @@ static enum dgf_rc visit_unless_changed(void *ctx, struct dgf_bytes key, struct 
 }
 
 /* The puts of one batch, but for keys that `newer` changes too. */
-static enum dgf_rc visit_batch(const struct dgf_batch *batch, const struct dgf_batch *newer,
-                               struct dgf_bytes prefix, const struct each *each)
+static enum dgf_rc visit_batch(const struct dgf_batch *batch,
+                               const struct dgf_batch *newer, struct dgf_bytes prefix,
+                               const struct each *each)
 {
     const struct dgf_map_entry *entry;
     size_t at = 0;
@@ -221,7 +227,8 @@ static enum dgf_rc note_done(struct dgf_ledger *ledger, struct dgf_err *err)
 
     if (ledger->result.rotated &&
         dgf_segments_add(&ledger->segments, &ledger->result.segment))
-        return dgf_err_set(err, DGF_NOMEM, "cannot note a journal segment: out of memory");
+        return dgf_err_set(err, DGF_NOMEM,
+                           "cannot note a journal segment: out of memory");
     if (batch->n_prune)
         dgf_segments_drop_before(&ledger->segments, batch->prune_before);
     dgf_batch_reset(batch, 0);

@@ -18,9 +18,9 @@
 
 #define DGF_LEDGER_LINE_MIN 2
 #define DGF_LEDGER_LINE_MAX 65535
-#define DGF_LEDGER_HEADER_MAX 16384     /* of a leaf: opaque to the ledger */
-#define DGF_LEDGER_KEY_MAX 4096         /* state keys, cursor names, source keys */
-#define DGF_LEDGER_VALUE_MAX (1 << 20)  /* state values, cursors, positions, counters */
+#define DGF_LEDGER_HEADER_MAX 65535    /* of a leaf: opaque to the ledger */
+#define DGF_LEDGER_KEY_MAX 4096        /* state keys, cursor names, source keys */
+#define DGF_LEDGER_VALUE_MAX (1 << 20) /* state, cursors, positions, counters */
 #define DGF_LEDGER_POSITION_TEXT_MAX 4096
 #define DGF_LOG_ID_TEXT_LEN 32
 
@@ -47,8 +47,10 @@ struct dgf_ledger_cut {
  * process owns the directory, the text names its pid (exit 75).  DGF_FATAL: a
  * batch before the last one, or state.db, is damaged or missing; nothing was
  * changed.  DGF_RETRY: no space to open (wait and call again). */
-enum dgf_rc dgf_ledger_open(const struct dgf_ledger_conf *conf, struct dgf_ledger **ret_ledger,
-                            struct dgf_ledger_cut *ret_cut, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_ledger_open(const struct dgf_ledger_conf *conf,
+                            struct dgf_ledger **ret_ledger,
+                            struct dgf_ledger_cut *ret_cut, struct dgf_err *err)
+    DGF_MUST_USE;
 /* Finishes the batch that is being written, drops the collecting one, gives
  * back the lock.  NULL is fine; so is a ledger that failed. */
 void dgf_ledger_free(struct dgf_ledger *ledger);
@@ -57,12 +59,12 @@ void dgf_ledger_free(struct dgf_ledger *ledger);
 
 /* No batch was ever committed: the next leaf is number 0 of a new log. */
 bool dgf_ledger_was_new(const struct dgf_ledger *ledger);
-const uint8_t *dgf_ledger_log_id(const struct dgf_ledger *ledger);        /* 16 bytes */
-const char *dgf_ledger_log_id_text(const struct dgf_ledger *ledger);      /* 32 hex digits */
+const uint8_t *dgf_ledger_log_id(const struct dgf_ledger *ledger);   /* 16 bytes */
+const char *dgf_ledger_log_id_text(const struct dgf_ledger *ledger); /* 32 hex digits */
 /* When the newest batch was handed over, or a new log made; never decreases. */
 int64_t dgf_ledger_time_ns(const struct dgf_ledger *ledger);
 /* The policy set in force at the newest batch; zeros in a new log. */
-const uint8_t *dgf_ledger_policy_set(const struct dgf_ledger *ledger);    /* 32 bytes */
+const uint8_t *dgf_ledger_policy_set(const struct dgf_ledger *ledger); /* 32 bytes */
 /* Where the newest archive segment ends (dgf_batch_cut); 0 when none. */
 uint64_t dgf_ledger_archive_cut(const struct dgf_ledger *ledger);
 
@@ -79,11 +81,13 @@ struct dgf_ledger_cursor {
 /* The newest of each, collecting batch included.  Borrowed until the next
  * dgf_batch_position() or dgf_batch_cursor().  NULL when at >= count.
  * for (size_t i = 0; (p = dgf_ledger_position(ledger, i)); i++) */
-const struct dgf_ledger_position *dgf_ledger_position(const struct dgf_ledger *ledger, size_t at);
-const struct dgf_ledger_cursor *dgf_ledger_cursor(const struct dgf_ledger *ledger, size_t at);
+const struct dgf_ledger_position *dgf_ledger_position(const struct dgf_ledger *ledger,
+                                                      size_t at);
+const struct dgf_ledger_cursor *dgf_ledger_cursor(const struct dgf_ledger *ledger,
+                                                  size_t at);
 /* By key; NULL when it is not there. */
-const struct dgf_ledger_position *dgf_ledger_find_position(const struct dgf_ledger *ledger,
-                                                           struct dgf_bytes source);
+const struct dgf_ledger_position *dgf_ledger_find_position(
+    const struct dgf_ledger *ledger, struct dgf_bytes source);
 const struct dgf_ledger_cursor *dgf_ledger_find_cursor(const struct dgf_ledger *ledger,
                                                        struct dgf_bytes name);
 
@@ -113,7 +117,8 @@ enum dgf_rc dgf_batch_leaf(struct dgf_batch *batch, struct dgf_bytes header,
                            struct dgf_bytes line, uint64_t *ret_index) DGF_MUST_USE;
 enum dgf_rc dgf_batch_state(struct dgf_batch *batch, struct dgf_bytes key,
                             struct dgf_bytes value) DGF_MUST_USE;
-enum dgf_rc dgf_batch_state_delete(struct dgf_batch *batch, struct dgf_bytes key) DGF_MUST_USE;
+enum dgf_rc dgf_batch_state_delete(struct dgf_batch *batch, struct dgf_bytes key)
+    DGF_MUST_USE;
 enum dgf_rc dgf_batch_cursor(struct dgf_batch *batch, struct dgf_bytes name,
                              struct dgf_bytes value) DGF_MUST_USE;
 /* The last one of a source wins.  Each COMMIT carries those of all sources. */
@@ -122,13 +127,15 @@ enum dgf_rc dgf_batch_position(struct dgf_batch *batch,
 enum dgf_rc dgf_batch_position_forget(struct dgf_batch *batch, struct dgf_bytes source)
     DGF_MUST_USE;
 /* Holds from this batch on. */
-void dgf_batch_policy_set(struct dgf_batch *batch, const uint8_t digest[DGF_SHA256_LEN]);
+void dgf_batch_policy_set(struct dgf_batch *batch,
+                          const uint8_t digest[DGF_SHA256_LEN]);
 /* An archive segment ends before `index`. */
 enum dgf_rc dgf_batch_cut(struct dgf_batch *batch, uint64_t index) DGF_MUST_USE;
 
-size_t dgf_batch_bytes(const struct dgf_batch *batch);    /* frames so far */
-bool dgf_batch_full(const struct dgf_batch *batch);       /* over batch_bytes: stop reading sources */
-bool dgf_batch_empty(const struct dgf_batch *batch);      /* nothing was put in at all */
+size_t dgf_batch_bytes(const struct dgf_batch *batch); /* frames so far */
+bool dgf_batch_full(
+    const struct dgf_batch *batch); /* over batch_bytes: stop reading sources */
+bool dgf_batch_empty(const struct dgf_batch *batch); /* nothing was put in at all */
 /* Leaves, state, a cut or a policy set.  Without them (positions and cursors
  * only) a batch may wait up to 1 s. */
 bool dgf_batch_is_urgent(const struct dgf_batch *batch);
@@ -138,14 +145,15 @@ bool dgf_batch_has_leaves(const struct dgf_batch *batch);
 
 /* Gives the collecting batch to the writer; a new empty one collects.
  * DGF_AGAIN: the writer is busy, or the batch is empty. */
-enum dgf_rc dgf_ledger_hand_over(struct dgf_ledger *ledger, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_ledger_hand_over(struct dgf_ledger *ledger, struct dgf_err *err)
+    DGF_MUST_USE;
 
 struct dgf_ledger_news {
-    bool durable;          /* batch `batch_no` became durable since the last call */
-    uint64_t batch_no;     /* newest durable batch; the first has number 1 */
-    uint64_t next_index;   /* every leaf below is durable */
-    bool idle;             /* a hand-over would be accepted */
-    bool no_space;         /* the batch being written waits for room on the disk */
+    bool durable;        /* batch `batch_no` became durable since the last call */
+    uint64_t batch_no;   /* newest durable batch; the first has number 1 */
+    uint64_t next_index; /* every leaf below is durable */
+    bool idle;           /* a hand-over would be accepted */
+    bool no_space;       /* the batch being written waits for room on the disk */
     /* Segments below this index can go: put a record about it into the
      * collecting batch and call dgf_batch_prune() on it.  0: nothing to do.
      * Said once, and again after a restart if it was not done. */
@@ -157,7 +165,8 @@ enum dgf_rc dgf_ledger_poll(struct dgf_ledger *ledger, struct dgf_ledger_news *r
                             struct dgf_err *err) DGF_MUST_USE;
 /* Only without a thread: does the writer's work for the batch handed over.
  * DGF_AGAIN: nothing to do, or no space; call again later. */
-enum dgf_rc dgf_ledger_step(struct dgf_ledger *ledger, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_ledger_step(struct dgf_ledger *ledger, struct dgf_err *err)
+    DGF_MUST_USE;
 
 /* ---- retention ------------------------------------------------------------ */
 

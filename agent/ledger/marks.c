@@ -42,7 +42,8 @@ struct dgf_ledger_position *dgf_marks_position(const struct dgf_marks *marks,
     return NULL;
 }
 
-struct dgf_ledger_cursor *dgf_marks_cursor(const struct dgf_marks *marks, struct dgf_bytes name)
+struct dgf_ledger_cursor *dgf_marks_cursor(const struct dgf_marks *marks,
+                                           struct dgf_bytes name)
 {
     for (size_t i = 0; i < marks->n_cursors; i++) {
         if (dgf_bytes_eq(marks->cursors[i].name, name))
@@ -56,12 +57,14 @@ static size_t position_bytes(const struct dgf_ledger_position *p)
     return 22 + p->source.len + p->position.len + p->text.len + p->counters.len;
 }
 
-static bool position_fits(const struct dgf_marks *marks, const struct dgf_ledger_position *p)
+static bool position_fits(const struct dgf_marks *marks,
+                          const struct dgf_ledger_position *p)
 {
     size_t all = 0;
 
     if (p->source.len > DGF_LEDGER_KEY_MAX || p->position.len > DGF_LEDGER_VALUE_MAX ||
-        p->text.len > DGF_LEDGER_POSITION_TEXT_MAX || p->counters.len > DGF_LEDGER_VALUE_MAX)
+        p->text.len > DGF_LEDGER_POSITION_TEXT_MAX ||
+        p->counters.len > DGF_LEDGER_VALUE_MAX)
         return false;
     for (size_t i = 0; i < marks->n_positions; i++)
         all += position_bytes(&marks->positions[i]);

@@ -1,7 +1,6 @@
 /* open.c - from a directory to a ledger: lock, recover, replay, start. */
 #include "config.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -47,8 +46,8 @@ void dgf_ledger_free(struct dgf_ledger *ledger)
     dgf_free(ledger);
 }
 
-static enum dgf_rc new_ledger(const struct dgf_ledger_conf *conf, struct dgf_ledger **ret,
-                              struct dgf_err *err)
+static enum dgf_rc new_ledger(const struct dgf_ledger_conf *conf,
+                              struct dgf_ledger **ret, struct dgf_err *err)
 {
     size_t len = strlen(conf->dir);
     struct dgf_ledger *ledger;
@@ -57,7 +56,8 @@ static enum dgf_rc new_ledger(const struct dgf_ledger_conf *conf, struct dgf_led
     while (len > 1 && conf->dir[len - 1] == '/')
         len--;
     if (len == 0 || len > DGF_LEDGER_DIR_MAX)
-        return dgf_err_set(err, DGF_BAD_CONFIG, "the path of the data directory is too long");
+        return dgf_err_set(err, DGF_BAD_CONFIG,
+                           "the path of the data directory is too long");
     ledger = dgf_calloc(1, sizeof(*ledger));
     if (!ledger)
         return dgf_err_set(err, DGF_NOMEM, "cannot open the ledger: out of memory");
@@ -81,7 +81,8 @@ static enum dgf_rc new_ledger(const struct dgf_ledger_conf *conf, struct dgf_led
 }
 
 /* The folders above and of the ledger are on disk themselves. */
-static enum dgf_rc sync_folders(struct dgf_ledger *ledger, bool parent, struct dgf_err *err)
+static enum dgf_rc sync_folders(struct dgf_ledger *ledger, bool parent,
+                                struct dgf_err *err)
 {
     char above[DGF_LEDGER_DIR_MAX + 1];
     char *slash;
@@ -103,10 +104,11 @@ static enum dgf_rc begin_log(struct dgf_ledger *ledger, const char *state_path,
     enum dgf_rc rc;
 
     if (dgf_file_exists(state_path))
-        return dgf_err_set(err, DGF_FATAL,
-                           "'%s' is there but '%s/journal' holds no segment: restore the journal, "
-                           "or move state.db away to begin a new log",
-                           state_path, ledger->dir);
+        return dgf_err_set(
+            err, DGF_FATAL,
+            "'%s' is there but '%s/journal' holds no segment: restore the journal, "
+            "or move state.db away to begin a new log",
+            state_path, ledger->dir);
     rc = sync_folders(ledger, true, err);
     if (rc)
         return rc;
@@ -118,36 +120,41 @@ static enum dgf_rc begin_log(struct dgf_ledger *ledger, const char *state_path,
 }
 
 /* Does state.db fit the journal it stands beside? */
-static enum dgf_rc open_state(struct dgf_ledger *ledger, const char *path, struct dgf_err *err)
+static enum dgf_rc open_state(struct dgf_ledger *ledger, const char *path,
+                              struct dgf_err *err)
 {
     const struct dgf_segment *oldest = &ledger->segments.at[0];
     uint64_t batch;
     enum dgf_rc rc;
 
     if (oldest->batch_before > 0 && !dgf_file_exists(path))
-        return dgf_err_set(err, DGF_FATAL,
-                           "'%s' is missing and cannot be rebuilt: the journal was pruned and "
-                           "begins behind batch %" PRIu64,
-                           path, oldest->batch_before);
+        return dgf_err_set(
+            err, DGF_FATAL,
+            "'%s' is missing and cannot be rebuilt: the journal was pruned and "
+            "begins behind batch %" PRIu64,
+            path, oldest->batch_before);
     rc = dgf_state_db_open(path, ledger->journal.log_id, &ledger->writer, err);
     if (rc)
         return rc;
     batch = dgf_state_db_batch(ledger->writer);
     if (batch > ledger->journal.batch)
         return dgf_err_set(err, DGF_FATAL,
-                           "'%s' stands at batch %" PRIu64 " but the journal ends at batch %" PRIu64
+                           "'%s' stands at batch %" PRIu64
+                           " but the journal ends at batch %" PRIu64
                            ": batches that were durable are lost",
                            path, batch, ledger->journal.batch);
     if (batch < oldest->batch_before)
-        return dgf_err_set(err, DGF_FATAL,
-                           "'%s' stands at batch %" PRIu64
-                           " but the journal was pruned and begins behind batch %" PRIu64,
-                           path, batch, oldest->batch_before);
+        return dgf_err_set(
+            err, DGF_FATAL,
+            "'%s' stands at batch %" PRIu64
+            " but the journal was pruned and begins behind batch %" PRIu64,
+            path, batch, oldest->batch_before);
     return DGF_OK;
 }
 
 /* The STATE frames of one segment that state.db lacks, in one transaction. */
-static enum dgf_rc replay_segment(struct dgf_ledger *ledger, const struct dgf_segment *segment,
+static enum dgf_rc replay_segment(struct dgf_ledger *ledger,
+                                  const struct dgf_segment *segment,
                                   struct dgf_walk *walk, struct dgf_err *err)
 {
     uint64_t at = dgf_state_db_batch(ledger->writer);
@@ -212,15 +219,16 @@ static enum dgf_rc recover(struct dgf_ledger *ledger, struct dgf_ledger_cut *ret
 {
     char state_path[DGF_PATH_MAX];
     bool created = false;
-    enum dgf_rc rc = dgf_segments_load(&ledger->segments, ledger->dir, false, NULL, err);
+    enum dgf_rc rc =
+        dgf_segments_load(&ledger->segments, ledger->dir, false, NULL, err);
 
     (void)snprintf(state_path, sizeof(state_path), "%s/state.db", ledger->dir);
     if (rc == DGF_AGAIN) {
         created = true;
         rc = begin_log(ledger, state_path, err);
     } else if (!rc) {
-        rc = dgf_journal_recover(&ledger->journal, &ledger->segments, &ledger->marks, ret_cut,
-                                 err);
+        rc = dgf_journal_recover(&ledger->journal, &ledger->segments, &ledger->marks,
+                                 ret_cut, err);
     }
     if (rc)
         return rc;
@@ -251,11 +259,12 @@ static enum dgf_rc begin_work(struct dgf_ledger *ledger, struct dgf_err *err)
     ledger->loop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ledger->writer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (ledger->loop_fd < 0 || ledger->writer_fd < 0)
-        return dgf_err_set(err, DGF_FATAL, "cannot make an eventfd: %s", strerror(errno));
+        return dgf_err_set(err, DGF_FATAL, "cannot make an eventfd: %m");
     return ledger->conf.threaded ? dgf_ledger_start(ledger, err) : DGF_OK;
 }
 
-enum dgf_rc dgf_ledger_open(const struct dgf_ledger_conf *conf, struct dgf_ledger **ret_ledger,
+enum dgf_rc dgf_ledger_open(const struct dgf_ledger_conf *conf,
+                            struct dgf_ledger **ret_ledger,
                             struct dgf_ledger_cut *ret_cut, struct dgf_err *err)
 {
     DGF_CLEANUP(dgf_ledger_free) struct dgf_ledger *ledger = NULL;

@@ -8,16 +8,16 @@
 #include "ledger/walk.h"
 
 struct dgf_ledger_reader {
-    struct dgf_ledger *ledger; /* live; NULL: cold */
-    char *dir;                 /* cold */
+    struct dgf_ledger *ledger;    /* live; NULL: cold */
+    char *dir;                    /* cold */
     struct dgf_segments segments; /* cold: what the folder held when we looked */
-    struct dgf_walk ahead;     /* cold: finds the end of the last whole batch */
+    struct dgf_walk ahead;        /* cold: finds the end of the last whole batch */
     bool ahead_open;
     struct dgf_scan scan;
     bool open;
-    uint64_t first;            /* of the open segment */
-    uint64_t index;            /* of the next leaf in the file */
-    uint64_t from;             /* of the next leaf to give out */
+    uint64_t first; /* of the open segment */
+    uint64_t index; /* of the next leaf in the file */
+    uint64_t from;  /* of the next leaf to give out */
 };
 
 void dgf_ledger_reader_free(struct dgf_ledger_reader *reader)
@@ -48,20 +48,23 @@ static enum dgf_rc look_again(struct dgf_ledger_reader *reader, struct dgf_err *
 {
     enum dgf_rc rc = dgf_segments_load(&reader->segments, reader->dir, true, NULL, err);
 
-    return rc == DGF_AGAIN ? dgf_err_set(err, DGF_BAD_DATA, "no journal in '%s'", reader->dir)
-                           : rc;
+    return rc == DGF_AGAIN
+               ? dgf_err_set(err, DGF_BAD_DATA, "no journal in '%s'", reader->dir)
+               : rc;
 }
 
 static enum dgf_rc pruned(struct dgf_ledger_reader *reader, struct dgf_err *err)
 {
     return dgf_err_set(err, DGF_BAD_DATA,
-                       "index %" PRIu64 " was pruned: the journal in '%s' begins at %" PRIu64,
+                       "index %" PRIu64
+                       " was pruned: the journal in '%s' begins at %" PRIu64,
                        reader->from, dir_of(reader), segments_of(reader)->at[0].first);
 }
 
 /* Where a cold reader may read to in the newest segment: behind the last whole
  * batch.  Moves on from where it was the last time. */
-static enum dgf_rc find_end(struct dgf_ledger_reader *reader, uint64_t *ret, struct dgf_err *err)
+static enum dgf_rc find_end(struct dgf_ledger_reader *reader, uint64_t *ret,
+                            struct dgf_err *err)
 {
     enum dgf_rc rc = DGF_OK;
 
@@ -92,7 +95,8 @@ static bool is_newest(const struct dgf_ledger_reader *reader)
 static enum dgf_rc set_limit(struct dgf_ledger_reader *reader, struct dgf_err *err)
 {
     if (reader->ledger || !is_newest(reader)) {
-        const struct dgf_segment *s = dgf_segments_find(segments_of(reader), reader->first);
+        const struct dgf_segment *s =
+            dgf_segments_find(segments_of(reader), reader->first);
 
         if (!s || s->first != reader->first) {
             reader->open = false;
@@ -121,7 +125,8 @@ static enum dgf_rc open_segment(struct dgf_ledger_reader *reader, uint64_t index
     if (rc == DGF_BAD_CONFIG && !dgf_file_exists(path))
         return dgf_err_set(err, DGF_BAD_DATA, "journal segment '%s' is gone", path);
     if (!rc)
-        rc = dgf_segment_head(&reader->scan, dir_of(reader), segment->first, &head, err);
+        rc =
+            dgf_segment_head(&reader->scan, dir_of(reader), segment->first, &head, err);
     if (rc)
         return rc;
     reader->index = segment->first;
@@ -130,8 +135,8 @@ static enum dgf_rc open_segment(struct dgf_ledger_reader *reader, uint64_t index
     return rc;
 }
 
-static enum dgf_rc damage(struct dgf_ledger_reader *reader, uint64_t at, const char *what,
-                          struct dgf_err *err)
+static enum dgf_rc damage(struct dgf_ledger_reader *reader, uint64_t at,
+                          const char *what, struct dgf_err *err)
 {
     return dgf_err_set(err, DGF_BAD_DATA,
                        "journal segment '%" PRIu64 ".j' is damaged at byte %" PRIu64
@@ -160,8 +165,8 @@ static enum dgf_rc more(struct dgf_ledger_reader *reader, struct dgf_err *err)
     return open_segment(reader, reader->index, err);
 }
 
-enum dgf_rc dgf_ledger_reader_next(struct dgf_ledger_reader *reader, struct dgf_leaf *ret_leaf,
-                                   struct dgf_err *err)
+enum dgf_rc dgf_ledger_reader_next(struct dgf_ledger_reader *reader,
+                                   struct dgf_leaf *ret_leaf, struct dgf_err *err)
 {
     for (;;) {
         struct dgf_leaf_frame leaf;
@@ -190,7 +195,8 @@ enum dgf_rc dgf_ledger_reader_next(struct dgf_ledger_reader *reader, struct dgf_
         if (rc)
             return rc;
         if (frame.type == DGF_FRAME_COMMIT &&
-            (!dgf_frame_get_commit(frame.payload, &commit) || commit.size != reader->index)) {
+            (!dgf_frame_get_commit(frame.payload, &commit) ||
+             commit.size != reader->index)) {
             dgf_scan_seek(&reader->scan, frame.offset);
             return damage(reader, frame.offset, "commit counts other leaves", err);
         }
@@ -214,7 +220,8 @@ uint64_t dgf_ledger_reader_index(const struct dgf_ledger_reader *reader)
     return reader->from;
 }
 
-static enum dgf_rc new_reader(uint64_t from, struct dgf_ledger_reader **ret, struct dgf_err *err)
+static enum dgf_rc new_reader(uint64_t from, struct dgf_ledger_reader **ret,
+                              struct dgf_err *err)
 {
     struct dgf_ledger_reader *reader = dgf_calloc(1, sizeof(*reader));
 
@@ -229,8 +236,8 @@ static enum dgf_rc new_reader(uint64_t from, struct dgf_ledger_reader **ret, str
 }
 
 /* Stands at `from`, or says why it cannot. */
-static enum dgf_rc begin(struct dgf_ledger_reader *reader, struct dgf_ledger_reader **ret,
-                         struct dgf_err *err)
+static enum dgf_rc begin(struct dgf_ledger_reader *reader,
+                         struct dgf_ledger_reader **ret, struct dgf_err *err)
 {
     enum dgf_rc rc = open_segment(reader, reader->from, err);
 
@@ -240,7 +247,8 @@ static enum dgf_rc begin(struct dgf_ledger_reader *reader, struct dgf_ledger_rea
 }
 
 enum dgf_rc dgf_ledger_reader_open(struct dgf_ledger *ledger, uint64_t from,
-                                   struct dgf_ledger_reader **ret_reader, struct dgf_err *err)
+                                   struct dgf_ledger_reader **ret_reader,
+                                   struct dgf_err *err)
 {
     DGF_CLEANUP(dgf_ledger_reader_free) struct dgf_ledger_reader *reader = NULL;
     enum dgf_rc rc = new_reader(from, &reader, err);
@@ -264,7 +272,8 @@ enum dgf_rc dgf_ledger_reader_open_cold(const char *dir, uint64_t from,
     if (rc)
         return rc;
     if (strlen(dir) > DGF_LEDGER_DIR_MAX)
-        return dgf_err_set(err, DGF_BAD_CONFIG, "the path of the data directory is too long");
+        return dgf_err_set(err, DGF_BAD_CONFIG,
+                           "the path of the data directory is too long");
     reader->dir = dgf_strdup(dir);
     if (!reader->dir)
         return dgf_err_set(err, DGF_NOMEM, "cannot read the ledger: out of memory");
@@ -276,7 +285,8 @@ enum dgf_rc dgf_ledger_reader_open_cold(const char *dir, uint64_t from,
     return rc;
 }
 
-enum dgf_rc dgf_ledger_first_kept(const char *dir, uint64_t *ret_index, struct dgf_err *err)
+enum dgf_rc dgf_ledger_first_kept(const char *dir, uint64_t *ret_index,
+                                  struct dgf_err *err)
 {
     DGF_RELEASE(dgf_segments_release) struct dgf_segments segments;
     enum dgf_rc rc;

@@ -29,13 +29,14 @@ void dgf_ledger_reader_free(struct dgf_ledger_reader *reader);
 
 /* DGF_AGAIN: no more for now (cold: call again to look again).
  * DGF_BAD_DATA: damage, or the segment was pruned; the reader stays there. */
-enum dgf_rc dgf_ledger_reader_next(struct dgf_ledger_reader *reader, struct dgf_leaf *ret_leaf,
-                                   struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_ledger_reader_next(struct dgf_ledger_reader *reader,
+                                   struct dgf_leaf *ret_leaf, struct dgf_err *err)
+    DGF_MUST_USE;
 /* The index dgf_ledger_reader_next() gives next. */
 uint64_t dgf_ledger_reader_index(const struct dgf_ledger_reader *reader);
 
 /* The first index a cold directory still holds. */
-enum dgf_rc dgf_ledger_first_kept(const char *dir, uint64_t *ret_index, struct dgf_err *err)
-    DGF_MUST_USE;
+enum dgf_rc dgf_ledger_first_kept(const char *dir, uint64_t *ret_index,
+                                  struct dgf_err *err) DGF_MUST_USE;
 
 #endif

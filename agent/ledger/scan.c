@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "ledger/scan.h"
 
 #include "base/mem.h"
@@ -98,7 +96,8 @@ static enum dgf_rc stop(struct dgf_scan *scan, enum dgf_scan_end end, enum dgf_r
 }
 
 /* No good frame at `at`: says whether it was cut off, or is wrong as a whole. */
-static enum dgf_rc no_frame(struct dgf_scan *scan, uint64_t frame_len, struct dgf_err *err)
+static enum dgf_rc no_frame(struct dgf_scan *scan, uint64_t frame_len,
+                            struct dgf_err *err)
 {
     uint64_t last;
     enum dgf_rc rc = dgf_scan_last_byte(scan, scan->at, &last, err);
@@ -107,7 +106,11 @@ static enum dgf_rc no_frame(struct dgf_scan *scan, uint64_t frame_len, struct dg
         return rc;
     if (last == scan->at)
         return stop(scan, DGF_SCAN_CLEAN, DGF_AGAIN);
-    return stop(scan, scan->at + frame_len > last ? DGF_SCAN_CUT : DGF_SCAN_BAD,
+    /* A CRC may end in a zero byte, so three of them still count as "all there". */
+    return stop(scan,
+                frame_len > scan->limit - scan->at || scan->at + frame_len > last + 3
+                    ? DGF_SCAN_CUT
+                    : DGF_SCAN_BAD,
                 DGF_BAD_DATA);
 }
 
@@ -172,9 +175,9 @@ enum dgf_rc dgf_scan_last_byte(struct dgf_scan *scan, uint64_t from, uint64_t *r
 }
 
 /* The frame at offset, if it is a whole COMMIT frame with a number that counts. */
-static enum dgf_rc look_at_commit(struct dgf_scan *scan, uint64_t offset, uint64_t min_batch,
-                                  uint64_t *budget, struct dgf_commit *ret,
-                                  struct dgf_err *err)
+static enum dgf_rc look_at_commit(struct dgf_scan *scan, uint64_t offset,
+                                  uint64_t min_batch, uint64_t *budget,
+                                  struct dgf_commit *ret, struct dgf_err *err)
 {
     uint64_t len;
     const uint8_t *p;
@@ -191,7 +194,8 @@ static enum dgf_rc look_at_commit(struct dgf_scan *scan, uint64_t offset, uint64
         dgf_le64_at(scan->window + DGF_FRAME_HEAD_LEN + DGF_LOG_ID_LEN) < min_batch)
         return DGF_AGAIN;
     if (len > *budget)
-        return dgf_err_set(err, DGF_BAD_DATA, "too many pieces that look like a commit");
+        return dgf_err_set(err, DGF_BAD_DATA,
+                           "too many pieces that look like a commit");
     *budget -= len;
     rc = want(scan, len, &have, err);
     if (rc || have < len)
@@ -199,10 +203,23 @@ static enum dgf_rc look_at_commit(struct dgf_scan *scan, uint64_t offset, uint64
     p = scan->window;
     if (dgf_crc32c(0, dgf_bytes_of(p, len - 4)) != dgf_le32_at(p + len - 4))
         return DGF_AGAIN;
-    return dgf_frame_get_commit(dgf_bytes_of(p + DGF_FRAME_HEAD_LEN, len - DGF_FRAME_OVERHEAD),
-                                ret)
+    return dgf_frame_get_commit(
+               dgf_bytes_of(p + DGF_FRAME_HEAD_LEN, len - DGF_FRAME_OVERHEAD), ret)
                ? DGF_OK
                : DGF_AGAIN;
+}
+
+static const uint8_t *find_bytes(const uint8_t *p, size_t len, const uint8_t *what,
+                                 size_t n)
+{
+    const uint8_t *last = p + len - n; /* len >= n */
+
+    for (; p <= last; p++) {
+        p = memchr(p, what[0], (size_t)(last - p) + 1);
+        if (!p || memcmp(p, what, n) == 0)
+            return p;
+    }
+    return NULL;
 }
 
 /* Offset of the next log id at or behind `from`; DGF_AGAIN when there is none. */
@@ -219,7 +236,7 @@ static enum dgf_rc find_log_id(struct dgf_scan *scan, uint64_t from,
         rc = want(scan, WINDOW, &have, err);
         if (rc || have < DGF_LOG_ID_LEN)
             return rc ? rc : DGF_AGAIN;
-        p = memmem(scan->window, have, log_id, DGF_LOG_ID_LEN);
+        p = find_bytes(scan->window, have, log_id, DGF_LOG_ID_LEN);
         if (p) {
             *ret = from + (uint64_t)(p - scan->window);
             return DGF_OK;
@@ -229,9 +246,9 @@ static enum dgf_rc find_log_id(struct dgf_scan *scan, uint64_t from,
 }
 
 enum dgf_rc dgf_scan_find_commit(struct dgf_scan *scan, uint64_t from,
-                                 const uint8_t log_id[DGF_LOG_ID_LEN], uint64_t min_batch,
-                                 uint64_t *ret_batch, uint64_t *ret_offset,
-                                 struct dgf_err *err)
+                                 const uint8_t log_id[DGF_LOG_ID_LEN],
+                                 uint64_t min_batch, uint64_t *ret_batch,
+                                 uint64_t *ret_offset, struct dgf_err *err)
 {
     /* A file made to look like commits everywhere must not keep us for ever. */
     uint64_t budget = 4 * (uint64_t)DGF_FRAME_MAX_PAYLOAD;

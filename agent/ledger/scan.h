@@ -11,8 +11,9 @@
 
 enum dgf_scan_end {
     DGF_SCAN_CLEAN, /* at the limit, or nothing but zeros up to it */
-    DGF_SCAN_CUT,   /* a frame begins here and goes beyond the last byte that is not zero */
-    DGF_SCAN_BAD,   /* a frame that is all there and wrong */
+    DGF_SCAN_CUT, /* a frame begins here and goes beyond the last byte that is not zero
+                   */
+    DGF_SCAN_BAD, /* a frame that is all there and wrong */
 };
 
 struct dgf_scan {
@@ -46,8 +47,9 @@ enum dgf_rc dgf_scan_last_byte(struct dgf_scan *scan, uint64_t from, uint64_t *r
 /* Looks behind `from` for a whole COMMIT frame of this log with a number of at
  * least min_batch.  DGF_AGAIN: there is none. */
 enum dgf_rc dgf_scan_find_commit(struct dgf_scan *scan, uint64_t from,
-                                 const uint8_t log_id[DGF_LOG_ID_LEN], uint64_t min_batch,
-                                 uint64_t *ret_batch, uint64_t *ret_offset,
-                                 struct dgf_err *err) DGF_MUST_USE;
+                                 const uint8_t log_id[DGF_LOG_ID_LEN],
+                                 uint64_t min_batch, uint64_t *ret_batch,
+                                 uint64_t *ret_offset, struct dgf_err *err)
+    DGF_MUST_USE;
 
 #endif

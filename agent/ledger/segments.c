@@ -41,7 +41,8 @@ void dgf_segments_release(struct dgf_segments *segments)
     dgf_segments_init(segments);
 }
 
-enum dgf_rc dgf_segments_add(struct dgf_segments *segments, const struct dgf_segment *segment)
+enum dgf_rc dgf_segments_add(struct dgf_segments *segments,
+                             const struct dgf_segment *segment)
 {
     if (segments->n == segments->cap) {
         size_t cap = segments->cap ? 2 * segments->cap : 16;
@@ -59,7 +60,8 @@ enum dgf_rc dgf_segments_add(struct dgf_segments *segments, const struct dgf_seg
     return DGF_OK;
 }
 
-struct dgf_segment *dgf_segments_find(const struct dgf_segments *segments, uint64_t index)
+struct dgf_segment *dgf_segments_find(const struct dgf_segments *segments,
+                                      uint64_t index)
 {
     size_t low = 0, high = segments->n;
 
@@ -93,10 +95,12 @@ uint64_t dgf_segments_bytes(const struct dgf_segments *segments)
     return sum;
 }
 
-static enum dgf_rc bad(struct dgf_err *err, const char *dir, uint64_t first, const char *cause)
+static enum dgf_rc bad(struct dgf_err *err, const char *dir, uint64_t first,
+                       const char *cause)
 {
-    return dgf_err_set(err, DGF_BAD_DATA, "journal segment '%s/journal/%" PRIu64 ".j': %s",
-                       dir, first, cause);
+    return dgf_err_set(err, DGF_BAD_DATA,
+                       "journal segment '%s/journal/%" PRIu64 ".j': %s", dir, first,
+                       cause);
 }
 
 enum dgf_rc dgf_segment_head(struct dgf_scan *scan, const char *dir, uint64_t first,
@@ -113,14 +117,14 @@ enum dgf_rc dgf_segment_head(struct dgf_scan *scan, const char *dir, uint64_t fi
         return bad(err, dir, first, "does not begin with a head frame of this format");
     if (ret->first != first)
         return dgf_err_set(err, DGF_BAD_DATA,
-                           "journal segment '%s/journal/%" PRIu64 ".j': begins at index %" PRIu64
-                           ", as its head frame says",
+                           "journal segment '%s/journal/%" PRIu64
+                           ".j': begins at index %" PRIu64 ", as its head frame says",
                            dir, first, ret->first);
     return DGF_OK;
 }
 
-enum dgf_rc dgf_segment_head_rest(const struct dgf_head *head, struct dgf_tree *ret_tree,
-                                  struct dgf_marks *marks)
+enum dgf_rc dgf_segment_head_rest(const struct dgf_head *head,
+                                  struct dgf_tree *ret_tree, struct dgf_marks *marks)
 {
     struct dgf_rd rd = dgf_rd_of(head->rest);
     struct dgf_bytes policy_set;
@@ -165,7 +169,8 @@ static int by_first(const void *a, const void *b)
 }
 
 /* Does `head` follow the segment before it? */
-static enum dgf_rc check_order(const struct dgf_segments *segments, const struct dgf_segment *prev,
+static enum dgf_rc check_order(const struct dgf_segments *segments,
+                               const struct dgf_segment *prev,
                                const struct dgf_head *head, const char *dir,
                                struct dgf_err *err)
 {
@@ -229,8 +234,8 @@ enum dgf_rc dgf_segments_list(struct dgf_segments *segments, const char *dir,
     return DGF_OK;
 }
 
-enum dgf_rc dgf_segments_load(struct dgf_segments *segments, const char *dir, bool prune_ok,
-                              uint64_t *ret_first, struct dgf_err *err)
+enum dgf_rc dgf_segments_load(struct dgf_segments *segments, const char *dir,
+                              bool prune_ok, uint64_t *ret_first, struct dgf_err *err)
 {
     DGF_RELEASE(dgf_scan_release) struct dgf_scan scan;
     enum dgf_rc rc;

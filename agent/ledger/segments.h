@@ -32,10 +32,11 @@ bool dgf_segment_name(const char *name, uint64_t *ret_first);
 
 void dgf_segments_init(struct dgf_segments *segments);
 void dgf_segments_release(struct dgf_segments *segments);
-enum dgf_rc dgf_segments_add(struct dgf_segments *segments, const struct dgf_segment *segment)
-    DGF_MUST_USE;
+enum dgf_rc dgf_segments_add(struct dgf_segments *segments,
+                             const struct dgf_segment *segment) DGF_MUST_USE;
 /* The one that holds, or will hold, index; NULL when it is before the first. */
-struct dgf_segment *dgf_segments_find(const struct dgf_segments *segments, uint64_t index);
+struct dgf_segment *dgf_segments_find(const struct dgf_segments *segments,
+                                      uint64_t index);
 void dgf_segments_drop_before(struct dgf_segments *segments, uint64_t index);
 uint64_t dgf_segments_bytes(const struct dgf_segments *segments);
 
@@ -46,15 +47,17 @@ enum dgf_rc dgf_segments_list(struct dgf_segments *segments, const char *dir,
  * DGF_BAD_DATA: damaged, missing or foreign segments; *ret_first (may be NULL)
  * is the one the text is about.  With prune_ok the oldest may vanish while it
  * is being looked at: another process prunes. */
-enum dgf_rc dgf_segments_load(struct dgf_segments *segments, const char *dir, bool prune_ok,
-                              uint64_t *ret_first, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_segments_load(struct dgf_segments *segments, const char *dir,
+                              bool prune_ok, uint64_t *ret_first, struct dgf_err *err)
+    DGF_MUST_USE;
 
 /* Reads the HEAD frame; the scan stands behind it.  DGF_BAD_DATA: it is none,
  * or belongs to another first index. */
 enum dgf_rc dgf_segment_head(struct dgf_scan *scan, const char *dir, uint64_t first,
                              struct dgf_head *ret, struct dgf_err *err) DGF_MUST_USE;
 /* What HEAD says beyond its fixed fields; marks may be NULL. */
-enum dgf_rc dgf_segment_head_rest(const struct dgf_head *head, struct dgf_tree *ret_tree,
-                                  struct dgf_marks *marks) DGF_MUST_USE;
+enum dgf_rc dgf_segment_head_rest(const struct dgf_head *head,
+                                  struct dgf_tree *ret_tree, struct dgf_marks *marks)
+    DGF_MUST_USE;
 
 #endif

@@ -22,11 +22,13 @@ static enum dgf_rc fail(struct dgf_state_db *db, const char *what, struct dgf_er
     enum dgf_rc rc = DGF_FATAL;
 
     /* The texts of a statement that fails are gone after the rollback. */
-    if (code == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE || (code & 0xff) == SQLITE_BUSY)
+    if (code == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE ||
+        (code & 0xff) == SQLITE_BUSY)
         rc = DGF_AGAIN;
     else if ((code & 0xff) == SQLITE_NOMEM)
         rc = DGF_NOMEM;
-    rc = dgf_err_set(err, rc, "cannot %s '%s': %s", what, db->path, sqlite3_errmsg(db->sqlite));
+    rc = dgf_err_set(err, rc, "cannot %s '%s': %s", what, db->path,
+                     sqlite3_errmsg(db->sqlite));
     if (!sqlite3_get_autocommit(db->sqlite))
         (void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
     return rc;
@@ -39,15 +41,15 @@ static bool run(struct dgf_state_db *db, const char *sql)
 
 static bool prepare(struct dgf_state_db *db, const char *sql, sqlite3_stmt **ret)
 {
-    return sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL) ==
-           SQLITE_OK;
+    return sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, ret,
+                              NULL) == SQLITE_OK;
 }
 
 static bool bind(sqlite3_stmt *stmt, int at, struct dgf_bytes bytes)
 {
     /* A NULL pointer would bind NULL instead of an empty blob. */
-    return sqlite3_bind_blob64(stmt, at, bytes.len ? (const void *)bytes.ptr : "", bytes.len,
-                               SQLITE_STATIC) == SQLITE_OK;
+    return sqlite3_bind_blob64(stmt, at, bytes.len ? (const void *)bytes.ptr : "",
+                               bytes.len, SQLITE_STATIC) == SQLITE_OK;
 }
 
 static struct dgf_bytes column(sqlite3_stmt *stmt, int at)
@@ -86,12 +88,14 @@ static enum dgf_rc connect(const char *path, int flags, struct dgf_state_db **re
     if (!db)
         return dgf_err_set(err, DGF_NOMEM, "cannot open '%s': out of memory", path);
     memcpy(db->path, path, len);
-    if (sqlite3_open_v2(path, &db->sqlite, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+    if (sqlite3_open_v2(path, &db->sqlite, flags | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
         return fail(db, "open", err);
     sqlite3_extended_result_codes(db->sqlite, 1);
     sqlite3_busy_timeout(db->sqlite, BUSY_MS);
     if (!run(db, "PRAGMA journal_mode=WAL") || !run(db, "PRAGMA synchronous=NORMAL") ||
-        !run(db, "PRAGMA cache_size=-1024") || !run(db, "PRAGMA journal_size_limit=8388608"))
+        !run(db, "PRAGMA cache_size=-1024") ||
+        !run(db, "PRAGMA journal_size_limit=8388608"))
         return fail(db, "open", err);
     *ret = dgf_steal(db);
     return DGF_OK;
@@ -106,8 +110,8 @@ static enum dgf_rc make_tables(struct dgf_state_db *db, const uint8_t *log_id,
     if (!run(db, "BEGIN IMMEDIATE") ||
         !run(db, "CREATE TABLE IF NOT EXISTS mark(id INTEGER PRIMARY KEY CHECK(id=1),"
                  " log_id BLOB NOT NULL, batch INTEGER NOT NULL)") ||
-        !run(db, "CREATE TABLE IF NOT EXISTS state(key BLOB PRIMARY KEY, value BLOB NOT NULL)"
-                 " WITHOUT ROWID"))
+        !run(db, "CREATE TABLE IF NOT EXISTS state(key BLOB PRIMARY KEY,"
+                 " value BLOB NOT NULL) WITHOUT ROWID"))
         return fail(db, "make", err);
     done = prepare(db, "INSERT OR IGNORE INTO mark VALUES(1, ?1, 0)", &stmt) &&
            bind(stmt, 1, dgf_bytes_of(log_id, DGF_LOG_ID_LEN)) &&
@@ -139,7 +143,8 @@ enum dgf_rc dgf_state_db_open(const char *path, const uint8_t log_id[DGF_LOG_ID_
                               struct dgf_state_db **ret, struct dgf_err *err)
 {
     DGF_CLEANUP(dgf_state_db_free) struct dgf_state_db *db = NULL;
-    enum dgf_rc rc = connect(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, err);
+    enum dgf_rc rc =
+        connect(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, err);
 
     if (!rc)
         rc = make_tables(db, log_id, err);
@@ -167,7 +172,8 @@ enum dgf_rc dgf_state_db_open_reader(const char *path, struct dgf_state_db **ret
     if (rc)
         return rc;
     if (!prepare(db, "SELECT value FROM state WHERE key=?1", &db->get) ||
-        !prepare(db, "SELECT key, value FROM state WHERE key>=?1 ORDER BY key", &db->from))
+        !prepare(db, "SELECT key, value FROM state WHERE key>=?1 ORDER BY key",
+                 &db->from))
         return fail(db, "open", err);
     *ret = dgf_steal(db);
     return DGF_OK;
@@ -183,8 +189,8 @@ enum dgf_rc dgf_state_db_begin(struct dgf_state_db *db, struct dgf_err *err)
     return run(db, "BEGIN IMMEDIATE") ? DGF_OK : fail(db, "write", err);
 }
 
-enum dgf_rc dgf_state_db_change(struct dgf_state_db *db, const struct dgf_change *change,
-                                struct dgf_err *err)
+enum dgf_rc dgf_state_db_change(struct dgf_state_db *db,
+                                const struct dgf_change *change, struct dgf_err *err)
 {
     sqlite3_stmt *stmt = change->op == DGF_STATE_PUT ? db->put : db->remove;
     bool done = bind(stmt, 1, change->key) &&
@@ -196,7 +202,8 @@ enum dgf_rc dgf_state_db_change(struct dgf_state_db *db, const struct dgf_change
     return rc;
 }
 
-enum dgf_rc dgf_state_db_commit(struct dgf_state_db *db, uint64_t batch, struct dgf_err *err)
+enum dgf_rc dgf_state_db_commit(struct dgf_state_db *db, uint64_t batch,
+                                struct dgf_err *err)
 {
     bool done = sqlite3_bind_int64(db->mark, 1, (sqlite3_int64)batch) == SQLITE_OK &&
                 sqlite3_step(db->mark) == SQLITE_DONE;
@@ -213,14 +220,14 @@ enum dgf_rc dgf_state_db_commit(struct dgf_state_db *db, uint64_t batch, struct 
 
 enum dgf_rc dgf_state_db_checkpoint(struct dgf_state_db *db, struct dgf_err *err)
 {
-    if (sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) !=
-        SQLITE_OK)
+    if (sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                  NULL) != SQLITE_OK)
         return fail(db, "sync", err);
     return DGF_OK;
 }
 
-enum dgf_rc dgf_state_db_get(struct dgf_state_db *db, struct dgf_bytes key, struct dgf_buf *to,
-                             struct dgf_err *err)
+enum dgf_rc dgf_state_db_get(struct dgf_state_db *db, struct dgf_bytes key,
+                             struct dgf_buf *to, struct dgf_err *err)
 {
     enum dgf_rc rc = DGF_AGAIN;
     int code = SQLITE_ERROR;

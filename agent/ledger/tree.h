@@ -11,7 +11,8 @@
 
 struct dgf_tree {
     uint64_t size;
-    uint8_t edge[64][DGF_SHA256_LEN]; /* edge[k]: full subtree of 2^k leaves, if bit k of size */
+    uint8_t edge[64][DGF_SHA256_LEN]; /* edge[k]: full subtree of 2^k leaves, if bit k
+                                         of size */
 };
 
 void dgf_tree_init(struct dgf_tree *tree);

@@ -34,7 +34,8 @@ enum dgf_rc dgf_walk_open(struct dgf_walk *walk, const char *dir, uint64_t first
     if (rc == DGF_NOMEM)
         return dgf_err_set(err, rc, "cannot read '%s': out of memory", path);
     if (rc)
-        return dgf_err_set(err, rc, "journal segment '%s': its head frame is damaged", path);
+        return dgf_err_set(err, rc, "journal segment '%s': its head frame is damaged",
+                           path);
     memset(&walk->commit, 0, sizeof(walk->commit));
     walk->commit.batch = walk->head.batch_before;
     walk->commit.size = walk->head.first;
@@ -73,18 +74,22 @@ static enum dgf_rc check_commit(struct dgf_walk *walk, const struct dgf_frame *f
     if (!dgf_frame_get_commit(frame->payload, &commit))
         return fault(walk, DGF_FAULT_FRAME, frame->offset, "not a commit frame", err);
     if (memcmp(commit.log_id, walk->head.log_id, sizeof(commit.log_id)) != 0)
-        return fault(walk, DGF_FAULT_ORIGIN, frame->offset, "commit of another log", err);
-    if (commit.batch != walk->commit.batch + 1)
-        return fault(walk, DGF_FAULT_BATCH, frame->offset, "batch number out of order", err);
-    if (commit.n_frames != walk->n_frames || commit.chain != walk->chain)
-        return fault(walk, DGF_FAULT_BATCH, frame->offset, "not the frames that were committed",
+        return fault(walk, DGF_FAULT_ORIGIN, frame->offset, "commit of another log",
                      err);
+    if (commit.batch != walk->commit.batch + 1)
+        return fault(walk, DGF_FAULT_BATCH, frame->offset, "batch number out of order",
+                     err);
+    if (commit.n_frames != walk->n_frames || commit.chain != walk->chain)
+        return fault(walk, DGF_FAULT_BATCH, frame->offset,
+                     "not the frames that were committed", err);
     if (commit.size != walk->tree.size)
-        return fault(walk, DGF_FAULT_SIZE, frame->offset, "commit counts other leaves", err);
+        return fault(walk, DGF_FAULT_SIZE, frame->offset, "commit counts other leaves",
+                     err);
     if (walk->hash) {
         dgf_tree_root(&walk->tree, root);
         if (memcmp(root, commit.root, sizeof(root)) != 0)
-            return fault(walk, DGF_FAULT_ROOT, frame->offset, "leaves do not give its root", err);
+            return fault(walk, DGF_FAULT_ROOT, frame->offset,
+                         "leaves do not give its root", err);
     }
     if (commit.time_ns < walk->commit.time_ns)
         return fault(walk, DGF_FAULT_TIME, frame->offset, "time goes back", err);
@@ -93,6 +98,24 @@ static enum dgf_rc check_commit(struct dgf_walk *walk, const struct dgf_frame *f
     walk->committed = frame->offset + frame->len;
     walk->n_frames = walk->chain = 0;
     return DGF_OK;
+}
+
+/* Records begin with their own index (`{"v":1,"seq":12,`); other lines may
+ * say what they like. */
+static bool is_own_index(struct dgf_bytes line, uint64_t index)
+{
+    static const char begin[] = "{\"v\":1,\"seq\":";
+    const uint8_t *p = line.ptr + sizeof(begin) - 1, *end = line.ptr + line.len;
+    uint64_t seq = 0;
+
+    if (line.len < sizeof(begin) || memcmp(line.ptr, begin, sizeof(begin) - 1) != 0)
+        return true;
+    for (; p < end && *p >= '0' && *p <= '9'; p++) {
+        if (seq > (UINT64_MAX - 9) / 10)
+            return false;
+        seq = 10 * seq + (uint64_t)(*p - '0');
+    }
+    return seq == index;
 }
 
 static bool well_formed(struct dgf_walk *walk, const struct dgf_frame *frame)
@@ -106,6 +129,10 @@ static bool well_formed(struct dgf_walk *walk, const struct dgf_frame *frame)
     case DGF_FRAME_LEAF:
         if (!dgf_frame_get_leaf(frame->payload, &leaf))
             return false;
+        if (walk->seqs && !is_own_index(leaf.line, walk->tree.size)) {
+            walk->fault = DGF_FAULT_SEQ;
+            return false;
+        }
         if (walk->hash) {
             uint8_t hash[DGF_SHA256_LEN];
 
@@ -142,7 +169,11 @@ enum dgf_rc dgf_walk_next(struct dgf_walk *walk, struct dgf_frame *ret_frame,
         return check_commit(walk, ret_frame, err);
     if (!well_formed(walk, ret_frame)) {
         walk->scan.end = DGF_SCAN_BAD;
-        return fault(walk, DGF_FAULT_FRAME, ret_frame->offset, "a frame is malformed", err);
+        if (walk->fault == DGF_FAULT_SEQ)
+            return fault(walk, DGF_FAULT_SEQ, ret_frame->offset,
+                         "a record says it has another index", err);
+        return fault(walk, DGF_FAULT_FRAME, ret_frame->offset, "a frame is malformed",
+                     err);
     }
     walk->n_frames++;
     walk->chain = dgf_frame_chain(walk->chain, ret_frame->crc);

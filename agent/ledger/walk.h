@@ -17,18 +17,22 @@ enum dgf_fault {
     DGF_FAULT_SIZE,   /* COMMIT counts other leaves */
     DGF_FAULT_ROOT,   /* leaves do not give COMMIT's root */
     DGF_FAULT_TIME,   /* COMMIT's time goes back */
+    DGF_FAULT_SEQ,    /* a record says it has another index */
 };
 
 struct dgf_walk {
     struct dgf_scan scan;
     struct dgf_head head; /* head.rest is not valid */
     bool hash;            /* false: roots are not looked at */
-    struct dgf_tree tree; /* with the leaves of the open batch; only size without hash */
+    bool seqs;            /* look at the index a record says it has */
+    struct dgf_tree
+        tree; /* with the leaves of the open batch; only size without hash */
     uint32_t n_frames, chain;
-    struct dgf_commit commit; /* the newest, or what HEAD says; positions are not kept */
-    bool has_commit;          /* in this segment */
-    uint64_t committed;       /* offset behind it, or behind HEAD */
-    uint64_t damaged_at;      /* where the fault is */
+    struct dgf_commit
+        commit;          /* the newest, or what HEAD says; positions are not kept */
+    bool has_commit;     /* in this segment */
+    uint64_t committed;  /* offset behind it, or behind HEAD */
+    uint64_t damaged_at; /* where the fault is */
     enum dgf_fault fault;
 };
 

@@ -136,8 +136,8 @@ static enum dgf_rc prune(struct dgf_ledger *ledger, struct dgf_batch *batch,
 }
 
 /* One stage; true when there is another. */
-static bool next_stage(struct dgf_ledger *ledger, struct dgf_batch *batch, enum dgf_rc *ret_rc,
-                       struct dgf_err *err)
+static bool next_stage(struct dgf_ledger *ledger, struct dgf_batch *batch,
+                       enum dgf_rc *ret_rc, struct dgf_err *err)
 {
     switch (ledger->stage) {
     case DGF_STAGE_SEAL:
@@ -234,9 +234,9 @@ enum dgf_rc dgf_ledger_start(struct dgf_ledger *ledger, struct dgf_err *err)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(&ledger->thread, NULL, writer_main, ledger);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = failed;
     if (failed)
-        return dgf_err_set(err, DGF_FATAL, "cannot start the ledger's thread: %s",
-                           strerror(failed));
+        return dgf_err_set(err, DGF_FATAL, "cannot start the ledger's thread: %m");
     ledger->has_thread = true;
     return DGF_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef DGF_TESTS_LEDGER_FIXTURE_H
 #define DGF_TESTS_LEDGER_FIXTURE_H
 
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,12 +36,18 @@ static inline void reopen(void)
     ck_assert_msg(try_open() == DGF_OK, "%s", err.text);
 }
 
+static inline int remove_one(const char *path, const struct stat *st, int type,
+                             struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
 static inline void remove_folder(void)
 {
-    char command[128];
-
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    ck_assert_int_eq(system(command), 0);
+    ck_assert_int_eq(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* A new folder and a ledger in it. */
@@ -51,7 +58,8 @@ static inline void fresh(void)
         ledger = NULL;
         remove_folder();
     }
-    (void)snprintf(dir, sizeof(dir), "%s/dgf-ledger-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+    (void)snprintf(dir, sizeof(dir), "%s/dgf-ledger-XXXXXX",
+                   access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     conf = (struct dgf_ledger_conf){.segment_bytes = 1 << 20, .keep_ns = 1};
     reopen();
@@ -75,15 +83,17 @@ static inline uint64_t leaf(const char *line)
 {
     uint64_t index;
 
-    ck_assert_int_eq(dgf_batch_leaf(batch(), DGF_BYTES("head"), dgf_bytes_str(line), &index),
-                     DGF_OK);
+    ck_assert_int_eq(
+        dgf_batch_leaf(batch(), DGF_BYTES("head"), dgf_bytes_str(line), &index),
+        DGF_OK);
     return index;
 }
 
 static inline void state(const char *key, const char *value)
 {
-    enum dgf_rc rc = value ? dgf_batch_state(batch(), dgf_bytes_str(key), dgf_bytes_str(value))
-                           : dgf_batch_state_delete(batch(), dgf_bytes_str(key));
+    enum dgf_rc rc =
+        value ? dgf_batch_state(batch(), dgf_bytes_str(key), dgf_bytes_str(value))
+              : dgf_batch_state_delete(batch(), dgf_bytes_str(key));
 
     ck_assert_int_eq(rc, DGF_OK);
 }
@@ -170,6 +180,22 @@ static inline void flip_bit(uint64_t first, uint64_t byte, unsigned bit)
 static inline void cut_file_to(uint64_t first, uint64_t size)
 {
     ck_assert_int_eq(truncate(segment_path(first), (off_t)size), 0);
+}
+
+static inline void copy_file(const char *from, const char *to)
+{
+    static char bytes[1 << 20];
+    FILE *f = fopen(from, "rb");
+    size_t n;
+
+    ck_assert_ptr_nonnull(f);
+    n = fread(bytes, 1, sizeof(bytes), f);
+    ck_assert(n > 0 && n < sizeof(bytes));
+    ck_assert_int_eq(fclose(f), 0);
+    f = fopen(to, "wb");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);
+    ck_assert_int_eq(fclose(f), 0);
 }
 
 /* Appends bytes to a segment file. */

@@ -171,12 +171,14 @@ START_TEST(damage_before_the_last_batch_is_refused)
     append_batch("three");
     close_ledger();
     flip_bit(0, zero + 12, 0);
-    refuse("journal segment '0.j' is damaged at byte %" PRIu64 " in batch 1, and batch 2 follows "
+    refuse("journal segment '0.j' is damaged at byte %" PRIu64
+           " in batch 1, and batch 2 follows "
            "at byte %" PRIu64,
            zero, one + 18);
     flip_bit(0, zero + 12, 0);
     flip_bit(0, one + 1, 7); /* the length: all behind it is misread */
-    refuse("journal segment '0.j' is damaged at byte %" PRIu64 " in batch 2, and batch 3 follows "
+    refuse("journal segment '0.j' is damaged at byte %" PRIu64
+           " in batch 2, and batch 3 follows "
            "at byte %" PRIu64,
            one, two + 20);
     done();
@@ -189,7 +191,8 @@ START_TEST(a_head_frame_that_is_damaged_is_refused)
     append_batch("one");
     close_ledger();
     flip_bit(0, 20, 0);
-    refuse("journal segment '%s/journal/0.j': its head frame at byte 0 is damaged", dir);
+    refuse("journal segment '%s/journal/0.j': its head frame at byte 0 is damaged",
+           dir);
     done();
 }
 END_TEST
@@ -205,9 +208,10 @@ START_TEST(a_journal_that_ends_before_state_db_is_refused)
     append_batch("two");
     close_ledger();
     cut_file_to(0, one);
-    refuse("'%s/state.db' stands at batch 2 but the journal ends at batch 1: batches that were "
-           "durable are lost",
-           dir);
+    refuse(
+        "'%s/state.db' stands at batch 2 but the journal ends at batch 1: batches that were "
+        "durable are lost",
+        dir);
     done();
 }
 END_TEST
@@ -253,7 +257,8 @@ START_TEST(a_segment_cut_in_the_middle_is_refused)
     second = second_segment();
     size = segment_size(second);
     cut_file_to(second, size - 1);
-    refuse("journal segment '%s/journal/%" PRIu64 ".j': has %" PRIu64 " bytes instead of %" PRIu64,
+    refuse("journal segment '%s/journal/%" PRIu64 ".j': has %" PRIu64
+           " bytes instead of %" PRIu64,
            dir, second, size - 1, size);
     done();
 }
@@ -261,22 +266,23 @@ END_TEST
 
 START_TEST(a_segment_of_another_log_is_refused)
 {
-    char command[256], other[64];
+    char copy[128], other[sizeof(dir)];
     uint64_t second;
 
     many_segments();
     second = second_segment();
     close_ledger();
-    strcpy(other, dir);
+    memcpy(other, dir, sizeof(dir));
     dir[0] = '\0';
     many_segments();
     ck_assert_uint_eq(second_segment(), second);
     close_ledger();
-    (void)snprintf(command, sizeof(command), "cp '%s' '%s/journal/'", segment_path(second), other);
-    ck_assert_int_eq(system(command), 0);
+    (void)snprintf(copy, sizeof(copy), "%s/journal/%" PRIu64 ".j", other, second);
+    copy_file(segment_path(second), copy);
     done();
-    strcpy(dir, other);
-    refuse("journal segment '%s/journal/%" PRIu64 ".j': belongs to another log", dir, second);
+    memcpy(dir, other, sizeof(dir));
+    refuse("journal segment '%s/journal/%" PRIu64 ".j': belongs to another log", dir,
+           second);
     done();
 }
 END_TEST
@@ -307,8 +313,9 @@ START_TEST(state_without_a_journal_is_refused)
     close_ledger();
     ck_assert_int_eq(unlink(segment_path(0)), 0);
     ck_assert_int_eq(try_open(), DGF_FATAL);
-    ck_assert_msg(strstr(err.text, "holds no segment: restore the journal, or move state.db away "
-                                   "to begin a new log") != NULL,
+    ck_assert_msg(strstr(err.text,
+                         "holds no segment: restore the journal, or move state.db away "
+                         "to begin a new log") != NULL,
                   "%s", err.text);
     done();
 }
@@ -332,7 +339,8 @@ START_TEST(frames_that_were_doubled_or_dropped_are_not_a_batch)
     n = fread(all, 1, sizeof(all), f);
     ck_assert_int_eq(fclose(f), 0);
     dgf_buf_init(&frames, 4000);
-    dgf_buf_add(&frames, all + zero, leaf_len); /* the first leaf instead of the second */
+    dgf_buf_add(&frames, all + zero,
+                leaf_len); /* the first leaf instead of the second */
     dgf_buf_add(&frames, all + zero, leaf_len);
     dgf_buf_add(&frames, all + zero + 2 * leaf_len, n - zero - 2 * leaf_len);
     cut_file_to(0, zero);
@@ -396,10 +404,12 @@ DGF_UNIT(journal, a_batch_without_its_commit_frame_never_happened,
          every_cut_length_of_the_last_batch_is_reported,
          space_that_was_reserved_and_reads_as_zeros_is_not_damage,
          a_torn_last_batch_is_cut_even_when_its_commit_reached_the_disk,
-         damage_before_the_last_batch_is_refused, a_head_frame_that_is_damaged_is_refused,
+         damage_before_the_last_batch_is_refused,
+         a_head_frame_that_is_damaged_is_refused,
          a_journal_that_ends_before_state_db_is_refused,
-         a_segment_missing_in_the_middle_is_refused, a_segment_cut_in_the_middle_is_refused,
-         a_segment_of_another_log_is_refused, a_segment_that_never_got_its_name_is_removed,
+         a_segment_missing_in_the_middle_is_refused,
+         a_segment_cut_in_the_middle_is_refused, a_segment_of_another_log_is_refused,
+         a_segment_that_never_got_its_name_is_removed,
          state_without_a_journal_is_refused,
          frames_that_were_doubled_or_dropped_are_not_a_batch,
          a_leaf_changed_together_with_its_checksums_fails_the_root,

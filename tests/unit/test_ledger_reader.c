@@ -7,7 +7,8 @@ static void open_live(uint64_t from)
 {
     dgf_ledger_reader_free(reader);
     reader = NULL;
-    ck_assert_msg(dgf_ledger_reader_open(ledger, from, &reader, &err) == DGF_OK, "%s", err.text);
+    ck_assert_msg(dgf_ledger_reader_open(ledger, from, &reader, &err) == DGF_OK, "%s",
+                  err.text);
 }
 
 static void open_cold(uint64_t from)
@@ -41,7 +42,8 @@ static const char *line_of(uint64_t i)
 {
     static char line[200];
 
-    (void)snprintf(line, sizeof(line), "line %d of some length, so that a segment is soon full", (int)i);
+    (void)snprintf(line, sizeof(line),
+                   "line %d of some length, so that a segment is soon full", (int)i);
     return line;
 }
 
@@ -106,7 +108,8 @@ START_TEST(readers_follow_a_ledger_that_grows_and_rotates)
     ck_assert_int_eq(dgf_ledger_reader_open_cold(dir, 0, &cold, &err), DGF_OK);
     for (uint64_t i = 0; i < 300; i++) {
         expect(i, line_of(i));
-        ck_assert_msg(dgf_ledger_reader_next(cold, &got, &err) == DGF_OK, "%s", err.text);
+        ck_assert_msg(dgf_ledger_reader_next(cold, &got, &err) == DGF_OK, "%s",
+                      err.text);
         ck_assert_uint_eq(got.index, i);
         if (i % 7 == 0) {
             expect_end();
@@ -198,7 +201,8 @@ START_TEST(a_pruned_index_is_named_and_the_rest_is_readable)
     ck_assert_int_eq(dgf_batch_prune(batch(), before), DGF_OK);
     commit();
     (void)snprintf(expected, sizeof(expected),
-                   "index 3 was pruned: the journal in '%s' begins at %" PRIu64, dir, before);
+                   "index 3 was pruned: the journal in '%s' begins at %" PRIu64, dir,
+                   before);
     ck_assert_int_eq(dgf_ledger_reader_open(ledger, 3, &reader, &err), DGF_BAD_DATA);
     ck_assert_str_eq(err.text, expected);
     ck_assert_int_eq(dgf_ledger_reader_open_cold(dir, 3, &reader, &err), DGF_BAD_DATA);
@@ -215,8 +219,8 @@ END_TEST
 
 START_TEST(a_directory_without_a_journal_is_named)
 {
-    strcpy(dir, "/nowhere");
-    ck_assert_int_eq(dgf_ledger_reader_open_cold(dir, 0, &reader, &err), DGF_BAD_DATA);
+    ck_assert_int_eq(dgf_ledger_reader_open_cold("/nowhere", 0, &reader, &err),
+                     DGF_BAD_DATA);
     ck_assert_str_eq(err.text, "no journal in '/nowhere'");
 }
 END_TEST
@@ -230,9 +234,13 @@ START_TEST(leaves_and_state_larger_than_the_window_are_read)
     conf.segment_bytes = 64 << 20;
     reopen();
     for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(dgf_batch_state(batch(), DGF_BYTES("k"), dgf_bytes_of(value, sizeof(value))), DGF_OK);
+        ck_assert_int_eq(dgf_batch_state(batch(), DGF_BYTES("k"),
+                                         dgf_bytes_of(value, sizeof(value))),
+                         DGF_OK);
         for (int k = 0; k < 10; k++)
-            ck_assert_int_eq(dgf_batch_leaf(batch(), DGF_BYTES("h"), dgf_bytes_of(line, sizeof(line)), NULL), DGF_OK);
+            ck_assert_int_eq(dgf_batch_leaf(batch(), DGF_BYTES("h"),
+                                            dgf_bytes_of(line, sizeof(line)), NULL),
+                             DGF_OK);
         commit();
     }
     open_live(0);

@@ -131,6 +131,7 @@ START_TEST(an_edge_of_another_size_is_refused)
 }
 END_TEST
 
-DGF_UNIT(tree, the_root_of_no_leaf_is_the_hash_of_nothing, a_known_log_has_its_known_root,
+DGF_UNIT(tree, the_root_of_no_leaf_is_the_hash_of_nothing,
+         a_known_log_has_its_known_root,
          every_size_up_to_300_has_the_root_of_the_definition,
          an_edge_survives_being_written_and_read, an_edge_of_another_size_is_refused)
