@@ -57,6 +57,9 @@ static bool has_room(struct dgf_findings *findings)
     return true;
 }
 
+/* More than a person reads at once, and a bound for files that are all wrong. */
+enum { KEPT = 1000, LONGEST_LINE = 400 };
+
 void dgf_findings_add(struct dgf_findings *findings, enum dgf_severity_of_finding severity,
                       const char *code, struct dgf_mark mark, const char *source_line,
                       const char *fmt, ...)
@@ -67,6 +70,10 @@ void dgf_findings_add(struct dgf_findings *findings, enum dgf_severity_of_findin
     /* Counted also when it cannot be kept: an error stays an error. */
     findings->n_errors += severity == DGF_FINDING_ERROR;
     findings->n_warnings += severity == DGF_FINDING_WARNING;
+    if (findings->n == KEPT)
+        return;
+    if (source_line && strnlen(source_line, LONGEST_LINE + 1) > LONGEST_LINE)
+        source_line = NULL;
     va_start(ap, fmt);
     finding.text = format(fmt, ap);
     va_end(ap);
@@ -86,7 +93,7 @@ void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...)
     struct dgf_finding *last;
     va_list ap;
 
-    if (findings->n == 0 || findings->nomem)
+    if (findings->n == 0 || findings->n == KEPT || findings->nomem)
         return; /* the last one may not be the one that is meant */
     last = &findings->list[findings->n - 1];
     dgf_free(last->fix);

@@ -39,7 +39,8 @@ struct dgf_findings {
 
 void dgf_findings_init(struct dgf_findings *findings);
 void dgf_findings_release(struct dgf_findings *findings);
-/* source_line may be NULL. */
+/* source_line may be NULL; one of more than 400 bytes is not kept.  The first
+ * thousand findings are kept, all are counted. */
 void dgf_findings_add(struct dgf_findings *findings, enum dgf_severity_of_finding severity,
                       const char *code, struct dgf_mark mark, const char *source_line,
                       const char *fmt, ...) DGF_PRINTF(6, 7);

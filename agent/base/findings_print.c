@@ -37,7 +37,7 @@ static void add_excerpt(const struct dgf_finding *finding, bool colour, struct d
     unsigned left = finding->mark.col, len = finding->mark.len;
     size_t at = 0;
 
-    if (!finding->source_line || line.len > LONGEST_LINE || finding->mark.line == 0)
+    if (!finding->source_line || finding->mark.line == 0)
         return;
     dgf_buf_addf(out, "%5u | ", finding->mark.line);
     add_printable(out, line);
@@ -72,12 +72,16 @@ static void add_place(const struct dgf_mark *mark, struct dgf_buf *out)
         dgf_buf_addf(out, ":%u", mark->col);
 }
 
-static void print_human(const struct dgf_finding *const *list, size_t n, bool colour,
+static void print_human(const struct dgf_findings *findings,
+                        const struct dgf_finding *const *list, size_t n, bool colour,
                         struct dgf_buf *out)
 {
+    size_t counted = findings->n_errors + findings->n_warnings, n_notes = 0;
+
     for (size_t i = 0; i < n; i++) {
         const struct dgf_finding *finding = list[i];
 
+        n_notes += finding->severity == DGF_FINDING_NOTE;
         add_place(&finding->mark, out);
         if (finding->mark.file)
             dgf_buf_add_str(out, ": ");
@@ -95,6 +99,8 @@ static void print_human(const struct dgf_finding *const *list, size_t n, bool co
             dgf_buf_add_byte(out, '\n');
         }
     }
+    if (counted > n - n_notes)
+        dgf_buf_addf(out, "%zu more are not shown\n", counted - (n - n_notes));
 }
 
 /* ---- for programs ---- */
@@ -340,7 +346,7 @@ void dgf_findings_print(const struct dgf_findings *findings, enum dgf_findings_f
     qsort(list, findings->n, sizeof(struct dgf_finding *), by_place);
     switch (format) {
     case DGF_FINDINGS_HUMAN:
-        print_human(list, findings->n, colour, out);
+        print_human(findings, list, findings->n, colour, out);
         break;
     case DGF_FINDINGS_JSON:
         print_json(findings, list, findings->n, out);

@@ -27,8 +27,7 @@ struct dgf_yaml_node {
     size_t n;                    /* LIST: items; MAP: pairs */
     struct dgf_yaml_node **keys; /* MAP: scalar nodes */
     struct dgf_yaml_node **items;/* LIST items, MAP values */
-    /* STR: where character i of text stands in the file is only known for
-     * plain, quoted-without-escapes and block scalars: dgf_yaml_text_mark. */
+    size_t begin;                /* byte of the file where it begins */
 };
 
 struct dgf_yaml; /* owns all nodes and the text of the file */
@@ -45,7 +44,8 @@ DGF_CLEANUP_OF(struct dgf_yaml *, dgf_yaml_free)
 struct dgf_yaml_node *dgf_yaml_root(const struct dgf_yaml *doc); /* NULL for an empty file */
 struct dgf_yaml_node *dgf_yaml_get(const struct dgf_yaml_node *map, const char *key);
 const char *dgf_yaml_kind_text(enum dgf_yaml_kind kind); /* "a map", "a list", "text" */
-/* Place of byte `offset` of a scalar's text, folded and literal blocks included. */
+/* Place of byte `offset` of a scalar's text; knows folded, literal and quoted
+ * styles and escapes.  Blanks that folding made are placed nearby. */
 struct dgf_mark dgf_yaml_text_mark(const struct dgf_yaml *doc, const struct dgf_yaml_node *scalar,
                                    size_t offset, unsigned len);
 /* The line as it stands in the file; NULL when out of range.  Owned by doc. */
