@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "bus/detect.h"
+#include "engine_part.h"
 #include "glob.h"
 #include "national_id.h"
 
@@ -192,28 +193,26 @@ static void token(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
                   struct dgf_cel_value *ret)
 {
     struct dgf_policy_host *host = eval->host;
-    struct dgf_buf plain, out;
-    struct dgf_bytes text = dgf_cel_bytes_of(&args[0]);
+    struct dgf_buf packed, out;
     uint8_t *to;
 
     if (!host || !host->masker) {
         dgf_cel_fail(eval, ret, "token() needs the agent's key");
         return;
     }
-    dgf_buf_init(&plain, 1024 * 1024);
+    dgf_buf_init(&packed, 1024 * 1024);
     dgf_buf_init(&out, 256);
-    if (args[0].kind != DGF_CEL_STRING && args[0].kind != DGF_CEL_BYTES) {
-        dgf_cel_plain(&args[0], &plain);
-        text = dgf_buf_bytes(&plain);
+    if (!dgf_policy_pack(eval, &args[0], &packed)) {
+        *ret = dgf_cel_unknown(NULL, 0);
+    } else if (dgf_cel_charge(eval, 50 + packed.len / 16, ret)) {
+        dgf_mask_token(host->masker, dgf_buf_bytes(&packed), &out);
+        to = dgf_cel_alloc(eval, out.len + 1, ret);
+        if (to) {
+            memcpy(to, out.ptr, out.len);
+            *ret = dgf_cel_string(dgf_bytes_of(to, out.len));
+        }
     }
-    dgf_mask_token(host->masker, text, &out);
-    to = dgf_cel_charge(eval, 50 + text.len / 16, ret) ? dgf_cel_alloc(eval, out.len + 1, ret)
-                                                       : NULL;
-    if (to) {
-        memcpy(to, out.ptr, out.len);
-        *ret = dgf_cel_string(dgf_bytes_of(to, out.len));
-    }
-    dgf_buf_release(&plain);
+    dgf_buf_release(&packed);
     dgf_buf_release(&out);
 }
 

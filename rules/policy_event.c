@@ -1,0 +1,551 @@
+#include "policy_event.h"
+
+#include <string.h>
+
+#include "base/parse.h"
+#include "bus/event.h"
+
+#define BODY_MAX (4 * 1024 * 1024)
+#define VALUE_DEPTH 32
+#define FAIL(...)                                                                  \
+    dgf_yaml_finding(making->doc, making->findings, DGF_FINDING_ERROR, "E0452", __VA_ARGS__)
+
+struct making {
+    const struct dgf_yaml *doc;
+    const struct dgf_yaml_node *node, *base, *set;
+    const struct dgf_policy_event_defaults *defaults;
+    struct dgf_findings *findings;
+    struct dgf_event_builder builder;
+    struct dgf_policy_event *made;
+    struct dgf_object *object;
+};
+
+static bool is(const struct dgf_yaml_node *node, const char *text)
+{
+    return node->text && strcmp(node->text, text) == 0;
+}
+
+static struct dgf_bytes text_of(const struct dgf_yaml_node *node)
+{
+    return dgf_bytes_of(node->text, node->text_len);
+}
+
+/* ---- values ---- */
+
+static bool put_value(struct making *making, const struct dgf_yaml_node *node,
+                      struct dgf_buf *out, unsigned depth);
+
+static bool put_date(struct dgf_bytes text, struct dgf_buf *out)
+{
+    int64_t ns;
+
+    if (!dgf_parse_time(text, &ns))
+        return false;
+    dgf_mp_put_time_ns(out, ns);
+    return true;
+}
+
+static bool put_uuid(struct dgf_bytes text, struct dgf_buf *out)
+{
+    uint8_t uuid[16], hex[32];
+    size_t n = 0;
+
+    for (size_t i = 0; i < text.len && n < sizeof(hex); i++)
+        if (text.ptr[i] != '-')
+            hex[n++] = text.ptr[i];
+    if (text.len != 36 || n != 32 || !dgf_parse_hex(dgf_bytes_of(hex, n), uuid, 16))
+        return false;
+    dgf_mp_put_uuid(out, uuid);
+    return true;
+}
+
+static bool put_binary(struct dgf_bytes text, struct dgf_buf *out)
+{
+    struct dgf_buf bytes;
+    bool fine;
+
+    dgf_buf_init(&bytes, BODY_MAX);
+    fine = dgf_parse_base64(text, &bytes) && !dgf_buf_rc(&bytes);
+    if (fine)
+        dgf_mp_put_bin(out, dgf_buf_bytes(&bytes));
+    dgf_buf_release(&bytes);
+    return fine;
+}
+
+static bool put_long(struct dgf_bytes text, struct dgf_buf *out)
+{
+    int64_t value;
+
+    if (!dgf_parse_i64(text, &value))
+        return false;
+    dgf_mp_put_int(out, value);
+    return true;
+}
+
+static bool put_decimal(struct dgf_bytes text, struct dgf_buf *out)
+{
+    double value;
+
+    if (!dgf_parse_double(text, &value))
+        return false;
+    dgf_mp_put_decimal(out, text);
+    return true;
+}
+
+static bool put_unavailable(struct dgf_bytes text, struct dgf_buf *out)
+{
+    int why = dgf_unavailable_of(text);
+
+    if (why < 0)
+        return false;
+    dgf_mp_put_unavailable(out, (uint8_t)why);
+    return true;
+}
+
+/* Types YAML lacks, spelled as records spell them. */
+static const struct {
+    const char *name;
+    bool (*put)(struct dgf_bytes text, struct dgf_buf *out);
+} typed[] = {
+    {"$date", put_date},          {"$uuid", put_uuid},
+    {"$binary", put_binary},      {"$numberLong", put_long},
+    {"$numberDecimal", put_decimal}, {"$unavailable", put_unavailable},
+};
+
+static bool put_typed(struct making *making, const struct dgf_yaml_node *node,
+                      struct dgf_buf *out)
+{
+    for (size_t i = 0; i < DGF_ARRAY_LEN(typed); i++) {
+        if (!is(node->keys[0], typed[i].name))
+            continue;
+        if (node->items[0]->text && typed[i].put(text_of(node->items[0]), out))
+            return true;
+        FAIL(node->items[0], "'%s' cannot be read", typed[i].name);
+        return false;
+    }
+    FAIL(node->keys[0], "unknown type '%s'; there are $date, $uuid, $binary, $numberLong, "
+                        "$numberDecimal and $unavailable",
+         node->keys[0]->text);
+    return false;
+}
+
+static bool put_map(struct making *making, const struct dgf_yaml_node *node,
+                    struct dgf_buf *out, unsigned depth)
+{
+    dgf_mp_put_map(out, (uint32_t)node->n);
+    for (size_t i = 0; i < node->n; i++) {
+        dgf_mp_put_str(out, text_of(node->keys[i]));
+        if (!put_value(making, node->items[i], out, depth + 1))
+            return false;
+    }
+    return true;
+}
+
+static bool put_value(struct making *making, const struct dgf_yaml_node *node,
+                      struct dgf_buf *out, unsigned depth)
+{
+    if (depth > VALUE_DEPTH)
+        return false;
+    switch (node->kind) {
+    case DGF_YAML_NULL:
+        dgf_mp_put_nil(out);
+        return true;
+    case DGF_YAML_BOOL:
+        dgf_mp_put_bool(out, node->boolean);
+        return true;
+    case DGF_YAML_INT:
+        dgf_mp_put_int(out, node->i64);
+        return true;
+    case DGF_YAML_FLOAT:
+        dgf_mp_put_double(out, node->dbl);
+        return true;
+    case DGF_YAML_STR:
+        dgf_mp_put_str(out, text_of(node));
+        return true;
+    case DGF_YAML_LIST:
+        dgf_mp_put_array(out, (uint32_t)node->n);
+        for (size_t i = 0; i < node->n; i++)
+            if (!put_value(making, node->items[i], out, depth + 1))
+                return false;
+        return true;
+    default:
+        if (node->n == 1 && node->keys[0]->text[0] == '$')
+            return put_typed(making, node, out);
+        return put_map(making, node, out, depth);
+    }
+}
+
+/* ---- what stands where ---- */
+
+static const struct dgf_yaml_node *member(const struct making *making, const char *name)
+{
+    const struct dgf_yaml_node *node = making->set ? dgf_yaml_get(making->set, name) : NULL;
+
+    if (!node && making->base)
+        node = dgf_yaml_get(making->base, name);
+    if (!node && !making->base)
+        node = dgf_yaml_get(making->node, name);
+    return node;
+}
+
+/* `set` holds "after.note": is it about this section? */
+static const char *field_of(const char *path, const char *section)
+{
+    size_t len = strlen(section);
+
+    return strncmp(path, section, len) == 0 && path[len] == '.' ? path + len + 1 : NULL;
+}
+
+static const struct dgf_yaml_node *set_field(const struct making *making, const char *section,
+                                             const char *name)
+{
+    for (size_t i = 0; making->set && i < making->set->n; i++) {
+        const char *field = field_of(making->set->keys[i]->text, section);
+
+        if (field && strcmp(field, name) == 0)
+            return making->set->items[i];
+    }
+    return NULL;
+}
+
+/* Is path ("after" or "after.note") in `unavailable`? */
+static bool is_unavailable(const struct making *making, const char *section, const char *name)
+{
+    const struct dgf_yaml_node *list = dgf_yaml_get(making->node, "unavailable");
+
+    for (size_t i = 0; list && list->kind == DGF_YAML_LIST && i < list->n; i++) {
+        const char *path = list->items[i]->text ? list->items[i]->text : "";
+        const char *field = field_of(path, section);
+
+        if (name ? field && strcmp(field, name) == 0 : strcmp(path, section) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool put_field(struct making *making, const char *section,
+                      const struct dgf_yaml_node *name, const struct dgf_yaml_node *value)
+{
+    struct dgf_buf *out = dgf_event_named(&making->builder, text_of(name));
+
+    if (is_unavailable(making, section, name->text)) {
+        dgf_mp_put_unavailable(out, DGF_UNAVAILABLE_NOT_SENT);
+        return true;
+    }
+    return put_value(making, value, out, 0);
+}
+
+/* Fields that only `set` or `unavailable` name. */
+static bool put_extra(struct making *making, const char *section,
+                      const struct dgf_yaml_node *there)
+{
+    const struct dgf_yaml_node *list = dgf_yaml_get(making->node, "unavailable");
+
+    for (size_t i = 0; making->set && i < making->set->n; i++) {
+        const char *field = field_of(making->set->keys[i]->text, section);
+
+        if (!field || (there && dgf_yaml_get(there, field)))
+            continue;
+        if (!put_value(making, making->set->items[i],
+                       dgf_event_named(&making->builder, dgf_bytes_str(field)), 0))
+            return false;
+    }
+    for (size_t i = 0; list && list->kind == DGF_YAML_LIST && i < list->n; i++) {
+        const char *path = list->items[i]->text ? list->items[i]->text : "";
+        const char *field = field_of(path, section);
+
+        if (field && !(there && dgf_yaml_get(there, field)) &&
+            !set_field(making, section, field))
+            dgf_mp_put_unavailable(dgf_event_named(&making->builder, dgf_bytes_str(field)),
+                                   DGF_UNAVAILABLE_NOT_SENT);
+    }
+    return true;
+}
+
+static bool has_extra(const struct making *making, const char *section)
+{
+    const struct dgf_yaml_node *list = dgf_yaml_get(making->node, "unavailable");
+
+    for (size_t i = 0; making->set && i < making->set->n; i++)
+        if (field_of(making->set->keys[i]->text, section))
+            return true;
+    for (size_t i = 0; list && list->kind == DGF_YAML_LIST && i < list->n; i++)
+        if (list->items[i]->text && field_of(list->items[i]->text, section))
+            return true;
+    return false;
+}
+
+static bool put_section(struct making *making, enum dgf_section section)
+{
+    const char *name = dgf_section_text(section);
+    const struct dgf_yaml_node *node = member(making, name);
+
+    if (is_unavailable(making, name, NULL)) {
+        dgf_event_section_unavailable(&making->builder, section, DGF_UNAVAILABLE_NOT_SENT);
+        return true;
+    }
+    if (!node && !has_extra(making, name))
+        return true;
+    if (node && node->kind == DGF_YAML_NULL && !has_extra(making, name)) {
+        dgf_event_section_nil(&making->builder, section);
+        return true;
+    }
+    if (node && node->kind != DGF_YAML_MAP) {
+        FAIL(node, "'%s' of an event is %s; it must be a map of fields", name,
+             dgf_yaml_kind_text(node->kind));
+        return false;
+    }
+    dgf_event_section(&making->builder, section);
+    for (size_t i = 0; node && i < node->n; i++) {
+        const struct dgf_yaml_node *other = set_field(making, name, node->keys[i]->text);
+
+        if (!put_field(making, name, node->keys[i], other ? other : node->items[i]))
+            return false;
+    }
+    if (!put_extra(making, name, node))
+        return false;
+    dgf_event_section_end(&making->builder);
+    return true;
+}
+
+static bool put_changed(struct making *making)
+{
+    const struct dgf_yaml_node *node = member(making, "changed");
+
+    if (!node)
+        return true;
+    if (node->kind != DGF_YAML_LIST) {
+        FAIL(node, "'changed' of an event is %s; it must be a list of names",
+             dgf_yaml_kind_text(node->kind));
+        return false;
+    }
+    if (!put_value(making, node,
+                   dgf_event_section_value(&making->builder, DGF_SECTION_CHANGED), 0))
+        return false;
+    dgf_event_section_end(&making->builder);
+    return true;
+}
+
+/* ---- head of the event ---- */
+
+static bool check_names(struct making *making, const struct dgf_yaml_node *node, bool on_base)
+{
+    static const char *const names[] = {
+        "source", "type",   "kind", "object", "op",       "key",   "before",     "after",
+        "changed", "actor", "labels", "time", "tx",       "snapshot", "cause",   "unavailable"};
+    static const char *const on_names[] = {"use", "set", "unavailable"};
+    const char *const *list = on_base ? on_names : names;
+    size_t n = on_base ? DGF_ARRAY_LEN(on_names) : DGF_ARRAY_LEN(names);
+    bool fine = true;
+
+    for (size_t i = 0; i < node->n; i++) {
+        const char *near;
+        size_t at = 0;
+
+        while (at < n && strcmp(list[at], node->keys[i]->text) != 0)
+            at++;
+        if (at < n)
+            continue;
+        near = dgf_nearest(node->keys[i]->text, list, n);
+        if (near)
+            FAIL(node->keys[i], "an event has no '%s'; did you mean '%s'?", node->keys[i]->text,
+                 near);
+        else
+            FAIL(node->keys[i], "an event has no '%s'", node->keys[i]->text);
+        fine = false;
+    }
+    return fine;
+}
+
+static int word(struct making *making, const char *name, int (*find)(struct dgf_bytes),
+                int fallback)
+{
+    const struct dgf_yaml_node *node = member(making, name);
+    int found;
+
+    if (!node && fallback < 0) {
+        FAIL(making->node, "an event needs '%s'", name);
+        return -1;
+    }
+    if (!node)
+        return fallback;
+    found = node->text ? find(text_of(node)) : -1;
+    if (found < 0)
+        FAIL(node, "unknown %s '%s' of an event", name, node->text ? node->text : "");
+    return found;
+}
+
+static const char *text_member(struct making *making, const char *name, const char *fallback)
+{
+    const struct dgf_yaml_node *node = member(making, name);
+
+    if (node && (node->kind == DGF_YAML_MAP || node->kind == DGF_YAML_LIST)) {
+        FAIL(node, "'%s' of an event is %s; it must be a text", name,
+             dgf_yaml_kind_text(node->kind));
+        return NULL;
+    }
+    if (node && node->text)
+        return node->text;
+    if (!fallback)
+        FAIL(making->node, "an event needs '%s'", name);
+    return fallback;
+}
+
+/* schema.table, with "quoted" parts; Redis and blob names are one part. */
+static bool split_object(const char *type, const char *text, char **ret_schema, char **ret_name)
+{
+    char *parts[2] = {dgf_calloc(1, strlen(text) + 1), dgf_calloc(1, strlen(text) + 1)};
+    bool one = strcmp(type, "redis") == 0 || strcmp(type, "blob") == 0, quoted = false;
+    size_t part = 0, at = 0;
+
+    if (!parts[0] || !parts[1]) {
+        dgf_free(parts[0]);
+        dgf_free(parts[1]);
+        return false;
+    }
+    for (const char *p = text; *p; p++) {
+        if (*p == '"' && !one && !(quoted && p[1] == '"')) {
+            quoted = !quoted;
+        } else if (*p == '.' && !one && !quoted && part == 0) {
+            part = 1;
+            at = 0;
+        } else {
+            p += *p == '"' && !one;
+            parts[part][at++] = *p;
+        }
+    }
+    *ret_schema = part ? parts[0] : NULL;
+    *ret_name = parts[part];
+    if (!part)
+        dgf_free(parts[1]);
+    return true;
+}
+
+static bool make_object(struct making *making)
+{
+    const char *text = text_member(making, "object", making->defaults->object);
+    char *schema = NULL, *name = NULL;
+    bool fine;
+
+    if (!text || !split_object(making->made->type_name, text, &schema, &name))
+        return false;
+    fine = dgf_object_new(making->made->type_name, NULL, schema, name, NULL, 0, 1,
+                          &making->object) == DGF_OK;
+    dgf_free(schema);
+    dgf_free(name);
+    return fine;
+}
+
+static bool make_source(struct making *making)
+{
+    const char *type = making->defaults->type ? making->defaults->type : "postgres";
+    const char *name = text_member(making, "source", making->defaults->source);
+
+    type = text_member(making, "type", type);
+    if (!name || !type)
+        return false;
+    making->made->source_name = dgf_strdup(name);
+    making->made->type_name = dgf_strdup(type);
+    making->made->type.name = making->made->type_name;
+    making->made->source.type = &making->made->type;
+    making->made->source.name = making->made->source_name;
+    return making->made->source_name && making->made->type_name;
+}
+
+static void make_id(struct making *making, struct dgf_event_meta *meta)
+{
+    struct dgf_id_hash hash;
+
+    dgf_id_begin(&hash, "test");
+    dgf_id_add_u64(&hash, making->defaults->n);
+    meta->id = dgf_id_end(&hash);
+}
+
+static bool make_meta(struct making *making, struct dgf_event_meta *meta)
+{
+    const struct dgf_yaml_node *time = member(making, "time"), *tx = member(making, "tx");
+    const struct dgf_yaml_node *snapshot = member(making, "snapshot");
+    int cause = word(making, "cause", dgf_cause_of, DGF_CAUSE_USER);
+
+    meta->commit_ns = making->defaults->time_ns;
+    if (time && (!time->text || !dgf_parse_time(text_of(time), &meta->commit_ns))) {
+        FAIL(time, "'time' of an event is not a time; example: 2026-03-02T09:00:00Z");
+        return false;
+    }
+    meta->seen_ns = meta->commit_ns;
+    meta->snapshot = snapshot && snapshot->kind == DGF_YAML_BOOL && snapshot->boolean;
+    if (tx && tx->text)
+        meta->tx = text_of(tx);
+    meta->tx_n = 1;
+    meta->cause = (enum dgf_cause)cause;
+    make_id(making, meta);
+    return cause >= 0;
+}
+
+static enum dgf_rc build(struct making *making)
+{
+    int kind = word(making, "kind", dgf_event_kind_of, making->defaults->kind);
+    int op = word(making, "op", dgf_op_of,
+                  kind == DGF_KIND_MESSAGE ? DGF_OP_NONE : making->defaults->op);
+    struct dgf_event_meta meta = {.tx_n = 0};
+    struct dgf_event_builder *builder = &making->builder;
+    enum dgf_rc rc;
+
+    if (kind < 0 || op < 0 || !make_source(making) || !make_object(making) ||
+        !make_meta(making, &meta))
+        return DGF_BAD_CONFIG;
+    dgf_event_begin(builder, making->object, (enum dgf_event_kind)kind, (enum dgf_op)op);
+    if (!put_section(making, DGF_SECTION_KEY) || !put_section(making, DGF_SECTION_BEFORE) ||
+        !put_section(making, DGF_SECTION_AFTER) || !put_changed(making) ||
+        !put_section(making, DGF_SECTION_ACTOR) || !put_section(making, DGF_SECTION_LABELS))
+        return DGF_BAD_CONFIG;
+    rc = dgf_event_finish(builder, &meta, &making->made->event);
+    if (rc)
+        return rc;
+    making->made->event->source = &making->made->source;
+    making->made->event->seq = making->defaults->n;
+    return DGF_OK;
+}
+
+void dgf_policy_event_free(struct dgf_policy_event *event)
+{
+    if (!event)
+        return;
+    dgf_event_unref(event->event);
+    dgf_free(event->source_name);
+    dgf_free(event->type_name);
+    dgf_free(event);
+}
+
+enum dgf_rc dgf_policy_event_make(const struct dgf_yaml *doc, const struct dgf_yaml_node *node,
+                                  const struct dgf_yaml_node *base,
+                                  const struct dgf_policy_event_defaults *defaults,
+                                  struct dgf_findings *findings,
+                                  struct dgf_policy_event **ret)
+{
+    struct making whole = {.doc = doc, .node = node, .base = base, .defaults = defaults,
+                           .findings = findings};
+    struct making *making = &whole;
+    enum dgf_rc rc;
+
+    if (node->kind != DGF_YAML_MAP || (base && base->kind != DGF_YAML_MAP)) {
+        FAIL(node->kind != DGF_YAML_MAP ? node : base, "an event is %s; it must be a map",
+             dgf_yaml_kind_text(node->kind));
+        return DGF_BAD_CONFIG;
+    }
+    if (!check_names(making, node, base != NULL) || (base && !check_names(making, base, false)))
+        return DGF_BAD_CONFIG;
+    making->set = base ? dgf_yaml_get(node, "set") : NULL;
+    making->made = dgf_calloc(1, sizeof(*making->made));
+    if (!making->made)
+        return DGF_NOMEM;
+    dgf_event_builder_init(&making->builder, BODY_MAX);
+    rc = build(making);
+    dgf_event_builder_release(&making->builder);
+    dgf_object_unref(making->object);
+    if (rc)
+        dgf_policy_event_free(making->made);
+    else
+        *ret = making->made;
+    return rc;
+}

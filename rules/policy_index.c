@@ -1,0 +1,561 @@
+/* policy_index.c - which policies look at an object, worked out once when it is
+ * first seen. */
+#include "engine_part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "classify.h"
+
+#define GAPS_MAX (4 * 1024)
+
+/* ---- watching ---- */
+
+bool dgf_policy_watches(const struct dgf_policy *policy, const char *source,
+                        const struct dgf_object *object)
+{
+    const struct dgf_policy_watch *watch = &policy->watch;
+    bool found = watch->n_sources == 0;
+
+    if (policy->ref.mode == DGF_MODE_OFF)
+        return false;
+    for (size_t i = 0; i < watch->n_sources && !found; i++)
+        found = source && strcmp(watch->sources[i], source) == 0;
+    if (!found)
+        return false;
+    found = watch->n_objects == 0;
+    for (size_t i = 0; i < watch->n_objects && !found; i++)
+        found = dgf_glob_object(watch->objects[i], object, (struct dgf_bytes){NULL, 0});
+    return found;
+}
+
+/* ---- what keeps a policy from an object ---- */
+
+struct gap_sink {
+    void (*add)(void *ctx, const struct dgf_policy *policy, const char *code,
+                const char *text, const char *fix);
+    void *ctx;
+};
+
+static bool is_change(const struct dgf_policy *policy)
+{
+    return policy->watch.kinds >> DGF_KIND_CHANGE & 1;
+}
+
+/* `before` is asked only for columns of the key, and rows are only deleted:
+ * every replica identity gives that. */
+static bool key_is_enough(const struct dgf_policy *policy, const struct dgf_object *object)
+{
+    const struct dgf_cel_use *uses;
+    size_t n = dgf_cel_program_uses(policy->open.condition, &uses);
+
+    if (policy->watch.ops & (1u << DGF_OP_UPDATE | 1u << DGF_OP_REPLACE))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const char *dot;
+        int column;
+
+        if (!uses[i].var || strcmp(uses[i].var, "before") != 0)
+            continue;
+        dot = strchr(uses[i].path, '.');
+        column = dgf_object_column(
+            object, dgf_bytes_of(uses[i].path, dot ? (size_t)(dot - uses[i].path)
+                                                   : strlen(uses[i].path)));
+        if (column < 0 || !object->columns[column].key)
+            return false;
+    }
+    return true;
+}
+
+static const struct {
+    unsigned bit;
+    const char *text, *fix_type, *fix;
+} needs[] = {
+    {DGF_GIVES_BEFORE, "before (whole old rows)", "postgres",
+     "ALTER TABLE %s REPLICA IDENTITY FULL"},
+    {DGF_GIVES_AFTER, "after (whole new rows)", "postgres",
+     "ALTER TABLE %s REPLICA IDENTITY FULL"},
+    {DGF_GIVES_DELETES, "deletes", "postgres",
+     "ALTER PUBLICATION dgf SET (publish = 'insert, update, delete, truncate')"},
+    {DGF_GIVES_EVERY_VERSION, "every_version", NULL, NULL},
+    {DGF_GIVES_ACTOR, "actor", "postgres",
+     "let the application call pg_logical_emit_message(true, 'dgf.actor', '{\"name\":...}')"},
+    {DGF_GIVES_DDL, "ddl", NULL, NULL},
+    {DGF_GIVES_KEY, "key", NULL, NULL},
+};
+
+/* False: the policy is not judged on this object. */
+static bool check_needs(const struct dgf_policy *policy, struct dgf_source *src,
+                        const struct dgf_object *object, struct gap_sink sink)
+{
+    unsigned gives =
+        src && src->type && src->type->gives ? src->type->gives(src, object) : ~0u;
+    unsigned missing = policy->needs & ~gives;
+
+    if ((missing & DGF_GIVES_BEFORE) && (gives & DGF_GIVES_KEY) &&
+        key_is_enough(policy, object))
+        missing &= ~DGF_GIVES_BEFORE;
+    for (size_t i = 0; i < DGF_ARRAY_LEN(needs); i++) {
+        char text[128], fix[512];
+        bool has_fix = needs[i].fix && object->source_type &&
+                       strcmp(needs[i].fix_type, object->source_type) == 0;
+
+        if (!(missing & needs[i].bit))
+            continue;
+        snprintf(text, sizeof(text), "the source does not give %s", needs[i].text);
+        if (has_fix && strstr(needs[i].fix, "%s"))
+            snprintf(fix, sizeof(fix), "ALTER TABLE %s REPLICA IDENTITY FULL", object->text);
+        else
+            snprintf(fix, sizeof(fix), "%s", has_fix ? needs[i].fix : "");
+        sink.add(sink.ctx, policy, "E0441", text, has_fix ? fix : NULL);
+    }
+    return missing == 0;
+}
+
+/* ---- programs for the columns ---- */
+
+struct presence {
+    struct dgf_bytes *names;
+    size_t n, cap;
+};
+
+static bool add_presence(struct presence *presence, struct dgf_bytes name)
+{
+    struct dgf_bytes *names;
+
+    for (size_t i = 0; i < presence->n; i++)
+        if (dgf_bytes_eq(presence->names[i], name))
+            return true;
+    names = dgf_policy_array_grow(presence->names, presence->n, &presence->cap,
+                                  sizeof(*names));
+    if (!names)
+        return false;
+    presence->names = names;
+    names[presence->n++] = name;
+    return true;
+}
+
+/* missing(after.x) is a fair question about a table without x. */
+static bool gather_presence(const struct dgf_policy_set *set,
+                            const struct dgf_policy_file *file, struct presence *ret)
+{
+    for (size_t i = 0; i < set->n_policies; i++) {
+        const struct dgf_cel_use *uses;
+        size_t n;
+
+        if (set->policies[i]->file != file)
+            continue;
+        n = dgf_cel_program_uses(set->policies[i]->open.condition, &uses);
+        for (size_t j = 0; j < n; j++) {
+            const char *path = uses[j].path;
+
+            if (uses[j].var && uses[j].presence && path && *path &&
+                (strcmp(uses[j].var, "after") == 0 || strcmp(uses[j].var, "before") == 0) &&
+                !add_presence(ret, dgf_bytes_of(path, strcspn(path, "."))))
+                return false;
+        }
+    }
+    return true;
+}
+
+struct making {
+    struct dgf_binding *binding;
+    struct dgf_policy_set *set;
+    struct dgf_source *src;
+    struct gap_sink sink;
+};
+
+static size_t file_index(const struct dgf_policy_set *set, const struct dgf_policy_file *file)
+{
+    size_t i = 0;
+
+    while (set->files[i] != file)
+        i++;
+    return i;
+}
+
+/* The file's environment for the columns of the object; NULL: no memory. */
+static const struct dgf_cel_env *column_env(struct making *making,
+                                            const struct dgf_policy_file *file)
+{
+    struct dgf_cel_env **env = &making->binding->envs[file_index(making->set, file)];
+    const struct dgf_policy_let *wrong = NULL;
+    struct presence presence = {.names = NULL};
+    struct dgf_cel_issues issues;
+
+    if (*env)
+        return *env;
+    dgf_cel_issues_init(&issues);
+    if (gather_presence(making->set, file, &presence))
+        *env = dgf_policy_env_new(
+            file, making->binding->object,
+            &(struct dgf_policy_presence){presence.names, presence.n}, &issues, &wrong);
+    dgf_cel_issues_release(&issues);
+    dgf_free(presence.names);
+    return *env;
+}
+
+static void tell_issue(struct making *making, const struct dgf_policy *policy,
+                       const struct dgf_cel_issues *issues)
+{
+    char text[512];
+
+    if (issues->n > 0 && issues->list[0].suggestion)
+        snprintf(text, sizeof(text), "%s; did you mean '%s'?", issues->list[0].text,
+                 issues->list[0].suggestion);
+    else
+        snprintf(text, sizeof(text), "%s",
+                 issues->n > 0 ? issues->list[0].text : "an expression does not fit");
+    making->sink.add(making->sink.ctx, policy, "E0442", text, NULL);
+}
+
+static enum dgf_rc add_typed(struct making *making, const struct dgf_policy *policy,
+                             struct dgf_candidate *candidate)
+{
+    const struct dgf_cel_env *env = column_env(making, policy->file);
+    struct dgf_cel_issues issues;
+    struct dgf_bytes expr;
+    enum dgf_rc rc;
+
+    if (!env)
+        return DGF_NOMEM;
+    dgf_cel_issues_init(&issues);
+    rc = dgf_policy_code_make(policy, env, &issues, &expr, &candidate->own);
+    if (rc == DGF_BAD_CONFIG)
+        tell_issue(making, policy, &issues);
+    dgf_cel_issues_release(&issues);
+    candidate->code = &candidate->own;
+    candidate->env = env;
+    return rc;
+}
+
+static void add_equalities(struct dgf_candidate *candidate, const struct dgf_object *object)
+{
+    const struct dgf_cel_equality *list;
+    size_t n = candidate->policy->require
+                   ? 0
+                   : dgf_cel_program_equalities(candidate->code->condition, &list);
+
+    for (size_t i = 0; i < n && candidate->n_equalities < DGF_MAX_EQUALITIES; i++) {
+        struct dgf_equality *to = &candidate->equalities[candidate->n_equalities];
+        bool after = strcmp(list[i].var, "after") == 0;
+        int column = dgf_object_column(object, dgf_bytes_str(list[i].path));
+
+        if ((!after && strcmp(list[i].var, "before") != 0) || column < 0)
+            continue;
+        to->after = after;
+        to->column = (uint32_t)column;
+        if (list[i].constant.kind == DGF_CEL_STRING) {
+            to->kind = DGF_MP_STR;
+            to->text = dgf_cel_bytes_of(&list[i].constant);
+        } else if (list[i].constant.kind == DGF_CEL_INT) {
+            to->kind = DGF_MP_INT;
+            to->i64 = list[i].constant.i64;
+        } else if (list[i].constant.kind == DGF_CEL_BOOL) {
+            to->kind = DGF_MP_BOOL;
+            to->i64 = list[i].constant.boolean;
+        } else {
+            continue;
+        }
+        candidate->n_equalities++;
+    }
+}
+
+/* Up to two candidates: changes are judged by column, everything else about
+ * the object (its definition, its grants) by name. */
+static enum dgf_rc add_policy(struct making *making, const struct dgf_policy *policy)
+{
+    struct dgf_binding *binding = making->binding;
+    bool typed = binding->object->n_columns > 0 && is_change(policy);
+    uint32_t others = policy->watch.kinds & ~(1u << DGF_KIND_CHANGE);
+
+    if (!check_needs(policy, making->src, binding->object, making->sink))
+        return DGF_OK;
+    if (typed) {
+        struct dgf_candidate *candidate = &binding->all[binding->n_all];
+        enum dgf_rc rc = add_typed(making, policy, candidate);
+
+        if (rc == DGF_NOMEM)
+            return rc;
+        if (rc == DGF_OK) {
+            candidate->policy = policy;
+            add_equalities(candidate, binding->object);
+            binding->n_all++;
+        }
+    }
+    if (!typed || others) {
+        struct dgf_candidate *candidate = &binding->all[binding->n_all++];
+
+        candidate->policy = policy;
+        candidate->code = &policy->open;
+        candidate->env = policy->file->env;
+    }
+    return DGF_OK;
+}
+
+/* ---- lists an operation ---- */
+
+static bool serves(const struct dgf_binding *binding, const struct dgf_candidate *candidate,
+                   unsigned kind)
+{
+    bool typed = candidate->code == &candidate->own;
+
+    if (!(candidate->policy->watch.kinds >> kind & 1))
+        return false;
+    if (binding->object->n_columns == 0 || !is_change(candidate->policy))
+        return true;
+    return typed == (kind == DGF_KIND_CHANGE);
+}
+
+static enum dgf_rc fill_list(struct dgf_binding *binding, unsigned kind, unsigned op,
+                             struct dgf_candidates *list)
+{
+    uint32_t n = 0;
+
+    for (int fill = 0; fill < 2; fill++) {
+        n = 0;
+        for (size_t i = 0; i < binding->n_all; i++) {
+            struct dgf_candidate *candidate = &binding->all[i];
+
+            if (!serves(binding, candidate, kind) || !(candidate->policy->watch.ops >> op & 1))
+                continue;
+            if (fill)
+                list->list[n] = candidate;
+            n++;
+        }
+        if (!fill && n > 0) {
+            list->list = dgf_arena_alloc(&binding->arena, n * sizeof(*list->list));
+            if (!list->list)
+                return DGF_NOMEM;
+        }
+    }
+    list->n = n;
+    return DGF_OK;
+}
+
+static enum dgf_rc fill_lists(struct dgf_binding *binding)
+{
+    uint32_t kinds = 0;
+    enum dgf_rc rc = DGF_OK;
+
+    for (size_t i = 0; i < binding->n_all; i++)
+        kinds |= binding->all[i].policy->watch.kinds;
+    for (unsigned kind = 0; kind < DGF_KIND_N; kind++) {
+        size_t size = DGF_OP_N * sizeof(struct dgf_candidates);
+
+        if (!(kinds >> kind & 1))
+            continue;
+        binding->by_kind[kind] = dgf_arena_alloc(&binding->arena, size);
+        if (!binding->by_kind[kind])
+            return DGF_NOMEM;
+        memset(binding->by_kind[kind], 0, size);
+        for (unsigned op = 0; op < DGF_OP_N && !rc; op++)
+            rc = fill_list(binding, kind, op, &binding->by_kind[kind][op]);
+    }
+    return rc;
+}
+
+static enum dgf_rc fill_labels(struct dgf_binding *binding, const struct dgf_source *src)
+{
+    uint32_t n = src ? (uint32_t)src->labels.n : 0;
+    struct dgf_cel_value *pairs =
+        dgf_arena_alloc(&binding->arena, (2 * (size_t)n + 1) * sizeof(*pairs));
+    const struct dgf_cel_map *map;
+
+    for (uint32_t i = 0; pairs && i < n; i++) {
+        pairs[2 * i] = dgf_cel_string(dgf_bytes_str(src->labels.keys[i]));
+        pairs[2 * i + 1] = dgf_cel_string(dgf_bytes_str(src->labels.values[i]));
+    }
+    map = pairs ? dgf_cel_map_new(&binding->arena, pairs, n) : NULL;
+    if (!map)
+        return DGF_NOMEM;
+    binding->labels = dgf_cel_map_of(map);
+    return DGF_OK;
+}
+
+/* ---- the binding ---- */
+
+struct gap_text {
+    struct dgf_buf buf;
+    const struct dgf_object *object;
+    unsigned n, unsaid;
+};
+
+static void add_gap_text(void *ctx, const struct dgf_policy *policy, const char *code,
+                         const char *text, const char *fix)
+{
+    struct gap_text *gaps = ctx;
+
+    (void)code;
+    if (gaps->buf.len > GAPS_MAX / 2) {
+        gaps->unsaid++;
+        return;
+    }
+    if (gaps->n++ > 0)
+        dgf_buf_add_str(&gaps->buf, "; ");
+    dgf_buf_addf(&gaps->buf, "policy '%s' is not judged on %s: %s", policy->ref.id,
+                 gaps->object->text, text);
+    if (fix)
+        dgf_buf_addf(&gaps->buf, " (%s)", fix);
+}
+
+static void free_binding(void *ptr)
+{
+    struct dgf_binding *binding = ptr;
+
+    if (!binding)
+        return;
+    for (size_t i = 0; i < binding->n_all; i++)
+        if (binding->all[i].code == &binding->all[i].own)
+            dgf_policy_code_release(binding->all[i].policy, &binding->all[i].own);
+    for (size_t i = 0; binding->envs && i < binding->set->n_files; i++)
+        dgf_cel_env_free(binding->envs[i]);
+    dgf_free(binding->envs);
+    dgf_free(binding->all);
+    dgf_free(binding->gaps);
+    dgf_map_release(&binding->classes, NULL);
+    dgf_arena_release(&binding->arena);
+    dgf_policy_set_unref(binding->set);
+    dgf_free(binding);
+}
+
+static enum dgf_rc fill(struct making *making)
+{
+    struct dgf_binding *binding = making->binding;
+    struct dgf_policy_set *set = making->set;
+    const char *source = making->src ? making->src->name : NULL;
+
+    binding->envs = dgf_calloc(set->n_files + 1, sizeof(*binding->envs));
+    binding->all = dgf_calloc(2 * set->n_policies + 1, sizeof(*binding->all));
+    if (!binding->envs || !binding->all)
+        return DGF_NOMEM;
+    for (size_t i = 0; i < set->n_policies; i++)
+        if (dgf_policy_watches(set->policies[i], source, binding->object)) {
+            binding->every_event |= set->policies[i]->every_event;
+            if (add_policy(making, set->policies[i]))
+                return DGF_NOMEM;
+        }
+    return DGF_OK;
+}
+
+/* Gives back what a thousand policies that do not watch would have needed. */
+static void shrink(struct dgf_binding *binding)
+{
+    struct dgf_candidate *old = binding->all, *fewer;
+
+    fewer = dgf_calloc(binding->n_all + 1, sizeof(*fewer));
+    if (!fewer)
+        return;
+    memcpy(fewer, old, binding->n_all * sizeof(*fewer));
+    for (size_t i = 0; i < binding->n_all; i++)
+        if (old[i].code == &old[i].own)
+            fewer[i].code = &fewer[i].own;
+    binding->all = fewer;
+    dgf_free(old);
+}
+
+static struct dgf_binding *new_binding(struct dgf_policy_set *set, struct dgf_object *object)
+{
+    struct dgf_binding *binding = dgf_calloc(1, sizeof(*binding));
+
+    if (!binding)
+        return NULL;
+    binding->set = dgf_policy_set_ref(set);
+    binding->object = object;
+    dgf_arena_init(&binding->arena, 64 * 1024 * 1024);
+    dgf_map_init(&binding->classes);
+    return binding;
+}
+
+enum dgf_rc dgf_binding_make(struct dgf_policy_set *set, struct dgf_source *src,
+                             struct dgf_object *object, uint64_t generation,
+                             struct dgf_binding **ret)
+{
+    struct gap_text gaps = {.object = object};
+    struct making making = {new_binding(set, object), set, src, {add_gap_text, &gaps}};
+    enum dgf_rc rc;
+
+    if (!making.binding)
+        return DGF_NOMEM;
+    making.binding->generation = generation;
+    making.binding->source = src;
+    dgf_buf_init(&gaps.buf, GAPS_MAX);
+    rc = fill(&making);
+    if (!rc) {
+        shrink(making.binding);
+        rc = fill_lists(making.binding);
+    }
+    if (!rc)
+        rc = fill_labels(making.binding, src);
+    if (!rc)
+        rc = dgf_classify_object(set, object);
+    if (!rc && gaps.n > 0) {
+        if (gaps.unsaid > 0)
+            dgf_buf_addf(&gaps.buf, "; and %u more", gaps.unsaid);
+        making.binding->gaps = dgf_strdup(dgf_buf_str(&gaps.buf));
+        rc = making.binding->gaps ? DGF_OK : DGF_NOMEM;
+    }
+    dgf_buf_release(&gaps.buf);
+    if (rc) {
+        free_binding(making.binding);
+        return rc;
+    }
+    if (object->unbind)
+        object->unbind(object->binding);
+    object->binding = *ret = making.binding;
+    object->unbind = free_binding;
+    return DGF_OK;
+}
+
+enum dgf_class dgf_binding_class(struct dgf_binding *binding, struct dgf_bytes field)
+{
+    const struct dgf_object *object = binding->object;
+    int column = dgf_object_column(object, field);
+    uintptr_t known;
+    enum dgf_class class_;
+
+    if (column >= 0 && object->classes)
+        return (enum dgf_class)object->classes[column];
+    known = (uintptr_t)dgf_map_get(&binding->classes, field);
+    if (known)
+        return (enum dgf_class)(known - 1);
+    class_ = dgf_classify(binding->set, object, field, NULL);
+    /* Names of document fields come from outside: what does not fit is worked
+     * out again. */
+    if (binding->classes.n < 4096 &&
+        dgf_map_put(&binding->classes, field, (void *)((uintptr_t)class_ + 1), NULL))
+        return class_;
+    return class_;
+}
+
+/* ---- asked beforehand ---- */
+
+struct check {
+    struct dgf_findings *findings;
+    const struct dgf_object *object;
+    const struct dgf_source *src;
+};
+
+static void add_gap_finding(void *ctx, const struct dgf_policy *policy, const char *code,
+                            const char *text, const char *fix)
+{
+    struct check *check = ctx;
+
+    dgf_findings_add(check->findings, DGF_FINDING_ERROR, code, policy->mark, NULL,
+                     "policy '%s' cannot be judged on %s of source '%s': %s", policy->ref.id,
+                     check->object->text, check->src && check->src->name ? check->src->name : "",
+                     text);
+    if (fix)
+        dgf_findings_fix(check->findings, "%s", fix);
+}
+
+enum dgf_rc dgf_policy_set_check(struct dgf_policy_set *set, struct dgf_source *src,
+                                 struct dgf_object *object, struct dgf_findings *findings)
+{
+    struct check check = {findings, object, src};
+    struct making making = {new_binding(set, object), set, src, {add_gap_finding, &check}};
+    enum dgf_rc rc = making.binding ? fill(&making) : DGF_NOMEM;
+
+    free_binding(making.binding);
+    return rc;
+}
