@@ -15,7 +15,7 @@ enum dgf_metric_kind { DGF_METRIC_COUNTER, DGF_METRIC_GAUGE, DGF_METRIC_HISTOGRA
 
 struct dgf_metric {
     _Atomic int64_t value;          /* counters and gauges */
-    _Atomic uint64_t buckets[16];   /* histogram: 100us doubling */
+    _Atomic uint64_t buckets[16];   /* histogram: up to 100 us, doubling to 3.3 s */
     _Atomic uint64_t sum_ns, count;
 };
 

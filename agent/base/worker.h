@@ -14,12 +14,14 @@ struct dgf_job {
     void (*run)(struct dgf_job *job);  /* worker thread; touches only the job */
     void (*done)(struct dgf_job *job); /* loop; owns the job again */
     struct dgf_job *next;
-    bool cancelled;                    /* set by dgf_job_cancel: done still runs */
+    /* Set by dgf_job_cancel: a job that waits is not run, done still is.  A long
+     * run reads it with __atomic_load_n now and then. */
+    bool cancelled;
 };
 
 enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads, struct dgf_workers **ret,
                             struct dgf_err *err) DGF_MUST_USE;
-/* Waits for running jobs, calls done for all. */
+/* Waits for running jobs, cancels those that wait, calls done for all. */
 void dgf_workers_free(struct dgf_workers *workers);
 void dgf_workers_submit(struct dgf_workers *workers, struct dgf_job *job);
 void dgf_job_cancel(struct dgf_job *job);
