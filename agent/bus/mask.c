@@ -159,7 +159,7 @@ static void put_masked(struct dgf_bytes text, struct dgf_buf *out)
     if (text.len > MASK_WINDOW)
         text.len = MASK_WINDOW;
     while (room > 0 && dgf_detect(text, at, DGF_DETECT_BIT(DGF_DETECT_CARD), &found)) {
-        size_t before = out->len;
+        size_t before;
 
         put_stars(dgf_bytes_of(text.ptr + at, found.at - at), out, &room);
         before = out->len;

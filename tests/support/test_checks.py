@@ -8,16 +8,20 @@ import sys
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PARTS = ("agent", "connectors", "rules", "contrib", "tests", "schemas", "README.md", ".clang-format")
+PARTS = ("agent", "connectors", "rules", "contrib", "tests", "schemas", "README.md",
+         ".clang-format")
 
 UNTESTED = "never" + "_tested"     # in one piece it would stand in a test: this one
 
 # (script, file, text that is added to it or stands in it, what the script must say)
 PLANTED = [
-    ("layers", "agent/base/zz.c", '#include "bus/event.h"\n', "agent/base must not include agent/bus"),
-    ("layers", "rules/zz.c", '#include <librdkafka/rdkafka.h>\n', "belongs to connectors/sink_kafka*"),
+    ("layers", "agent/base/zz.c", '#include "bus/event.h"\n',
+     "agent/base must not include agent/bus"),
+    ("layers", "rules/zz.c", '#include <librdkafka/rdkafka.h>\n',
+     "belongs to connectors/sink_kafka*"),
     ("layers", "rules/zz.c", '#include "base/clock.h"\n', "must not be used in rules/"),
-    ("layers", "connectors/source_zz.c", '#include "sink_kafka.h"\n', "must not include another one"),
+    ("layers", "connectors/source_zz.c", '#include "sink_kafka.h"\n',
+     "must not include another one"),
     ("style", "agent/base/zz.c", "int f(char *s);\nint f(char *s)\n{\n    return atoi(s);\n}\n",
      "atoi() is banned here"),
     ("style", "rules/zz.c", "void f(void *p);\nvoid f(void *p)\n{\n    p = malloc(3);\n}\n",
