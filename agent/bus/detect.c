@@ -19,22 +19,52 @@ static const struct {
 #define DIGIT_STARTS                                                                   \
     (BIT(DGF_DETECT_CARD) | BIT(DGF_DETECT_SSN) | BIT(DGF_DETECT_PHONE) |              \
      BIT(DGF_DETECT_IP) | BIT(DGF_DETECT_EMAIL))
-#define LETTER_STARTS (BIT(DGF_DETECT_IBAN) | BIT(DGF_DETECT_EMAIL) | BIT(DGF_DETECT_SECRET))
+#define LETTER_STARTS (BIT(DGF_DETECT_IBAN) | BIT(DGF_DETECT_EMAIL))
 #define HEX_STARTS (LETTER_STARTS | BIT(DGF_DETECT_IP))
+#define SECRET BIT(DGF_DETECT_SECRET)
 
-/* Which detectors can have a hit that starts with this byte. */
+/* Which detectors can have a hit that starts with this byte; the letters of
+ * SECRET are the first ones of the forms in detect_secret.c. */
 static const uint8_t starts[256] = {
     ['0' ... '9'] = DIGIT_STARTS,
-    ['a' ... 'f'] = HEX_STARTS,
-    ['A' ... 'F'] = HEX_STARTS,
-    ['g' ... 'z'] = LETTER_STARTS,
-    ['G' ... 'Z'] = LETTER_STARTS,
+    ['A'] = HEX_STARTS | SECRET,
+    ['B' ... 'F'] = HEX_STARTS,
+    ['G' ... 'R'] = LETTER_STARTS,
+    ['S'] = LETTER_STARTS | SECRET,
+    ['T' ... 'Z'] = LETTER_STARTS,
+    ['a' ... 'd'] = HEX_STARTS,
+    ['e'] = HEX_STARTS | SECRET,
+    ['f'] = HEX_STARTS,
+    ['g'] = LETTER_STARTS | SECRET,
+    ['h' ... 'm'] = LETTER_STARTS,
+    ['n'] = LETTER_STARTS | SECRET,
+    ['o' ... 'q'] = LETTER_STARTS,
+    ['r' ... 's'] = LETTER_STARTS | SECRET,
+    ['t' ... 'w'] = LETTER_STARTS,
+    ['x'] = LETTER_STARTS | SECRET,
+    ['y' ... 'z'] = LETTER_STARTS,
     ['_'] = BIT(DGF_DETECT_EMAIL),
     ['+'] = BIT(DGF_DETECT_PHONE),
     ['('] = BIT(DGF_DETECT_PHONE),
     [':'] = BIT(DGF_DETECT_IP),
-    ['-'] = BIT(DGF_DETECT_SECRET),
+    ['-'] = SECRET,
 };
+
+/* A short number that nothing is joined to is no number anybody looks for. */
+static unsigned number_starts(struct dgf_bytes text, size_t at, unsigned may)
+{
+    size_t n = 1;
+    int next;
+
+    while (n < 13 && is_digit(byte_at(text, at + n)))
+        n++;
+    next = byte_at(text, at + n);
+    if (n < 13 && next != ' ' && next != '-' && next != '.' && next != '/')
+        may &= BIT(DGF_DETECT_IP) | BIT(DGF_DETECT_EMAIL);
+    if (n > 4 || (next != '.' && next != ':' && !is_letter(next)))
+        may &= ~BIT(DGF_DETECT_IP);
+    return may;
+}
 
 bool dgf_detect(struct dgf_bytes text, size_t from, unsigned set, struct dgf_found *ret)
 {
@@ -44,6 +74,8 @@ bool dgf_detect(struct dgf_bytes text, size_t from, unsigned set, struct dgf_fou
         /* Inside a word nothing starts. */
         if (!may || (is_alnum(text.ptr[at]) && is_alnum(byte_before(text, at))))
             continue;
+        if (is_digit(text.ptr[at]))
+            may = number_starts(text, at, may);
         for (unsigned d = 0; may; d++, may >>= 1) {
             size_t len = may & 1 ? detectors[d].match(text, at) : 0;
 

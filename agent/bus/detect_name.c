@@ -59,7 +59,7 @@ size_t dgf_match_iban(struct dgf_bytes text, size_t at)
 
 static bool is_local(int c)
 {
-    return is_alnum(c) || (c > 0 && strchr("._%+-", c));
+    return is_alnum(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-';
 }
 
 static bool is_top_level(struct dgf_bytes label)

@@ -39,7 +39,8 @@ struct groups {
 static void read_groups(struct dgf_bytes text, size_t at, unsigned max, const char *separators,
                         struct groups *ret)
 {
-    *ret = (struct groups){.n = 0};
+    ret->n = ret->n_digits = 0;
+    ret->separator = 0;
     while (is_digit(byte_at(text, at))) {
         unsigned n = ret->n_digits;
         int next;
@@ -53,8 +54,8 @@ static void read_groups(struct dgf_bytes text, size_t at, unsigned max, const ch
         ret->stops[ret->n++] = at;
         ret->n_digits = n;
         next = byte_at(text, at);
-        if (next <= 0 || !strchr(separators, next) ||
-            (ret->separator && next != ret->separator))
+        if (is_letter(next) || next <= 0 || !strchr(separators, next) ||
+            (ret->separator && next != ret->separator) || !is_digit(byte_at(text, at + 1)))
             return;
         ret->separator = (char)next;
         at++;
