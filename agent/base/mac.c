@@ -39,7 +39,8 @@ void dgf_mac_key_wipe(struct dgf_mac_key *key)
     dgf_wipe(key, sizeof(*key));
 }
 
-void dgf_mac(const struct dgf_mac_key *key, struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN])
+void dgf_mac(const struct dgf_mac_key *key, struct dgf_bytes bytes,
+             uint8_t ret[DGF_SHA256_LEN])
 {
     uint8_t digest[DGF_SHA256_LEN];
     SHA256_CTX ctx;

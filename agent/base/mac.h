@@ -16,6 +16,7 @@ struct dgf_mac_key {
 void dgf_mac_key_init(struct dgf_mac_key *key, struct dgf_bytes secret);
 void dgf_mac_key_wipe(struct dgf_mac_key *key);
 /* The same bytes as dgf_hmac_sha256. */
-void dgf_mac(const struct dgf_mac_key *key, struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN]);
+void dgf_mac(const struct dgf_mac_key *key, struct dgf_bytes bytes,
+             uint8_t ret[DGF_SHA256_LEN]);
 
 #endif

@@ -46,12 +46,13 @@ static uint64_t *counts_of(struct dgf_coverage *coverage, struct dgf_bytes objec
 
 static bool is_judged(unsigned kind)
 {
-    return kind == DGF_KIND_CHANGE || kind == DGF_KIND_SCHEMA || kind == DGF_KIND_ACCESS ||
-           kind == DGF_KIND_SETTING || kind == DGF_KIND_MESSAGE || kind == DGF_KIND_NOTICE;
+    return kind == DGF_KIND_CHANGE || kind == DGF_KIND_SCHEMA ||
+           kind == DGF_KIND_ACCESS || kind == DGF_KIND_SETTING ||
+           kind == DGF_KIND_MESSAGE || kind == DGF_KIND_NOTICE;
 }
 
-enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage, const struct dgf_event *event,
-                               enum dgf_verdict verdict)
+enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage,
+                               const struct dgf_event *event, enum dgf_verdict verdict)
 {
     if (event->kind == DGF_KIND_TRANSACTION)
         coverage->transactions++;
@@ -59,7 +60,8 @@ enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage, const struct dgf_e
         return DGF_OK;
     if (event->object && event->op != DGF_OP_NONE) {
         if (event->object->serial != coverage->last_object || !coverage->last_counts) {
-            coverage->last_counts = counts_of(coverage, dgf_bytes_str(event->object->text));
+            coverage->last_counts =
+                counts_of(coverage, dgf_bytes_str(event->object->text));
             coverage->last_object = event->object->serial;
         }
         if (!coverage->last_counts)
@@ -89,7 +91,8 @@ static void put_counts(struct dgf_buf *out, const uint64_t *counts, unsigned n,
         }
 }
 
-static bool get_counts(struct dgf_rd *rd, uint64_t *counts, int (*number)(struct dgf_bytes))
+static bool get_counts(struct dgf_rd *rd, uint64_t *counts,
+                       int (*number)(struct dgf_bytes))
 {
     for (unsigned n = dgf_rd_le16(rd); n > 0 && !rd->bad; n--) {
         struct dgf_bytes word = dgf_rd_bytes(rd, dgf_rd_u8(rd));
@@ -176,7 +179,8 @@ enum dgf_rc dgf_coverage_decode(struct dgf_coverage *coverage, struct dgf_bytes 
 
 /* ---- the record ---- */
 
-static void collect_objects(const struct dgf_coverage *coverage, struct dgf_pieces *pieces)
+static void collect_objects(const struct dgf_coverage *coverage,
+                            struct dgf_pieces *pieces)
 {
     static const char opening[] = "\"objects\":{";
     const struct dgf_map_entry *entry;
@@ -227,7 +231,8 @@ struct part {
     size_t from, to, number, of;
 };
 
-static enum dgf_rc write_part(struct dgf_recorder *recorder, const struct dgf_coverage *coverage,
+static enum dgf_rc write_part(struct dgf_recorder *recorder,
+                              const struct dgf_coverage *coverage,
                               const struct range *range, const struct part *part)
 {
     struct dgf_buf *buf = &recorder->line;
@@ -259,8 +264,10 @@ static enum dgf_rc write_part(struct dgf_recorder *recorder, const struct dgf_co
 /* What is left for objects beside two positions and the rest. */
 #define OBJECTS_BUDGET (DGF_RECORD_MAX_BYTES - 2 * DGF_POSITION_MAX - 8192)
 
-static enum dgf_rc write_parts(struct dgf_recorder *recorder, const struct dgf_coverage *coverage,
-                               const struct range *range, const struct dgf_pieces *pieces)
+static enum dgf_rc write_parts(struct dgf_recorder *recorder,
+                               const struct dgf_coverage *coverage,
+                               const struct range *range,
+                               const struct dgf_pieces *pieces)
 {
     struct part part = {.pieces = pieces, .of = 0};
 
@@ -280,8 +287,9 @@ static enum dgf_rc write_parts(struct dgf_recorder *recorder, const struct dgf_c
     return DGF_OK;
 }
 
-enum dgf_rc dgf_record_coverage(struct dgf_recorder *recorder, struct dgf_coverage *coverage,
-                                const char *source, const char *to, int64_t time_ns,
+enum dgf_rc dgf_record_coverage(struct dgf_recorder *recorder,
+                                struct dgf_coverage *coverage, const char *source,
+                                const char *to, int64_t time_ns,
                                 enum dgf_guarantee guarantee)
 {
     const struct range range = {source, to, time_ns, guarantee};

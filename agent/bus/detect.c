@@ -16,8 +16,8 @@ static const struct {
 };
 
 #define BIT DGF_DETECT_BIT
-#define DIGIT_STARTS                                                                   \
-    (BIT(DGF_DETECT_CARD) | BIT(DGF_DETECT_SSN) | BIT(DGF_DETECT_PHONE) |              \
+#define DIGIT_STARTS                                                      \
+    (BIT(DGF_DETECT_CARD) | BIT(DGF_DETECT_SSN) | BIT(DGF_DETECT_PHONE) | \
      BIT(DGF_DETECT_IP) | BIT(DGF_DETECT_EMAIL))
 #define LETTER_STARTS (BIT(DGF_DETECT_IBAN) | BIT(DGF_DETECT_EMAIL))
 #define HEX_STARTS (LETTER_STARTS | BIT(DGF_DETECT_IP))

@@ -36,8 +36,8 @@ struct groups {
 
 /* Reads groups from `at` until another separator, a stranger, or max digits;
  * a group that would go over max is not kept. */
-static void read_groups(struct dgf_bytes text, size_t at, unsigned max, const char *separators,
-                        struct groups *ret)
+static void read_groups(struct dgf_bytes text, size_t at, unsigned max,
+                        const char *separators, struct groups *ret)
 {
     ret->n = ret->n_digits = 0;
     ret->separator = 0;
@@ -55,7 +55,8 @@ static void read_groups(struct dgf_bytes text, size_t at, unsigned max, const ch
         ret->n_digits = n;
         next = byte_at(text, at);
         if (is_letter(next) || next <= 0 || !strchr(separators, next) ||
-            (ret->separator && next != ret->separator) || !is_digit(byte_at(text, at + 1)))
+            (ret->separator && next != ret->separator) ||
+            !is_digit(byte_at(text, at + 1)))
             return;
         ret->separator = (char)next;
         at++;
@@ -73,31 +74,31 @@ struct prefix {
 #define L16_19 (L(16) | L(17) | L(18) | L(19))
 
 static const struct prefix prefixes[] = {
-    {2200, 2204, L16_19},                                    /* Mir */
-    {2221, 2720, L(16)},                                     /* Mastercard */
-    {3000, 3059, L(14) | L16_19},                            /* Diners Club */
+    {2200, 2204, L16_19},         /* Mir */
+    {2221, 2720, L(16)},          /* Mastercard */
+    {3000, 3059, L(14) | L16_19}, /* Diners Club */
     {3095, 3095, L(14) | L16_19},
-    {3400, 3499, L(15)},                                     /* American Express */
-    {3528, 3589, L16_19},                                    /* JCB */
-    {3600, 3699, L(14) | L(15) | L16_19},                    /* Diners Club */
-    {3700, 3799, L(15)},                                     /* American Express */
-    {3800, 3999, L(14) | L16_19},                            /* Diners Club */
-    {4000, 4999, L(13) | L(16) | L(19)},                     /* Visa */
-    {5018, 5018, L(13) | L(14) | L(15) | L16_19},            /* Maestro */
+    {3400, 3499, L(15)},                          /* American Express */
+    {3528, 3589, L16_19},                         /* JCB */
+    {3600, 3699, L(14) | L(15) | L16_19},         /* Diners Club */
+    {3700, 3799, L(15)},                          /* American Express */
+    {3800, 3999, L(14) | L16_19},                 /* Diners Club */
+    {4000, 4999, L(13) | L(16) | L(19)},          /* Visa */
+    {5018, 5018, L(13) | L(14) | L(15) | L16_19}, /* Maestro */
     {5020, 5020, L(13) | L(14) | L(15) | L16_19},
     {5038, 5038, L(13) | L(14) | L(15) | L16_19},
-    {5060, 5061, L(16) | L(18) | L(19)},                     /* Verve */
-    {5080, 5089, L(16)},                                     /* RuPay */
-    {5100, 5599, L(16)},                                     /* Mastercard */
-    {5893, 5893, L(13) | L(14) | L(15) | L16_19},            /* Maestro */
-    {6011, 6011, L16_19},                                    /* Discover */
-    {6062, 6062, L(16)},                                     /* Hipercard */
-    {6200, 6299, L16_19},                                    /* UnionPay */
-    {6304, 6304, L(13) | L(14) | L(15) | L16_19},            /* Maestro */
-    {6360, 6369, L16_19},                                    /* InterPayment */
-    {6440, 6599, L16_19},                                    /* Discover */
-    {6759, 6763, L(13) | L(14) | L(15) | L16_19},            /* Maestro */
-    {9792, 9792, L(16)},                                     /* Troy */
+    {5060, 5061, L(16) | L(18) | L(19)},          /* Verve */
+    {5080, 5089, L(16)},                          /* RuPay */
+    {5100, 5599, L(16)},                          /* Mastercard */
+    {5893, 5893, L(13) | L(14) | L(15) | L16_19}, /* Maestro */
+    {6011, 6011, L16_19},                         /* Discover */
+    {6062, 6062, L(16)},                          /* Hipercard */
+    {6200, 6299, L16_19},                         /* UnionPay */
+    {6304, 6304, L(13) | L(14) | L(15) | L16_19}, /* Maestro */
+    {6360, 6369, L16_19},                         /* InterPayment */
+    {6440, 6599, L16_19},                         /* Discover */
+    {6759, 6763, L(13) | L(14) | L(15) | L16_19}, /* Maestro */
+    {9792, 9792, L(16)},                          /* Troy */
 };
 
 static bool known_prefix(const char *digits, unsigned n)
@@ -165,8 +166,8 @@ size_t dgf_match_ssn(struct dgf_bytes text, size_t at)
     if (!starts_token(text, at))
         return 0;
     read_groups(text, at, 9, " -", &groups);
-    if (groups.n != 3 || groups.lens[0] != 3 || groups.lens[1] != 2 || groups.lens[2] != 4 ||
-        !ends_token(text, groups.stops[2]) ||
+    if (groups.n != 3 || groups.lens[0] != 3 || groups.lens[1] != 2 ||
+        groups.lens[2] != 4 || !ends_token(text, groups.stops[2]) ||
         (groups.separator == ' ' && !stands_alone(text, at, groups.stops[2])))
         return 0;
     area = (unsigned)((d[0] - '0') * 100 + (d[1] - '0') * 10 + d[2] - '0');
@@ -183,11 +184,13 @@ size_t dgf_match_ssn(struct dgf_bytes text, size_t at)
 
 /* Country codes of E.164: all of one and two digits, and the first two of those
  * with three. */
-static const char codes_2[] = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 "
-                              "54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 "
-                              "95 98";
-static const char codes_3[] = "21 22 23 24 25 26 29 35 37 38 42 50 59 67 68 69 80 85 87 88 96 "
-                              "97 99";
+static const char codes_2[] =
+    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 "
+    "54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 "
+    "95 98";
+static const char codes_3[] =
+    "21 22 23 24 25 26 29 35 37 38 42 50 59 67 68 69 80 85 87 88 96 "
+    "97 99";
 
 static bool has_pair(const char *list, const char *digits)
 {
@@ -211,7 +214,8 @@ static bool is_international(const char *digits, unsigned n)
 
 /* From the first digit of the country code; any mix of single separators and
  * one pair of brackets, as people write them. */
-static size_t match_international(struct dgf_bytes text, size_t at, unsigned *ret_separators)
+static size_t match_international(struct dgf_bytes text, size_t at,
+                                  unsigned *ret_separators)
 {
     char digits[PHONE_MAX + 1];
     unsigned n = 0, separators = 0;
@@ -229,7 +233,8 @@ static size_t match_international(struct dgf_bytes text, size_t at, unsigned *re
                 *ret_separators = separators;
             }
         } else if (c > 0 && strchr(" -.()/", c) &&
-                   (is_digit(last) || (last == ' ' && c == '(') || (last == ')' && c != ')'))) {
+                   (is_digit(last) || (last == ' ' && c == '(') ||
+                    (last == ')' && c != ')'))) {
             separators++;
         } else {
             break;
@@ -243,8 +248,9 @@ static bool is_north_american(const struct groups *groups)
     unsigned skip = groups->n == 4 && groups->lens[0] == 1 && groups->digits[0] == '1';
     const char *d = groups->digits + skip;
 
-    return groups->n == 3 + skip && groups->lens[skip] == 3 && groups->lens[skip + 1] == 3 &&
-           groups->lens[skip + 2] == 4 && d[0] >= '2' && d[3] >= '2';
+    return groups->n == 3 + skip && groups->lens[skip] == 3 &&
+           groups->lens[skip + 1] == 3 && groups->lens[skip + 2] == 4 && d[0] >= '2' &&
+           d[3] >= '2';
 }
 
 /* 01 42 68 53 00; 020 7946 0958; 07700 900123; 0171/1234567 */
@@ -256,7 +262,8 @@ static bool is_trunk(const struct groups *groups)
         return false;
     for (unsigned i = 0; i < groups->n; i++) {
         pairs &= groups->lens[i] == 2;
-        longer &= i == 0 ? groups->lens[0] >= 2 && groups->lens[0] <= 5 : groups->lens[i] >= 3;
+        longer &= i == 0 ? groups->lens[0] >= 2 && groups->lens[0] <= 5
+                         : groups->lens[i] >= 3;
     }
     return pairs || (longer && groups->n_digits >= 9 && groups->n_digits <= 11);
 }
@@ -286,8 +293,8 @@ static size_t match_bracketed(struct dgf_bytes text, size_t at)
         return 0;
     rest = at + 5 + (byte_at(text, at + 5) == ' ');
     read_groups(text, rest, 7, "-. ", &groups);
-    if (groups.n != 2 || groups.lens[0] != 3 || groups.lens[1] != 4 || groups.digits[0] < '2' ||
-        !ends_token(text, groups.stops[1]))
+    if (groups.n != 2 || groups.lens[0] != 3 || groups.lens[1] != 4 ||
+        groups.digits[0] < '2' || !ends_token(text, groups.stops[1]))
         return 0;
     return groups.stops[1] - at;
 }

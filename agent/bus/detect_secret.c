@@ -14,7 +14,7 @@ struct form {
 };
 
 static const struct form forms[] = {
-    {"AKIA", UPPER_DIGIT, 16, 16},        /* AWS access key, temporary key */
+    {"AKIA", UPPER_DIGIT, 16, 16}, /* AWS access key, temporary key */
     {"ASIA", UPPER_DIGIT, 16, 16},
     {"AIza", URL, 35, 35},                /* Google API key */
     {"AccountKey=", BASE64, 86, 88},      /* Azure storage connection string */
@@ -25,11 +25,11 @@ static const struct form forms[] = {
     {"ghs_", ALNUM, 36, 255},
     {"ghr_", ALNUM, 36, 255},
     {"github_pat_", WORD, 60, 255},
-    {"glpat-", URL, 20, 64},              /* GitLab */
+    {"glpat-", URL, 20, 64}, /* GitLab */
     {"npm_", ALNUM, 36, 36},
-    {"sk_live_", ALNUM, 16, 255},         /* Stripe */
+    {"sk_live_", ALNUM, 16, 255}, /* Stripe */
     {"rk_live_", ALNUM, 16, 255},
-    {"xoxa-", URL, 10, 255},              /* Slack */
+    {"xoxa-", URL, 10, 255}, /* Slack */
     {"xoxb-", URL, 10, 255},
     {"xoxe-", URL, 10, 255},
     {"xoxp-", URL, 10, 255},
@@ -72,7 +72,8 @@ static bool has_prefix(struct dgf_bytes text, size_t at, const char *prefix)
 
 static size_t match_form(struct dgf_bytes text, size_t at, const struct form *form)
 {
-    size_t from = at + strlen(form->prefix), n = run(text, from, form->chars, form->max + 1);
+    size_t from = at + strlen(form->prefix),
+           n = run(text, from, form->chars, form->max + 1);
 
     return n >= form->min && n <= form->max ? from + n - at : 0;
 }
@@ -114,8 +115,9 @@ static size_t match_pem(struct dgf_bytes text, size_t at)
         (i - label < 17 || memcmp(text.ptr + i - 17, "PRIVATE KEY BLOCK", 17) != 0))
         return 0;
     end = i + 5;
-    while (end - at < PEM_MAX && (is_char(BASE64, byte_at(text, end)) ||
-                                  (end < text.len && memchr("\r\n\t \\:,-", text.ptr[end], 8))))
+    while (end - at < PEM_MAX &&
+           (is_char(BASE64, byte_at(text, end)) ||
+            (end < text.len && memchr("\r\n\t \\:,-", text.ptr[end], 8))))
         end++;
     return end - at;
 }

@@ -27,11 +27,12 @@ static struct dgf_bytes one_value(struct dgf_bytes at)
     struct dgf_mp mp = dgf_mp_of(at);
     struct dgf_bytes value;
 
-    return at.len && dgf_mp_value(&mp, &value) == DGF_OK ? value : dgf_bytes_of(NULL, 0);
+    return at.len && dgf_mp_value(&mp, &value) == DGF_OK ? value
+                                                         : dgf_bytes_of(NULL, 0);
 }
 
-struct dgf_bytes dgf_event_field(const struct dgf_event *event, enum dgf_section section,
-                                 struct dgf_bytes name)
+struct dgf_bytes dgf_event_field(const struct dgf_event *event,
+                                 enum dgf_section section, struct dgf_bytes name)
 {
     struct dgf_bytes value;
 
@@ -49,10 +50,11 @@ struct dgf_bytes dgf_event_field(const struct dgf_event *event, enum dgf_section
                : dgf_bytes_of(NULL, 0);
 }
 
-typedef void visit_fn(void *ctx, struct dgf_bytes name, struct dgf_bytes value, int column);
+typedef void visit_fn(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
+                      int column);
 
-static void visit_map(const struct dgf_event *event, struct dgf_bytes map, visit_fn *visit,
-                      void *ctx)
+static void visit_map(const struct dgf_event *event, struct dgf_bytes map,
+                      visit_fn *visit, void *ctx)
 {
     struct dgf_mp mp = dgf_mp_of(map);
     struct dgf_mp_token head, name;
@@ -61,7 +63,8 @@ static void visit_map(const struct dgf_event *event, struct dgf_bytes map, visit
     if (dgf_mp_next(&mp, &head) || head.kind != DGF_MP_MAP)
         return;
     for (uint32_t i = 0; i < head.n; i++) {
-        if (dgf_mp_next(&mp, &name) || name.kind != DGF_MP_STR || dgf_mp_value(&mp, &value))
+        if (dgf_mp_next(&mp, &name) || name.kind != DGF_MP_STR ||
+            dgf_mp_value(&mp, &value))
             return;
         visit(ctx, name.bytes, value,
               event->object ? dgf_object_column(event->object, name.bytes) : -1);
@@ -69,8 +72,8 @@ static void visit_map(const struct dgf_event *event, struct dgf_bytes map, visit
 }
 
 void dgf_event_key(const struct dgf_event *event,
-                   void (*visit)(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
-                                 int column),
+                   void (*visit)(void *ctx, struct dgf_bytes name,
+                                 struct dgf_bytes value, int column),
                    void *ctx)
 {
     const struct dgf_object *object = event->object;
@@ -86,7 +89,8 @@ void dgf_event_key(const struct dgf_event *event,
         struct dgf_bytes value = one_value(dgf_event_slot(event, after, at));
 
         if (value.len > 0)
-            visit(ctx, dgf_bytes_of(object->columns[at].name, object->columns[at].name_len),
+            visit(ctx,
+                  dgf_bytes_of(object->columns[at].name, object->columns[at].name_len),
                   value, (int)at);
     }
 }
@@ -98,7 +102,8 @@ bool dgf_event_section_is_null(const struct dgf_event *event, enum dgf_section s
     return value.len == 0 || value.ptr[0] == 0xc0;
 }
 
-bool dgf_event_section_is_unavailable(const struct dgf_event *event, enum dgf_section section)
+bool dgf_event_section_is_unavailable(const struct dgf_event *event,
+                                      enum dgf_section section)
 {
     struct dgf_mp mp = dgf_mp_of(event->sections[section]);
     struct dgf_mp_token token;

@@ -22,40 +22,40 @@
 struct dgf_source;
 
 struct dgf_column {
-    const char *name;       /* owned by the object */
+    const char *name; /* owned by the object */
     uint32_t name_len;
     struct dgf_bytes packed; /* name as msgpack; made by dgf_object_new */
     enum dgf_type type;
-    const char *type_name;  /* the source's own: "numeric(12,2)"; owned */
-    const char *comment;    /* NULL: none; owned */
-    bool key;               /* part of the key (primary key, replica identity) */
+    const char *type_name; /* the source's own: "numeric(12,2)"; owned */
+    const char *comment;   /* NULL: none; owned */
+    bool key;              /* part of the key (primary key, replica identity) */
 };
 
 /* What an event is about: a table, collection, stream, container.  Interned by
  * its source; a change of columns makes a new object with a higher version. */
 struct dgf_object {
     _Atomic uint32_t refs;
-    const char *source_type;   /* static: "postgres" */
-    char *database;            /* may be NULL */
-    char *schema, *name;       /* schema may be NULL */
-    char *text;                /* schema.table as contracts say; quoted where needed */
+    const char *source_type; /* static: "postgres" */
+    char *database;          /* may be NULL */
+    char *schema, *name;     /* schema may be NULL */
+    char *text;              /* schema.table as contracts say; quoted where needed */
     struct dgf_column *columns;
-    uint32_t n_columns;        /* 0: documents, fields vary */
-    uint32_t *keys;            /* indices of the key columns */
+    uint32_t n_columns; /* 0: documents, fields vary */
+    uint32_t *keys;     /* indices of the key columns */
     uint32_t n_keys;
     uint64_t version;
-    uint64_t serial;           /* no two objects of a process share one: for caches */
-    struct dgf_map by_name;    /* column name -> (void *)(index + 1) */
-    uint8_t *classes;          /* enum dgf_class a column; set by the rules; NULL: none */
-    void *binding;             /* the rules engine's; freed with unbind */
+    uint64_t serial;        /* no two objects of a process share one: for caches */
+    struct dgf_map by_name; /* column name -> (void *)(index + 1) */
+    uint8_t *classes;       /* enum dgf_class a column; set by the rules; NULL: none */
+    void *binding;          /* the rules engine's; freed with unbind */
     void (*unbind)(void *binding);
 };
 
 /* Copies everything; columns may be NULL when n_columns is 0. */
-enum dgf_rc dgf_object_new(const char *source_type, const char *database, const char *schema,
-                           const char *name, const struct dgf_column *columns,
-                           uint32_t n_columns, uint64_t version, struct dgf_object **ret)
-    DGF_MUST_USE;
+enum dgf_rc dgf_object_new(const char *source_type, const char *database,
+                           const char *schema, const char *name,
+                           const struct dgf_column *columns, uint32_t n_columns,
+                           uint64_t version, struct dgf_object **ret) DGF_MUST_USE;
 struct dgf_object *dgf_object_ref(struct dgf_object *object);
 void dgf_object_unref(struct dgf_object *object); /* NULL is fine */
 /* Index of a column, or -1. */
@@ -65,7 +65,7 @@ int dgf_object_column(const struct dgf_object *object, struct dgf_bytes name);
 void dgf_object_name(struct dgf_buf *buf, const char *first, const char *second);
 
 enum dgf_section {
-    DGF_SECTION_KEY,     /* only when the object's key columns do not say it */
+    DGF_SECTION_KEY, /* only when the object's key columns do not say it */
     DGF_SECTION_BEFORE,
     DGF_SECTION_AFTER,
     DGF_SECTION_CHANGED, /* array of names; absent: computed from before and after */
@@ -77,20 +77,23 @@ enum dgf_section {
 
 struct dgf_event {
     _Atomic uint32_t refs;
-    uint8_t kind, op, cause;     /* enum dgf_event_kind, dgf_op, dgf_cause */
-    bool snapshot;               /* the row existed before; not an act */
-    struct dgf_object *object;   /* referenced; NULL for transaction, gap, ... */
-    struct dgf_source *source;   /* borrowed; set when emitted */
-    uint64_t seq;                /* source's own, gapless from 1; set when emitted */
+    uint8_t kind, op, cause;   /* enum dgf_event_kind, dgf_op, dgf_cause */
+    bool snapshot;             /* the row existed before; not an act */
+    struct dgf_object *object; /* referenced; NULL for transaction, gap, ... */
+    struct dgf_source *source; /* borrowed; set when emitted */
+    uint64_t seq;              /* source's own, gapless from 1; set when emitted */
     struct dgf_id id;
-    int64_t commit_ns, seen_ns;  /* ns since 1970 */
-    uint64_t tx_n;               /* ordinal in the transaction, from 1; 0: none */
-    struct dgf_bytes tx;         /* transaction id as text; empty: none */
-    struct dgf_bytes position;   /* opaque: resume here once all up to me is durable; empty: not a resume point */
-    struct dgf_bytes body;       /* msgpack */
-    struct dgf_bytes sections[DGF_SECTION_N]; /* value bytes in body; len 0: not there */
-    const uint32_t *slots;       /* [2][n_columns] offsets in body of before and after values; 0: absent */
-    uint32_t n_slots;            /* columns a section, 0 when object has none */
+    int64_t commit_ns, seen_ns; /* ns since 1970 */
+    uint64_t tx_n;              /* ordinal in the transaction, from 1; 0: none */
+    struct dgf_bytes tx;        /* transaction id as text; empty: none */
+    struct dgf_bytes position;  /* opaque: resume here once all up to me is durable;
+                                   empty: not a resume point */
+    struct dgf_bytes body;      /* msgpack */
+    struct dgf_bytes
+        sections[DGF_SECTION_N]; /* value bytes in body; len 0: not there */
+    const uint32_t *slots; /* [2][n_columns] offsets in body of before and after values;
+                              0: absent */
+    uint32_t n_slots;      /* columns a section, 0 when object has none */
 };
 
 struct dgf_event *dgf_event_ref(struct dgf_event *event);
@@ -102,20 +105,21 @@ DGF_CLEANUP_OF(struct dgf_event *, dgf_event_unref)
 static inline struct dgf_bytes dgf_event_slot(const struct dgf_event *event, bool after,
                                               uint32_t column)
 {
-    uint32_t at = column < event->n_slots ? event->slots[after * event->n_slots + column] : 0;
+    uint32_t at =
+        column < event->n_slots ? event->slots[after * event->n_slots + column] : 0;
 
     return at ? (struct dgf_bytes){event->body.ptr + at, event->body.len - at}
               : (struct dgf_bytes){NULL, 0}; /* starts at the value; may run on */
 }
 
 /* Value of a field by name in any section, exactly bounded; len 0: absent. */
-struct dgf_bytes dgf_event_field(const struct dgf_event *event, enum dgf_section section,
-                                 struct dgf_bytes name);
+struct dgf_bytes dgf_event_field(const struct dgf_event *event,
+                                 enum dgf_section section, struct dgf_bytes name);
 /* Calls visit for every key field: the KEY section, else the key columns of
  * after (before for a delete).  Values are exactly bounded. */
 void dgf_event_key(const struct dgf_event *event,
-                   void (*visit)(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
-                                 int column /* or -1 */),
+                   void (*visit)(void *ctx, struct dgf_bytes name,
+                                 struct dgf_bytes value, int column /* or -1 */),
                    void *ctx);
 static inline bool dgf_event_section_is_map(const struct dgf_event *event,
                                             enum dgf_section section)
@@ -126,12 +130,13 @@ static inline bool dgf_event_section_is_map(const struct dgf_event *event,
 }
 /* nil, or not there at all. */
 bool dgf_event_section_is_null(const struct dgf_event *event, enum dgf_section section);
-bool dgf_event_section_is_unavailable(const struct dgf_event *event, enum dgf_section section);
+bool dgf_event_section_is_unavailable(const struct dgf_event *event,
+                                      enum dgf_section section);
 
 /* ---- making one ---- */
 
 struct dgf_event_builder {
-    struct dgf_buf body;       /* max set by dgf_event_builder_init */
+    struct dgf_buf body; /* max set by dgf_event_builder_init */
     uint32_t *slots;
     uint32_t cap_slots;
     struct dgf_object *object; /* borrowed */
@@ -154,13 +159,14 @@ void dgf_event_section(struct dgf_event_builder *builder, enum dgf_section secti
 /* Then for each field: the buffer into which the caller packs exactly one
  * value (mp.h).  By column of the object, or by name. */
 struct dgf_buf *dgf_event_column(struct dgf_event_builder *builder, uint32_t column);
-struct dgf_buf *dgf_event_named(struct dgf_event_builder *builder, struct dgf_bytes name);
+struct dgf_buf *dgf_event_named(struct dgf_event_builder *builder,
+                                struct dgf_bytes name);
 void dgf_event_section_end(struct dgf_event_builder *builder);
 /* A section that is one value: nil, unavailable, or (CHANGED) an array the
  * caller packs into the buffer that is returned, then dgf_event_section_end. */
 void dgf_event_section_nil(struct dgf_event_builder *builder, enum dgf_section section);
-void dgf_event_section_unavailable(struct dgf_event_builder *builder, enum dgf_section section,
-                                   enum dgf_unavailable why);
+void dgf_event_section_unavailable(struct dgf_event_builder *builder,
+                                   enum dgf_section section, enum dgf_unavailable why);
 struct dgf_buf *dgf_event_section_value(struct dgf_event_builder *builder,
                                         enum dgf_section section);
 
@@ -175,17 +181,20 @@ struct dgf_event_meta {
 
 /* DGF_NOMEM: out of memory or body over its cap (the event is then best
  * emitted as undecodable).  The builder can be used again either way. */
-enum dgf_rc dgf_event_finish(struct dgf_event_builder *builder, const struct dgf_event_meta *meta,
-                             struct dgf_event **ret) DGF_MUST_USE;
+enum dgf_rc dgf_event_finish(struct dgf_event_builder *builder,
+                             const struct dgf_event_meta *meta, struct dgf_event **ret)
+    DGF_MUST_USE;
 
 /* The same from a whole body that came from outside: a recording, a test.
  * DGF_BAD_DATA unless it is one well-formed map of the sections above, each of
  * its kind and none twice; a field twice in a section is bad data too.
  * DGF_NOMEM: out of memory or over the builder's cap.  object may be NULL. */
-enum dgf_rc dgf_event_from_msgpack(struct dgf_event_builder *builder, struct dgf_object *object,
-                                   enum dgf_event_kind kind, enum dgf_op op,
-                                   struct dgf_bytes body, const struct dgf_event_meta *meta,
-                                   struct dgf_event **ret, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_event_from_msgpack(struct dgf_event_builder *builder,
+                                   struct dgf_object *object, enum dgf_event_kind kind,
+                                   enum dgf_op op, struct dgf_bytes body,
+                                   const struct dgf_event_meta *meta,
+                                   struct dgf_event **ret, struct dgf_err *err)
+    DGF_MUST_USE;
 /* "before", "extra" ...: the names of the sections in a body. */
 const char *dgf_section_text(enum dgf_section section);
 
@@ -201,6 +210,7 @@ const char *dgf_section_text(enum dgf_section section);
 enum dgf_rc dgf_event_gap(struct dgf_event_builder *builder, enum dgf_gap reason,
                           const char *from, const char *to, const char *message,
                           const char *const *detail, size_t n_pairs,
-                          const struct dgf_event_meta *meta, struct dgf_event **ret) DGF_MUST_USE;
+                          const struct dgf_event_meta *meta, struct dgf_event **ret)
+    DGF_MUST_USE;
 
 #endif

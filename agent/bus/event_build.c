@@ -5,13 +5,20 @@
 
 /* The names of the sections, packed: header byte and text. */
 static const struct dgf_bytes section_names[DGF_SECTION_N] = {
-    [DGF_SECTION_KEY] = DGF_BYTES("\xa3" "key"),
-    [DGF_SECTION_BEFORE] = DGF_BYTES("\xa6" "before"),
-    [DGF_SECTION_AFTER] = DGF_BYTES("\xa5" "after"),
-    [DGF_SECTION_CHANGED] = DGF_BYTES("\xa7" "changed"),
-    [DGF_SECTION_ACTOR] = DGF_BYTES("\xa5" "actor"),
-    [DGF_SECTION_LABELS] = DGF_BYTES("\xa6" "labels"),
-    [DGF_SECTION_EXTRA] = DGF_BYTES("\xa5" "extra"),
+    [DGF_SECTION_KEY] = DGF_BYTES("\xa3"
+                                  "key"),
+    [DGF_SECTION_BEFORE] = DGF_BYTES("\xa6"
+                                     "before"),
+    [DGF_SECTION_AFTER] = DGF_BYTES("\xa5"
+                                    "after"),
+    [DGF_SECTION_CHANGED] = DGF_BYTES("\xa7"
+                                      "changed"),
+    [DGF_SECTION_ACTOR] = DGF_BYTES("\xa5"
+                                    "actor"),
+    [DGF_SECTION_LABELS] = DGF_BYTES("\xa6"
+                                     "labels"),
+    [DGF_SECTION_EXTRA] = DGF_BYTES("\xa5"
+                                    "extra"),
 };
 
 const char *dgf_section_text(enum dgf_section section)
@@ -96,7 +103,8 @@ static void note_slot(struct dgf_event_builder *builder, uint32_t column)
 
 struct dgf_buf *dgf_event_column(struct dgf_event_builder *builder, uint32_t column)
 {
-    assert(builder->section >= 0 && builder->object && column < builder->object->n_columns);
+    assert(builder->section >= 0 && builder->object &&
+           column < builder->object->n_columns);
     dgf_buf_add_bytes(&builder->body, builder->object->columns[column].packed);
     builder->n_fields++;
     if (builder->body.rc == DGF_OK)
@@ -104,7 +112,8 @@ struct dgf_buf *dgf_event_column(struct dgf_event_builder *builder, uint32_t col
     return &builder->body;
 }
 
-struct dgf_buf *dgf_event_named(struct dgf_event_builder *builder, struct dgf_bytes name)
+struct dgf_buf *dgf_event_named(struct dgf_event_builder *builder,
+                                struct dgf_bytes name)
 {
     int column = builder->object && builder->object->n_columns > 0
                      ? dgf_object_column(builder->object, name)
@@ -148,20 +157,21 @@ void dgf_event_section_nil(struct dgf_event_builder *builder, enum dgf_section s
     dgf_event_section_end(builder);
 }
 
-void dgf_event_section_unavailable(struct dgf_event_builder *builder, enum dgf_section section,
-                                   enum dgf_unavailable why)
+void dgf_event_section_unavailable(struct dgf_event_builder *builder,
+                                   enum dgf_section section, enum dgf_unavailable why)
 {
     dgf_mp_put_unavailable(dgf_event_section_value(builder, section), (uint8_t)why);
     dgf_event_section_end(builder);
 }
 
 /* Offsets are 32 bits wide. */
-static bool fits(const struct dgf_event_builder *builder, const struct dgf_event_meta *meta,
-                 uint32_t n_slots, size_t *ret_size)
+static bool fits(const struct dgf_event_builder *builder,
+                 const struct dgf_event_meta *meta, uint32_t n_slots, size_t *ret_size)
 {
     size_t size = sizeof(struct dgf_event) + 2 * sizeof(uint32_t) * (size_t)n_slots;
 
-    return builder->body.len <= UINT32_MAX && dgf_add_size(size, builder->body.len, &size) &&
+    return builder->body.len <= UINT32_MAX &&
+           dgf_add_size(size, builder->body.len, &size) &&
            dgf_add_size(size, meta->tx.len, &size) &&
            dgf_add_size(size, meta->position.len, ret_size);
 }
@@ -174,10 +184,11 @@ static uint8_t *put(uint8_t *at, struct dgf_bytes from, struct dgf_bytes *ret)
     return at + from.len;
 }
 
-enum dgf_rc dgf_event_finish(struct dgf_event_builder *builder, const struct dgf_event_meta *meta,
-                             struct dgf_event **ret)
+enum dgf_rc dgf_event_finish(struct dgf_event_builder *builder,
+                             const struct dgf_event_meta *meta, struct dgf_event **ret)
 {
-    bool rows = builder->starts[DGF_SECTION_BEFORE] || builder->starts[DGF_SECTION_AFTER];
+    bool rows =
+        builder->starts[DGF_SECTION_BEFORE] || builder->starts[DGF_SECTION_AFTER];
     uint32_t n_slots = rows && builder->object ? builder->object->n_columns : 0;
     struct dgf_event *event;
     size_t size;
@@ -191,9 +202,15 @@ enum dgf_rc dgf_event_finish(struct dgf_event_builder *builder, const struct dgf
         return DGF_NOMEM;
     builder->body.ptr[0] = (uint8_t)(0x80 | builder->n_sections);
     *event = (struct dgf_event){
-        .kind = builder->kind, .op = builder->op, .cause = (uint8_t)meta->cause,
-        .snapshot = meta->snapshot, .id = meta->id, .commit_ns = meta->commit_ns,
-        .seen_ns = meta->seen_ns, .tx_n = meta->tx_n, .n_slots = n_slots,
+        .kind = builder->kind,
+        .op = builder->op,
+        .cause = (uint8_t)meta->cause,
+        .snapshot = meta->snapshot,
+        .id = meta->id,
+        .commit_ns = meta->commit_ns,
+        .seen_ns = meta->seen_ns,
+        .tx_n = meta->tx_n,
+        .n_slots = n_slots,
         .slots = (const uint32_t *)(event + 1),
         .object = builder->object ? dgf_object_ref(builder->object) : NULL,
     };
@@ -213,10 +230,12 @@ enum dgf_rc dgf_event_finish(struct dgf_event_builder *builder, const struct dgf
     return DGF_OK;
 }
 
-static void put_text(struct dgf_event_builder *builder, const char *name, const char *text)
+static void put_text(struct dgf_event_builder *builder, const char *name,
+                     const char *text)
 {
     if (text)
-        dgf_mp_put_str(dgf_event_named(builder, dgf_bytes_str(name)), dgf_bytes_str(text));
+        dgf_mp_put_str(dgf_event_named(builder, dgf_bytes_str(name)),
+                       dgf_bytes_str(text));
 }
 
 enum dgf_rc dgf_event_gap(struct dgf_event_builder *builder, enum dgf_gap reason,

@@ -46,15 +46,18 @@ static enum dgf_rc copy_fields(struct dgf_event_builder *builder, struct dgf_mp 
     for (uint32_t i = 0; i < n; i++) {
         enum dgf_rc rc;
 
-        if (dgf_mp_next(mp, &name) || name.kind != DGF_MP_STR || dgf_mp_value(mp, &value))
+        if (dgf_mp_next(mp, &name) || name.kind != DGF_MP_STR ||
+            dgf_mp_value(mp, &value))
             return dgf_err_set(err, DGF_BAD_DATA,
-                               "cannot read section '%s': a field name is not a text", section);
+                               "cannot read section '%s': a field name is not a text",
+                               section);
         rc = add_name(names, name.bytes);
         if (rc == DGF_BAD_DATA)
-            return dgf_err_set(err, rc, "cannot read section '%s': a field is there twice",
-                               section);
+            return dgf_err_set(
+                err, rc, "cannot read section '%s': a field is there twice", section);
         if (rc)
-            return dgf_err_set(err, rc, "cannot read section '%s': out of memory", section);
+            return dgf_err_set(err, rc, "cannot read section '%s': out of memory",
+                               section);
         dgf_buf_add_bytes(dgf_event_named(builder, name.bytes), value);
     }
     return DGF_OK;
@@ -93,22 +96,26 @@ static bool are_texts(struct dgf_mp mp, uint32_t n)
     return true;
 }
 
-static enum dgf_rc copy_section(struct dgf_event_builder *builder, enum dgf_section section,
-                                struct dgf_bytes value, struct dgf_err *err)
+static enum dgf_rc copy_section(struct dgf_event_builder *builder,
+                                enum dgf_section section, struct dgf_bytes value,
+                                struct dgf_err *err)
 {
     struct dgf_mp mp = dgf_mp_of(value);
     struct dgf_mp_token head;
     bool fine;
 
     if (dgf_mp_next(&mp, &head))
-        return dgf_err_set(err, DGF_BAD_DATA, "cannot read section '%s': it is cut short",
+        return dgf_err_set(err, DGF_BAD_DATA,
+                           "cannot read section '%s': it is cut short",
                            dgf_section_text(section));
     if (head.kind == DGF_MP_MAP && section != DGF_SECTION_CHANGED)
         return copy_map(builder, section, value, err);
     fine = head.kind == DGF_MP_NIL || is_unavailable(&head) ||
-           (section == DGF_SECTION_CHANGED && head.kind == DGF_MP_ARRAY && are_texts(mp, head.n));
+           (section == DGF_SECTION_CHANGED && head.kind == DGF_MP_ARRAY &&
+            are_texts(mp, head.n));
     if (!fine)
-        return dgf_err_set(err, DGF_BAD_DATA, "cannot read section '%s': it is not a %s",
+        return dgf_err_set(err, DGF_BAD_DATA,
+                           "cannot read section '%s': it is not a %s",
                            dgf_section_text(section),
                            section == DGF_SECTION_CHANGED ? "list of names" : "map");
     dgf_buf_add_bytes(dgf_event_section_value(builder, section), value);
@@ -124,27 +131,30 @@ static int section_of(struct dgf_bytes name)
     return -1;
 }
 
-static enum dgf_rc copy_sections(struct dgf_event_builder *builder, struct dgf_bytes body,
-                                 struct dgf_err *err)
+static enum dgf_rc copy_sections(struct dgf_event_builder *builder,
+                                 struct dgf_bytes body, struct dgf_err *err)
 {
     struct dgf_mp mp = dgf_mp_of(body);
     struct dgf_mp_token head, name;
     struct dgf_bytes value;
 
     if (dgf_mp_next(&mp, &head) || head.kind != DGF_MP_MAP)
-        return dgf_err_set(err, DGF_BAD_DATA, "cannot read event: its body is not a map");
+        return dgf_err_set(err, DGF_BAD_DATA,
+                           "cannot read event: its body is not a map");
     for (uint32_t i = 0; i < head.n; i++) {
         enum dgf_rc rc;
         int section;
 
-        if (dgf_mp_next(&mp, &name) || name.kind != DGF_MP_STR || dgf_mp_value(&mp, &value))
+        if (dgf_mp_next(&mp, &name) || name.kind != DGF_MP_STR ||
+            dgf_mp_value(&mp, &value))
             return dgf_err_set(err, DGF_BAD_DATA,
                                "cannot read event: a section name is not a text");
         section = section_of(name.bytes);
         if (section < 0)
             return dgf_err_set(err, DGF_BAD_DATA, "cannot read event: unknown section");
         if (builder->starts[section])
-            return dgf_err_set(err, DGF_BAD_DATA, "cannot read event: section '%s' is there twice",
+            return dgf_err_set(err, DGF_BAD_DATA,
+                               "cannot read event: section '%s' is there twice",
                                dgf_section_text((enum dgf_section)section));
         rc = copy_section(builder, (enum dgf_section)section, value, err);
         if (rc)
@@ -153,21 +163,24 @@ static enum dgf_rc copy_sections(struct dgf_event_builder *builder, struct dgf_b
     return DGF_OK;
 }
 
-enum dgf_rc dgf_event_from_msgpack(struct dgf_event_builder *builder, struct dgf_object *object,
-                                   enum dgf_event_kind kind, enum dgf_op op,
-                                   struct dgf_bytes body, const struct dgf_event_meta *meta,
+enum dgf_rc dgf_event_from_msgpack(struct dgf_event_builder *builder,
+                                   struct dgf_object *object, enum dgf_event_kind kind,
+                                   enum dgf_op op, struct dgf_bytes body,
+                                   const struct dgf_event_meta *meta,
                                    struct dgf_event **ret, struct dgf_err *err)
 {
     enum dgf_rc rc;
 
     if (dgf_mp_check(body))
-        return dgf_err_set(err, DGF_BAD_DATA, "cannot read event: its body is not msgpack");
+        return dgf_err_set(err, DGF_BAD_DATA,
+                           "cannot read event: its body is not msgpack");
     dgf_event_begin(builder, object, kind, op);
     rc = copy_sections(builder, body, err);
     if (rc)
         return rc;
     rc = dgf_event_finish(builder, meta, ret);
-    return rc ? dgf_err_set(err, rc, "cannot read event: out of memory or over %zu bytes",
+    return rc ? dgf_err_set(err, rc,
+                            "cannot read event: out of memory or over %zu bytes",
                             builder->body.max)
               : DGF_OK;
 }

@@ -102,7 +102,8 @@ static struct dgf_bytes value_text(struct dgf_masker *masker, struct dgf_bytes v
     return dgf_buf_bytes(&masker->rendered);
 }
 
-static void put_token(struct dgf_masker *masker, struct dgf_bytes text, struct dgf_buf *out)
+static void put_token(struct dgf_masker *masker, struct dgf_bytes text,
+                      struct dgf_buf *out)
 {
     uint8_t digest[DGF_SHA256_LEN];
     char id_text[DGF_ID_TEXT_LEN + 1];
@@ -115,7 +116,8 @@ static void put_token(struct dgf_masker *masker, struct dgf_bytes text, struct d
     dgf_buf_add(out, id_text, DGF_ID_TEXT_LEN);
 }
 
-void dgf_mask_token(struct dgf_masker *masker, struct dgf_bytes value, struct dgf_buf *out)
+void dgf_mask_token(struct dgf_masker *masker, struct dgf_bytes value,
+                    struct dgf_buf *out)
 {
     struct dgf_mp_token token;
 
@@ -141,7 +143,7 @@ static void put_card(struct dgf_bytes card, struct dgf_buf *out, size_t room)
  * is no character at all becomes a star a byte. */
 static void put_stars(struct dgf_bytes text, struct dgf_buf *out, size_t *room)
 {
-    for (size_t i = 0; i < text.len && *room > 0; i++) {
+    for (size_t i = 0; i<text.len && * room> 0; i++) {
         uint8_t c = text.ptr[i];
 
         if ((c & 0xc0) == 0x80 && i > 0 && text.ptr[i - 1] >= 0x80)
@@ -240,7 +242,8 @@ static unsigned detectors_for(const struct dgf_mp_token *token)
 
 /* Whole doubles as digits: their JSON may have an exponent. */
 static struct dgf_bytes searched_text(struct dgf_masker *masker,
-                                      const struct dgf_mp_token *token, struct dgf_bytes text)
+                                      const struct dgf_mp_token *token,
+                                      struct dgf_bytes text)
 {
     size_t at = masker->rendered.len;
 
@@ -250,8 +253,8 @@ static struct dgf_bytes searched_text(struct dgf_masker *masker,
     return dgf_bytes_of(masker->rendered.ptr + at, masker->rendered.len - at);
 }
 
-static struct shown show_clear(struct dgf_masker *masker, const struct dgf_mp_token *token,
-                               struct dgf_bytes text)
+static struct shown show_clear(struct dgf_masker *masker,
+                               const struct dgf_mp_token *token, struct dgf_bytes text)
 {
     struct dgf_bytes searched = searched_text(masker, token, text);
     struct shown shown = {.text = text};
@@ -262,7 +265,8 @@ static struct shown show_clear(struct dgf_masker *masker, const struct dgf_mp_to
     shown.binary = token->kind == DGF_MP_BIN ||
                    (token->kind == DGF_MP_STR && !dgf_utf8_valid(text));
     shown.raw = token->kind != DGF_MP_STR && token->kind != DGF_MP_BIN;
-    if (is_free_of_text(token) || !dgf_detect(searched, 0, detectors_for(token), &found))
+    if (is_free_of_text(token) ||
+        !dgf_detect(searched, 0, detectors_for(token), &found))
         return shown;
     dgf_buf_clear(&masker->masked);
     mask_found(searched, detectors_for(token), &masker->masked, &shown.masked);
@@ -271,8 +275,8 @@ static struct shown show_clear(struct dgf_masker *masker, const struct dgf_mp_to
     return shown;
 }
 
-static struct shown show_masked(struct dgf_masker *masker, const struct dgf_mp_token *token,
-                                struct dgf_bytes text)
+static struct shown show_masked(struct dgf_masker *masker,
+                                const struct dgf_mp_token *token, struct dgf_bytes text)
 {
     struct shown shown = {.masked = true};
 
@@ -317,8 +321,8 @@ static void keep_text(struct dgf_masker *masker, struct shown *shown)
     shown->text = dgf_bytes_of(masker->rendered.ptr + at, masker->rendered.len - at);
 }
 
-void dgf_mask_json(struct dgf_masker *masker, enum dgf_class class_, struct dgf_bytes value,
-                   struct dgf_json *json, bool *ret_masked)
+void dgf_mask_json(struct dgf_masker *masker, enum dgf_class class_,
+                   struct dgf_bytes value, struct dgf_json *json, bool *ret_masked)
 {
     struct shown shown = show(masker, class_, value);
 
@@ -344,8 +348,8 @@ void dgf_mask_json(struct dgf_masker *masker, enum dgf_class class_, struct dgf_
         dgf_json_text(json, shown.text);
 }
 
-void dgf_mask_text(struct dgf_masker *masker, enum dgf_class class_, struct dgf_bytes value,
-                   struct dgf_buf *out, bool *ret_masked)
+void dgf_mask_text(struct dgf_masker *masker, enum dgf_class class_,
+                   struct dgf_bytes value, struct dgf_buf *out, bool *ret_masked)
 {
     struct shown shown = show(masker, class_, value);
 

@@ -34,18 +34,19 @@ enum dgf_class dgf_class_in_force(enum dgf_class given, enum dgf_type type,
 
 /* "h1:" and 26 characters; the same value gives the same token.  Numbers are
  * tokenised by their JSON text, texts by their bytes. */
-void dgf_mask_token(struct dgf_masker *masker, struct dgf_bytes value, struct dgf_buf *out);
+void dgf_mask_token(struct dgf_masker *masker, struct dgf_bytes value,
+                    struct dgf_buf *out);
 
 /* One JSON value as a key or evidence may show it: the value itself, its
  * masked text, or its token.  value is one msgpack value, class_ the one in
  * force (NONE: by value).  *ret_masked says whether anything was hidden.
  * Masked text: '*' for every letter and digit, at most DGF_MASKED_MAX
  * characters; of a payment card the first six and last four digits stay. */
-void dgf_mask_json(struct dgf_masker *masker, enum dgf_class class_, struct dgf_bytes value,
-                   struct dgf_json *json, bool *ret_masked);
+void dgf_mask_json(struct dgf_masker *masker, enum dgf_class class_,
+                   struct dgf_bytes value, struct dgf_json *json, bool *ret_masked);
 /* The same as plain text, for messages. */
-void dgf_mask_text(struct dgf_masker *masker, enum dgf_class class_, struct dgf_bytes value,
-                   struct dgf_buf *out, bool *ret_masked);
+void dgf_mask_text(struct dgf_masker *masker, enum dgf_class class_,
+                   struct dgf_bytes value, struct dgf_buf *out, bool *ret_masked);
 /* Masks what detectors find in text that is shown otherwise. */
 void dgf_mask_detected(struct dgf_bytes text, struct dgf_buf *out, bool *ret_masked);
 

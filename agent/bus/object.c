@@ -82,7 +82,8 @@ static bool own_text(const char **to, const char *from)
     return *to || !from;
 }
 
-static bool own_columns(struct dgf_object *object, const struct dgf_column *columns, uint32_t n)
+static bool own_columns(struct dgf_object *object, const struct dgf_column *columns,
+                        uint32_t n)
 {
     object->columns = dgf_calloc(n, sizeof(*columns));
     object->keys = dgf_calloc(n, sizeof(*object->keys));
@@ -94,7 +95,8 @@ static bool own_columns(struct dgf_object *object, const struct dgf_column *colu
         object->n_columns = i + 1;
         column->type = columns[i].type;
         column->key = columns[i].key;
-        if (!own_name(column, &columns[i]) || !own_text(&column->comment, columns[i].comment) ||
+        if (!own_name(column, &columns[i]) ||
+            !own_text(&column->comment, columns[i].comment) ||
             !own_text(&column->type_name, columns[i].type_name))
             return false;
         if (column->key)
@@ -106,9 +108,10 @@ static bool own_columns(struct dgf_object *object, const struct dgf_column *colu
     return true;
 }
 
-enum dgf_rc dgf_object_new(const char *source_type, const char *database, const char *schema,
-                           const char *name, const struct dgf_column *columns,
-                           uint32_t n_columns, uint64_t version, struct dgf_object **ret)
+enum dgf_rc dgf_object_new(const char *source_type, const char *database,
+                           const char *schema, const char *name,
+                           const struct dgf_column *columns, uint32_t n_columns,
+                           uint64_t version, struct dgf_object **ret)
 {
     struct dgf_object *object = dgf_calloc(1, sizeof(*object));
 
@@ -118,7 +121,8 @@ enum dgf_rc dgf_object_new(const char *source_type, const char *database, const 
     dgf_map_init(&object->by_name);
     object->source_type = source_type;
     object->version = version;
-    object->serial = atomic_fetch_add_explicit(&last_serial, 1, memory_order_relaxed) + 1;
+    object->serial =
+        atomic_fetch_add_explicit(&last_serial, 1, memory_order_relaxed) + 1;
     object->name = dgf_strdup(name);
     object->database = database ? dgf_strdup(database) : NULL;
     object->schema = schema ? dgf_strdup(schema) : NULL;
@@ -141,7 +145,8 @@ struct dgf_object *dgf_object_ref(struct dgf_object *object)
 
 void dgf_object_unref(struct dgf_object *object)
 {
-    if (!object || atomic_fetch_sub_explicit(&object->refs, 1, memory_order_acq_rel) != 1)
+    if (!object ||
+        atomic_fetch_sub_explicit(&object->refs, 1, memory_order_acq_rel) != 1)
         return;
     if (object->unbind)
         object->unbind(object->binding);

@@ -35,7 +35,8 @@ enum dgf_rc dgf_record_get(struct dgf_bytes header, struct dgf_bytes line, uint6
                            struct dgf_record *ret)
 {
     struct dgf_record record = {.seq = seq, .line = line};
-    struct dgf_bytes *texts[4] = {&record.policy, &record.source, &record.subject, &record.key};
+    struct dgf_bytes *texts[4] = {&record.policy, &record.source, &record.subject,
+                                  &record.key};
     struct dgf_rd rd = dgf_rd_of(header);
     uint16_t lens[4];
     uint8_t version, flags, zero;

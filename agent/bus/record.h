@@ -13,18 +13,18 @@
 #define DGF_RECORD_MAX_BYTES 65535
 
 struct dgf_record {
-    uint64_t seq;               /* leaf index */
+    uint64_t seq; /* leaf index */
     enum dgf_record_kind kind;
     enum dgf_severity severity; /* INFO when it has none */
     bool shadow;                /* policy in mode shadow */
     uint8_t verdict;            /* enum dgf_verdict; PASS when it has none */
     struct dgf_id id;
-    int64_t time_ns;            /* when it happened */
-    struct dgf_bytes policy;    /* policy id; empty: none */
-    struct dgf_bytes source;    /* source name; empty: the agent itself */
-    struct dgf_bytes subject;   /* object text; CloudEvents subject */
-    struct dgf_bytes key;       /* Kafka message key */
-    struct dgf_bytes line;      /* without newline */
+    int64_t time_ns;          /* when it happened */
+    struct dgf_bytes policy;  /* policy id; empty: none */
+    struct dgf_bytes source;  /* source name; empty: the agent itself */
+    struct dgf_bytes subject; /* object text; CloudEvents subject */
+    struct dgf_bytes key;     /* Kafka message key */
+    struct dgf_bytes line;    /* without newline */
 };
 
 /* Leaf header of a record (everything but seq and line). */

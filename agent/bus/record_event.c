@@ -16,10 +16,10 @@ struct dgf_event_head {
     const struct dgf_source *source;
     const char *source_name;
     uint8_t kind;
-    struct dgf_buf text;      /* ","source":... up to the op */
-    uint32_t op_at;           /* text up to here */
+    struct dgf_buf text; /* ","source":... up to the op */
+    uint32_t op_at;      /* text up to here */
     uint32_t subject_at, subject_len;
-    struct key_name *keys;    /* of the object's key columns */
+    struct key_name *keys; /* of the object's key columns */
 };
 
 static void head_clear(struct dgf_event_head *head)
@@ -64,7 +64,8 @@ static bool put_key_names(struct dgf_event_head *head, const struct dgf_object *
 
         head->keys[i].at = (uint32_t)head->text.len;
         lit(&head->text, ",");
-        dgf_put_name(&head->text, dgf_bytes_of(column->name, column->name_len), DGF_NAME_MAX);
+        dgf_put_name(&head->text, dgf_bytes_of(column->name, column->name_len),
+                     DGF_NAME_MAX);
         lit(&head->text, ":");
         head->keys[i].len = (uint32_t)head->text.len - head->keys[i].at;
     }
@@ -118,7 +119,8 @@ static struct dgf_event_head *head_of(struct dgf_recorder *recorder,
     return head_fill(head, event) ? head : NULL;
 }
 
-struct dgf_bytes dgf_event_subject(struct dgf_recorder *recorder, const struct dgf_event *event)
+struct dgf_bytes dgf_event_subject(struct dgf_recorder *recorder,
+                                   const struct dgf_event *event)
 {
     const struct dgf_event_head *head = head_of(recorder, event);
 
@@ -188,7 +190,8 @@ struct key_out {
     bool comma;
 };
 
-static void put_key_field(void *ctx, struct dgf_bytes name, struct dgf_bytes value, int column)
+static void put_key_field(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
+                          int column)
 {
     struct key_out *out = ctx;
 
@@ -201,7 +204,8 @@ static void put_key_field(void *ctx, struct dgf_bytes name, struct dgf_bytes val
 }
 
 /* The usual case: the key stands in columns whose names are ready. */
-static void put_key_columns(struct dgf_recorder *recorder, const struct dgf_event *event,
+static void put_key_columns(struct dgf_recorder *recorder,
+                            const struct dgf_event *event,
                             const struct dgf_event_head *head, struct dgf_buf *buf)
 {
     const struct dgf_object *object = event->object;
@@ -257,7 +261,8 @@ static void put_sized(struct dgf_buf *buf, struct dgf_bytes bytes)
     dgf_buf_add_bytes(buf, bytes);
 }
 
-static void hash_field(void *ctx, struct dgf_bytes name, struct dgf_bytes value, int column)
+static void hash_field(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
+                       int column)
 {
     struct dgf_buf *buf = ctx;
 
@@ -266,7 +271,8 @@ static void hash_field(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
     put_sized(buf, value);
 }
 
-struct dgf_bytes dgf_event_key_hash(struct dgf_recorder *recorder, const struct dgf_event *event)
+struct dgf_bytes dgf_event_key_hash(struct dgf_recorder *recorder,
+                                    const struct dgf_event *event)
 {
     struct dgf_buf *buf = &recorder->key;
     uint8_t digest[DGF_SHA256_LEN];
@@ -290,18 +296,20 @@ static void put_position(struct dgf_recorder *recorder, const struct dgf_event *
     struct dgf_buf *buf = &recorder->line;
     size_t at = buf->len, start;
 
-    if (event->position.len == 0 || !event->source || !event->source->type->position_text)
+    if (event->position.len == 0 || !event->source ||
+        !event->source->type->position_text)
         return;
     lit(buf, ",\"position\":\"");
     start = buf->len;
     event->source->type->position_text(event->position, buf);
     for (size_t i = start; i < buf->len; i++)
-        if (buf->ptr[i] < ' ' || buf->ptr[i] > '~' || buf->ptr[i] == '"' || buf->ptr[i] == '\\' ||
-            i - start > DGF_POSITION_MAX) {
+        if (buf->ptr[i] < ' ' || buf->ptr[i] > '~' || buf->ptr[i] == '"' ||
+            buf->ptr[i] == '\\' || i - start > DGF_POSITION_MAX) {
             dgf_buf_clear(&recorder->scratch);
             dgf_buf_add(&recorder->scratch, buf->ptr + start, buf->len - start);
             buf->len = at;
-            dgf_put_field(buf, "position", dgf_buf_bytes(&recorder->scratch), DGF_POSITION_MAX);
+            dgf_put_field(buf, "position", dgf_buf_bytes(&recorder->scratch),
+                          DGF_POSITION_MAX);
             return;
         }
     if (buf->len == start)
@@ -328,7 +336,8 @@ void dgf_line_event(struct dgf_recorder *recorder, const struct dgf_event *event
         dgf_put_field(buf, "op", dgf_bytes_str(dgf_op_text(event->op)), DGF_NAME_MAX);
     }
     if (event->cause != DGF_CAUSE_USER)
-        dgf_put_field(buf, "cause", dgf_bytes_str(dgf_cause_text(event->cause)), DGF_NAME_MAX);
+        dgf_put_field(buf, "cause", dgf_bytes_str(dgf_cause_text(event->cause)),
+                      DGF_NAME_MAX);
     if (event->snapshot)
         lit(buf, ",\"snapshot\":true");
     put_key(recorder, event, head, buf);
@@ -339,8 +348,9 @@ void dgf_line_event(struct dgf_recorder *recorder, const struct dgf_event *event
 
 /* Of a name in which a detector finds something only the token is shown, so
  * that the same person can still be recognised. */
-static void put_actor_field(struct dgf_recorder *recorder, const struct dgf_event *event,
-                            const char *name, bool *comma)
+static void put_actor_field(struct dgf_recorder *recorder,
+                            const struct dgf_event *event, const char *name,
+                            bool *comma)
 {
     struct dgf_bytes text = dgf_event_text(event, DGF_SECTION_ACTOR, name);
     struct dgf_buf *buf = &recorder->line;
@@ -357,7 +367,8 @@ static void put_actor_field(struct dgf_recorder *recorder, const struct dgf_even
     if (dgf_detect(text, 0, DGF_DETECT_ANY, &found)) {
         lit(buf, "\"");
         dgf_mask_token(&recorder->masker,
-                       dgf_event_field(event, DGF_SECTION_ACTOR, dgf_bytes_str(name)), buf);
+                       dgf_event_field(event, DGF_SECTION_ACTOR, dgf_bytes_str(name)),
+                       buf);
         lit(buf, "\"");
     } else {
         dgf_put_text(buf, text, DGF_NAME_MAX);
@@ -367,7 +378,8 @@ static void put_actor_field(struct dgf_recorder *recorder, const struct dgf_even
 void dgf_line_actor(struct dgf_recorder *recorder, const struct dgf_event *event)
 {
     static const char *const names[] = {"name", "app", "address", "how"};
-    struct dgf_bytes sure = dgf_event_field(event, DGF_SECTION_ACTOR, DGF_BYTES("sure"));
+    struct dgf_bytes sure =
+        dgf_event_field(event, DGF_SECTION_ACTOR, DGF_BYTES("sure"));
     struct dgf_buf *buf = &recorder->line;
     bool comma = false;
 

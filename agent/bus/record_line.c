@@ -19,9 +19,9 @@ static void set_common(struct dgf_recorder *recorder)
 }
 
 enum dgf_rc dgf_recorder_init(struct dgf_recorder *recorder, struct dgf_record_out out,
-                              const char *agent, const char *env, const uint8_t tenant_key[32],
-                              const uint8_t token_key[32], unsigned token_version,
-                              const uint8_t log_id[16])
+                              const char *agent, const char *env,
+                              const uint8_t tenant_key[32], const uint8_t token_key[32],
+                              unsigned token_version, const uint8_t log_id[16])
 {
     memset(recorder, 0, sizeof(*recorder));
     recorder->out = out;
@@ -121,7 +121,8 @@ void dgf_put_text(struct dgf_buf *buf, struct dgf_bytes text, size_t max)
     at = buf->len;
     put_escaped(buf, dgf_bytes_of(text.ptr, len));
     while (buf->len - at > max) { /* one byte can become six */
-        len = prefix_of(text, (size_t)((double)len * (double)max / (double)(buf->len - at)));
+        len = prefix_of(text,
+                        (size_t)((double)len * (double)max / (double)(buf->len - at)));
         buf->len = at;
         put_escaped(buf, dgf_bytes_of(text.ptr, len));
     }
@@ -148,7 +149,8 @@ void dgf_put_name(struct dgf_buf *buf, struct dgf_bytes text, size_t max)
     dgf_buf_release(&masked);
 }
 
-void dgf_put_field(struct dgf_buf *buf, const char *field, struct dgf_bytes text, size_t max)
+void dgf_put_field(struct dgf_buf *buf, const char *field, struct dgf_bytes text,
+                   size_t max)
 {
     if (text.len == 0)
         return;

@@ -21,7 +21,8 @@ void dgf_pieces_release(struct dgf_pieces *pieces)
     dgf_free(pieces->list);
 }
 
-void dgf_pieces_add(struct dgf_pieces *pieces, uint32_t group, uint32_t group_len, size_t at)
+void dgf_pieces_add(struct dgf_pieces *pieces, uint32_t group, uint32_t group_len,
+                    size_t at)
 {
     if (pieces->n == pieces->cap) {
         size_t cap = pieces->cap ? 2 * pieces->cap : 64;
@@ -94,9 +95,8 @@ static void begin_own(struct dgf_recorder *recorder, struct dgf_line *line,
 
     dgf_line_begin(recorder, line, own->kind, NULL, own->time_ns);
     line->record.source = dgf_bytes_str(own->source);
-    line->record.key = dgf_bytes_str(own->source && own->kind == DGF_RECORD_GAP
-                                         ? own->source
-                                         : recorder->agent);
+    line->record.key = dgf_bytes_str(
+        own->source && own->kind == DGF_RECORD_GAP ? own->source : recorder->agent);
     dgf_put_field(buf, "source", dgf_bytes_str(own->source), DGF_NAME_MAX);
     dgf_put_field(buf, "reason", dgf_bytes_str(own->reason), DGF_NAME_MAX);
     dgf_put_field(buf, "from", dgf_bytes_str(own->from), DGF_POSITION_MAX);
@@ -119,7 +119,8 @@ static enum dgf_rc end_own(struct dgf_recorder *recorder, struct dgf_line *line,
 }
 
 /* A JSON value as text; what is too long for any record becomes its token. */
-static void put_json(struct dgf_recorder *recorder, const json_t *value, struct dgf_buf *out)
+static void put_json(struct dgf_recorder *recorder, const json_t *value,
+                     struct dgf_buf *out)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     size_t len = text ? strlen(text) : 0;
@@ -138,8 +139,8 @@ static void put_json(struct dgf_recorder *recorder, const json_t *value, struct 
     free(text); /* jansson's own allocation */
 }
 
-static void add_list(struct dgf_recorder *recorder, struct dgf_pieces *pieces, const char *name,
-                     json_t *value)
+static void add_list(struct dgf_recorder *recorder, struct dgf_pieces *pieces,
+                     const char *name, json_t *value)
 {
     struct dgf_buf *text = &pieces->text;
     uint32_t group = (uint32_t)text->len, group_len;
@@ -150,12 +151,14 @@ static void add_list(struct dgf_recorder *recorder, struct dgf_pieces *pieces, c
     dgf_put_text(text, dgf_bytes_str(name), DGF_NAME_MAX);
     dgf_buf_add_str(text, json_is_array(value) ? ":[" : ":{");
     group_len = (uint32_t)text->len - group;
-    json_array_foreach (value, i, item) {
+    json_array_foreach(value, i, item)
+    {
         at = text->len;
         put_json(recorder, item, text);
         dgf_pieces_add(pieces, group, group_len, at);
     }
-    json_object_foreach (value, key, item) {
+    json_object_foreach(value, key, item)
+    {
         at = text->len;
         dgf_put_text(text, dgf_bytes_str(key), DGF_NAME_MAX);
         lit(text, ":");
@@ -171,7 +174,8 @@ static enum dgf_rc split_detail(struct dgf_recorder *recorder, json_t *detail,
     const char *key;
     json_t *value;
 
-    json_object_foreach (detail, key, value) {
+    json_object_foreach(detail, key, value)
+    {
         if (json_is_array(value) || json_is_object(value)) {
             add_list(recorder, pieces, key, value);
             continue;
@@ -184,11 +188,13 @@ static enum dgf_rc split_detail(struct dgf_recorder *recorder, json_t *detail,
         lit(plain, ":");
         put_json(recorder, value, plain);
     }
-    return pieces->nomem || dgf_buf_rc(plain) || dgf_buf_rc(&pieces->text) ? DGF_NOMEM : DGF_OK;
+    return pieces->nomem || dgf_buf_rc(plain) || dgf_buf_rc(&pieces->text) ? DGF_NOMEM
+                                                                           : DGF_OK;
 }
 
 static enum dgf_rc write_parts(struct dgf_recorder *recorder, const struct own *own,
-                               const struct dgf_buf *plain, const struct dgf_pieces *pieces)
+                               const struct dgf_buf *plain,
+                               const struct dgf_pieces *pieces)
 {
     size_t parts = 0, from = 0;
     struct dgf_line line;
@@ -245,7 +251,8 @@ static enum dgf_rc write_short(struct dgf_recorder *recorder, const struct own *
 }
 
 /* Of a gap, three members of the detail are the record's own fields. */
-static enum dgf_rc write_parsed(struct dgf_recorder *recorder, struct own *own, json_t *whole)
+static enum dgf_rc write_parsed(struct dgf_recorder *recorder, struct own *own,
+                                json_t *whole)
 {
     DGF_CLEANUP_JSON json_t *rest = NULL;
     enum dgf_rc rc;
@@ -272,16 +279,19 @@ static enum dgf_rc write_parsed(struct dgf_recorder *recorder, struct own *own, 
 }
 
 enum dgf_rc dgf_record_own(struct dgf_recorder *recorder, enum dgf_record_kind kind,
-                           const char *source, const char *message, const char *detail_json)
+                           const char *source, const char *message,
+                           const char *detail_json)
 {
     struct dgf_bytes detail = dgf_bytes_str(detail_json);
-    struct own own = {.kind = kind, .source = source, .message = message,
-                      .time_ns = dgf_clock_ns()};
+    struct own own = {
+        .kind = kind, .source = source, .message = message, .time_ns = dgf_clock_ns()};
     DGF_CLEANUP_JSON json_t *parsed = NULL;
     enum dgf_rc rc;
 
     if (detail.len == 0 || (kind != DGF_RECORD_GAP && detail.len <= DETAIL_BUDGET))
         return write_short(recorder, &own, detail);
     rc = dgf_json_parse(detail, DETAIL_MAX, 64, &parsed, NULL);
+    if (rc == DGF_OK && !json_is_object(parsed))
+        rc = DGF_BAD_DATA;
     return rc ? rc : write_parsed(recorder, &own, parsed);
 }

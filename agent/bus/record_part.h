@@ -25,9 +25,11 @@ struct dgf_line {
     uint64_t seq;
 };
 void dgf_line_begin(struct dgf_recorder *recorder, struct dgf_line *line,
-                    enum dgf_record_kind kind, const struct dgf_id *id, int64_t time_ns);
+                    enum dgf_record_kind kind, const struct dgf_id *id,
+                    int64_t time_ns);
 /* Closes the object and hands it over. */
-enum dgf_rc dgf_line_end(struct dgf_recorder *recorder, struct dgf_line *line) DGF_MUST_USE;
+enum dgf_rc dgf_line_end(struct dgf_recorder *recorder, struct dgf_line *line)
+    DGF_MUST_USE;
 /* ,"policy_set":"..." */
 void dgf_line_policy_set(struct dgf_recorder *recorder);
 
@@ -37,7 +39,8 @@ void dgf_put_text(struct dgf_buf *buf, struct dgf_bytes text, size_t max);
 /* The same of a name: what detectors find in it is masked. */
 void dgf_put_name(struct dgf_buf *buf, struct dgf_bytes text, size_t max);
 /* ,"field":"text" unless text is empty.  field is literal. */
-void dgf_put_field(struct dgf_buf *buf, const char *field, struct dgf_bytes text, size_t max);
+void dgf_put_field(struct dgf_buf *buf, const char *field, struct dgf_bytes text,
+                   size_t max);
 /* The text of a section's field; empty when it is not there or no text. */
 struct dgf_bytes dgf_event_text(const struct dgf_event *event, enum dgf_section section,
                                 const char *name);
@@ -47,9 +50,11 @@ void dgf_line_event(struct dgf_recorder *recorder, const struct dgf_event *event
 /* ,"actor":{...} when the event has one. */
 void dgf_line_actor(struct dgf_recorder *recorder, const struct dgf_event *event);
 /* Keyed hash of (object, key) as text in recorder->key_text. */
-struct dgf_bytes dgf_event_key_hash(struct dgf_recorder *recorder, const struct dgf_event *event);
+struct dgf_bytes dgf_event_key_hash(struct dgf_recorder *recorder,
+                                    const struct dgf_event *event);
 /* Name of the object as records show it; lives until the next event. */
-struct dgf_bytes dgf_event_subject(struct dgf_recorder *recorder, const struct dgf_event *event);
+struct dgf_bytes dgf_event_subject(struct dgf_recorder *recorder,
+                                   const struct dgf_event *event);
 static inline struct dgf_bytes dgf_event_source_name(const struct dgf_event *event)
 {
     return dgf_bytes_str(event->source ? event->source->name : NULL);
@@ -64,8 +69,8 @@ struct dgf_id dgf_judgement_id(const char *type, const struct dgf_event *event,
 /* ---- lists too long for one line ---- */
 
 struct dgf_piece {
-    size_t at, len;   /* in text: one item, without comma */
-    uint32_t group;   /* offset in text of the group's opening: "added":[ */
+    size_t at, len; /* in text: one item, without comma */
+    uint32_t group; /* offset in text of the group's opening: "added":[ */
     uint32_t group_len;
 };
 struct dgf_pieces {
@@ -78,7 +83,8 @@ void dgf_pieces_init(struct dgf_pieces *pieces);
 void dgf_pieces_release(struct dgf_pieces *pieces);
 /* Begins an item of the group: append to pieces->text, then add.  group is
  * where its opening stands. */
-void dgf_pieces_add(struct dgf_pieces *pieces, uint32_t group, uint32_t group_len, size_t at);
+void dgf_pieces_add(struct dgf_pieces *pieces, uint32_t group, uint32_t group_len,
+                    size_t at);
 /* First piece that no longer fits with `from` in budget bytes. */
 size_t dgf_pieces_fit(const struct dgf_pieces *pieces, size_t from, size_t budget);
 /* "added":["a","b"],"removed":["c"] of pieces from..to; comma: one is due. */

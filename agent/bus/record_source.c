@@ -6,23 +6,27 @@
 static void put_extra(struct dgf_recorder *recorder, const struct dgf_event *event,
                       const char *name, size_t max)
 {
-    dgf_put_field(&recorder->line, name, dgf_event_text(event, DGF_SECTION_EXTRA, name), max);
+    dgf_put_field(&recorder->line, name, dgf_event_text(event, DGF_SECTION_EXTRA, name),
+                  max);
 }
 
 /* ,"detail":{...}: a map of texts; empty ones stay, they were looked for. */
 static void put_detail(struct dgf_recorder *recorder, const struct dgf_event *event)
 {
-    struct dgf_mp mp = dgf_mp_of(dgf_event_field(event, DGF_SECTION_EXTRA, DGF_BYTES("detail")));
+    struct dgf_mp mp =
+        dgf_mp_of(dgf_event_field(event, DGF_SECTION_EXTRA, DGF_BYTES("detail")));
     struct dgf_buf *buf = &recorder->line;
     struct dgf_mp_token head, name, text;
     size_t at = buf->len;
 
-    if (mp.ptr == mp.end || dgf_mp_next(&mp, &head) || head.kind != DGF_MP_MAP || head.n == 0)
+    if (mp.ptr == mp.end || dgf_mp_next(&mp, &head) || head.kind != DGF_MP_MAP ||
+        head.n == 0)
         return;
     lit(buf, ",\"detail\":{");
     for (uint32_t i = 0; i < head.n; i++) {
-        if (dgf_mp_next(&mp, &name) || dgf_mp_next(&mp, &text) || name.kind != DGF_MP_STR ||
-            text.kind != DGF_MP_STR || buf->len - at > DGF_TEXT_MAX)
+        if (dgf_mp_next(&mp, &name) || dgf_mp_next(&mp, &text) ||
+            name.kind != DGF_MP_STR || text.kind != DGF_MP_STR ||
+            buf->len - at > DGF_TEXT_MAX)
             break;
         if (i > 0)
             lit(buf, ",");
@@ -44,7 +48,8 @@ static void put_gap(struct dgf_recorder *recorder, const struct dgf_event *event
 
 static void put_position(struct dgf_recorder *recorder, const struct dgf_event *event)
 {
-    if (event->position.len == 0 || !event->source || !event->source->type->position_text)
+    if (event->position.len == 0 || !event->source ||
+        !event->source->type->position_text)
         return;
     dgf_buf_clear(&recorder->scratch);
     event->source->type->position_text(event->position, &recorder->scratch);
@@ -52,10 +57,13 @@ static void put_position(struct dgf_recorder *recorder, const struct dgf_event *
                   DGF_POSITION_MAX);
 }
 
-static void put_undecodable(struct dgf_recorder *recorder, const struct dgf_event *event)
+static void put_undecodable(struct dgf_recorder *recorder,
+                            const struct dgf_event *event)
 {
-    struct dgf_bytes size = dgf_event_field(event, DGF_SECTION_EXTRA, DGF_BYTES("size"));
-    struct dgf_bytes hash = dgf_event_field(event, DGF_SECTION_EXTRA, DGF_BYTES("hash"));
+    struct dgf_bytes size =
+        dgf_event_field(event, DGF_SECTION_EXTRA, DGF_BYTES("size"));
+    struct dgf_bytes hash =
+        dgf_event_field(event, DGF_SECTION_EXTRA, DGF_BYTES("hash"));
     struct dgf_mp mp = dgf_mp_of(size);
     struct dgf_mp_token token;
     struct dgf_buf *buf = &recorder->line;
@@ -84,7 +92,8 @@ static void put_resume(struct dgf_recorder *recorder, const struct dgf_event *ev
     put_extra(recorder, event, "message", DGF_TEXT_MAX / 2);
 }
 
-enum dgf_rc dgf_record_of_event(struct dgf_recorder *recorder, const struct dgf_event *event)
+enum dgf_rc dgf_record_of_event(struct dgf_recorder *recorder,
+                                const struct dgf_event *event)
 {
     enum dgf_record_kind kind;
     struct dgf_line line;
@@ -109,7 +118,8 @@ enum dgf_rc dgf_record_of_event(struct dgf_recorder *recorder, const struct dgf_
     id = dgf_judgement_id(dgf_record_kind_text(kind), event, NULL);
     dgf_line_begin(recorder, &line, kind, &id,
                    event->commit_ns ? event->commit_ns : event->seen_ns);
-    dgf_put_field(&recorder->line, "source", dgf_event_source_name(event), DGF_NAME_MAX);
+    dgf_put_field(&recorder->line, "source", dgf_event_source_name(event),
+                  DGF_NAME_MAX);
     if (kind == DGF_RECORD_UNDECODABLE)
         put_undecodable(recorder, event);
     else if (kind == DGF_RECORD_RESUME)
@@ -117,8 +127,8 @@ enum dgf_rc dgf_record_of_event(struct dgf_recorder *recorder, const struct dgf_
     else
         put_gap(recorder, event);
     line.record.source = dgf_event_source_name(event);
-    line.record.key = kind == DGF_RECORD_RESUME ? dgf_bytes_str(recorder->agent)
-                                                : line.record.source;
+    line.record.key =
+        kind == DGF_RECORD_RESUME ? dgf_bytes_str(recorder->agent) : line.record.source;
     if (event->object)
         line.record.subject = dgf_event_subject(recorder, event);
     return dgf_line_end(recorder, &line);

@@ -79,7 +79,8 @@ static void cut_json(struct dgf_recorder *recorder, size_t at, size_t max)
     lit(buf, "...\"");
 }
 
-static bool put_evidence_item(struct dgf_recorder *recorder, const struct dgf_evidence *item,
+static bool put_evidence_item(struct dgf_recorder *recorder,
+                              const struct dgf_evidence *item,
                               const struct limits *limits)
 {
     enum dgf_class class_ = dgf_class_in_force(item->class_, item->type, item->value);
@@ -116,11 +117,12 @@ static bool put_evidence_item(struct dgf_recorder *recorder, const struct dgf_ev
     return cut;
 }
 
-static bool put_evidence(struct dgf_recorder *recorder, const struct dgf_judgement *judgement,
+static bool put_evidence(struct dgf_recorder *recorder,
+                         const struct dgf_judgement *judgement,
                          const struct limits *limits)
 {
     size_t n = judgement->n_evidence < limits->evidence ? judgement->n_evidence
-                                                         : limits->evidence;
+                                                        : limits->evidence;
     bool cut = n < judgement->n_evidence;
 
     if (n == 0)
@@ -136,7 +138,8 @@ static bool put_evidence(struct dgf_recorder *recorder, const struct dgf_judgeme
 }
 
 /* ,"policy":{...} and the mode when it was only tried. */
-static void put_policy(struct dgf_recorder *recorder, const struct dgf_policy_ref *policy)
+static void put_policy(struct dgf_recorder *recorder,
+                       const struct dgf_policy_ref *policy)
 {
     struct dgf_buf *buf = &recorder->line;
 
@@ -160,8 +163,9 @@ static void put_mode(struct dgf_buf *buf, const struct dgf_policy_ref *policy)
 }
 
 /* The stable id of a violation that is an act: of the policy and the event. */
-static void violation_id(const struct dgf_recorder *recorder, const struct dgf_event *event,
-                         const char *policy, char ret[DGF_ID_TEXT_LEN + 1])
+static void violation_id(const struct dgf_recorder *recorder,
+                         const struct dgf_event *event, const char *policy,
+                         char ret[DGF_ID_TEXT_LEN + 1])
 {
     uint8_t digest[DGF_SHA256_LEN], bytes[DGF_ID_LEN + DGF_NAME_MAX];
     size_t len = strnlen(policy, DGF_NAME_MAX);
@@ -175,7 +179,8 @@ static void violation_id(const struct dgf_recorder *recorder, const struct dgf_e
 }
 
 static void fill_header(struct dgf_recorder *recorder, struct dgf_line *line,
-                        const struct dgf_event *event, const struct dgf_judgement *judgement)
+                        const struct dgf_event *event,
+                        const struct dgf_judgement *judgement)
 {
     line->record.severity = judgement->policy->severity;
     line->record.shadow = judgement->policy->mode == DGF_MODE_SHADOW;
@@ -187,8 +192,8 @@ static void fill_header(struct dgf_recorder *recorder, struct dgf_line *line,
 
 static void write_violation(struct dgf_recorder *recorder, struct dgf_line *line,
                             const struct dgf_event *event,
-                            const struct dgf_judgement *judgement, const char *violation,
-                            const struct limits *limits)
+                            const struct dgf_judgement *judgement,
+                            const char *violation, const struct limits *limits)
 {
     struct dgf_id id = dgf_judgement_id("violation", event, judgement->policy->id);
     struct dgf_buf *buf = &recorder->line;
@@ -225,8 +230,8 @@ static bool fits(const struct dgf_recorder *recorder)
 /* Longest first: the greatest common limit with which the line fits; when even
  * none is too much, items go from the end. */
 static void cut_violation(struct dgf_recorder *recorder, struct dgf_line *line,
-                          const struct dgf_event *event, const struct dgf_judgement *judgement,
-                          const char *violation)
+                          const struct dgf_event *event,
+                          const struct dgf_judgement *judgement, const char *violation)
 {
     struct limits limits = {0, judgement->n_evidence};
     size_t *what, low = 0, high;
@@ -246,7 +251,8 @@ static void cut_violation(struct dgf_recorder *recorder, struct dgf_line *line,
     write_violation(recorder, line, event, judgement, violation, &limits);
 }
 
-enum dgf_rc dgf_record_violation(struct dgf_recorder *recorder, const struct dgf_event *event,
+enum dgf_rc dgf_record_violation(struct dgf_recorder *recorder,
+                                 const struct dgf_event *event,
                                  const struct dgf_judgement *judgement)
 {
     const struct limits whole = {SIZE_MAX, SIZE_MAX};
@@ -262,7 +268,8 @@ enum dgf_rc dgf_record_violation(struct dgf_recorder *recorder, const struct dgf
     return dgf_line_end(recorder, &line);
 }
 
-enum dgf_rc dgf_record_rule_error(struct dgf_recorder *recorder, const struct dgf_event *event,
+enum dgf_rc dgf_record_rule_error(struct dgf_recorder *recorder,
+                                  const struct dgf_event *event,
                                   const struct dgf_judgement *judgement)
 {
     struct dgf_id id = dgf_judgement_id("rule_error", event, judgement->policy->id);
@@ -272,7 +279,8 @@ enum dgf_rc dgf_record_rule_error(struct dgf_recorder *recorder, const struct dg
     put_policy(recorder, judgement->policy);
     put_mode(&recorder->line, judgement->policy);
     dgf_line_event(recorder, event);
-    dgf_put_field(&recorder->line, "code", dgf_bytes_str(judgement->error_code), DGF_NAME_MAX);
+    dgf_put_field(&recorder->line, "code", dgf_bytes_str(judgement->error_code),
+                  DGF_NAME_MAX);
     dgf_put_field(&recorder->line, "message", judgement->message, DGF_TEXT_MAX / 4);
     dgf_line_policy_set(recorder);
     fill_header(recorder, &line, event, judgement);
@@ -304,7 +312,8 @@ static bool put_violations(struct dgf_buf *buf, const struct dgf_judged *judged)
     return buf->len <= DGF_RECORD_MAX_BYTES - 2 * DGF_KEY_MAX;
 }
 
-enum dgf_rc dgf_record_audit(struct dgf_recorder *recorder, const struct dgf_event *event,
+enum dgf_rc dgf_record_audit(struct dgf_recorder *recorder,
+                             const struct dgf_event *event,
                              const struct dgf_judged *judged)
 {
     struct dgf_id id = dgf_judgement_id("audit", event, NULL);

@@ -25,10 +25,10 @@ struct dgf_event_head; /* cached constant JSON of an object's events */
 struct dgf_recorder {
     struct dgf_record_out out;
     char *agent, *env;
-    char *policy_set;              /* "sha256:..." ; set by dgf_recorder_policy_set */
+    char *policy_set; /* "sha256:..." ; set by dgf_recorder_policy_set */
     struct dgf_mac_key tenant;
     uint8_t log_id[16];
-    int64_t last_logged_ns;        /* logged never decreases */
+    int64_t last_logged_ns; /* logged never decreases */
     struct dgf_masker masker;
     struct dgf_buf line, header, common, tail, scratch, key;
     struct dgf_event_head *heads;
@@ -36,80 +36,90 @@ struct dgf_recorder {
 };
 
 enum dgf_rc dgf_recorder_init(struct dgf_recorder *recorder, struct dgf_record_out out,
-                              const char *agent, const char *env, const uint8_t tenant_key[32],
-                              const uint8_t token_key[32], unsigned token_version,
-                              const uint8_t log_id[16]) DGF_MUST_USE;
+                              const char *agent, const char *env,
+                              const uint8_t tenant_key[32], const uint8_t token_key[32],
+                              unsigned token_version, const uint8_t log_id[16])
+    DGF_MUST_USE;
 void dgf_recorder_release(struct dgf_recorder *recorder);
-enum dgf_rc dgf_recorder_policy_set(struct dgf_recorder *recorder, const char *digest) DGF_MUST_USE;
+enum dgf_rc dgf_recorder_policy_set(struct dgf_recorder *recorder, const char *digest)
+    DGF_MUST_USE;
 
 /* What a record says of a policy; owned by the policy set. */
 struct dgf_policy_ref {
     const char *id, *title;
     enum dgf_severity severity;
     enum dgf_mode mode;
-    const char *json;  /* {"id":..,"title":..,"severity":..,"frameworks":{..}} ready made */
-    const char *fix;   /* NULL: none */
+    const char
+        *json; /* {"id":..,"title":..,"severity":..,"frameworks":{..}} ready made */
+    const char *fix; /* NULL: none */
 };
 
 struct dgf_evidence {
-    struct dgf_bytes field;   /* name as the policy wrote it: "note", "before.note" */
-    struct dgf_bytes value;   /* msgpack */
-    enum dgf_class class_;    /* given class, NONE: by type */
+    struct dgf_bytes field; /* name as the policy wrote it: "note", "before.note" */
+    struct dgf_bytes value; /* msgpack */
+    enum dgf_class class_;  /* given class, NONE: by type */
     enum dgf_type type;
 };
 
 /* One policy's word on one event; valid until the next judge call. */
 struct dgf_judgement {
     const struct dgf_policy_ref *policy;
-    enum dgf_verdict verdict;        /* VIOLATION, REVIEW, WAIVED or ERROR */
-    struct dgf_bytes message;        /* already through the formatter */
+    enum dgf_verdict verdict; /* VIOLATION, REVIEW, WAIVED or ERROR */
+    struct dgf_bytes message; /* already through the formatter */
     bool truncated;
     const struct dgf_evidence *evidence;
     size_t n_evidence;
     /* WAIVED: who allowed it and until when */
-    const char *waiver_json;         /* {"reason":..,"approver":..,"ticket":..,"until":..}; NULL: none */
+    const char *waiver_json; /* {"reason":..,"approver":..,"ticket":..,"until":..};
+                                NULL: none */
     /* ERROR */
-    const char *error_code;          /* "E0401" */
+    const char *error_code; /* "E0401" */
 };
 
 struct dgf_judged {
     const struct dgf_judgement *list;
     size_t n;
-    unsigned n_policies;             /* that watched and were evaluated */
-    enum dgf_verdict verdict;        /* strictest; UNWATCHED when no policy watches */
-    bool audit;                      /* write an audit record for this event */
+    unsigned n_policies;      /* that watched and were evaluated */
+    enum dgf_verdict verdict; /* strictest; UNWATCHED when no policy watches */
+    bool audit;               /* write an audit record for this event */
 };
 
-enum dgf_rc dgf_record_violation(struct dgf_recorder *recorder, const struct dgf_event *event,
+enum dgf_rc dgf_record_violation(struct dgf_recorder *recorder,
+                                 const struct dgf_event *event,
                                  const struct dgf_judgement *judgement) DGF_MUST_USE;
-enum dgf_rc dgf_record_rule_error(struct dgf_recorder *recorder, const struct dgf_event *event,
+enum dgf_rc dgf_record_rule_error(struct dgf_recorder *recorder,
+                                  const struct dgf_event *event,
                                   const struct dgf_judgement *judgement) DGF_MUST_USE;
-enum dgf_rc dgf_record_audit(struct dgf_recorder *recorder, const struct dgf_event *event,
+enum dgf_rc dgf_record_audit(struct dgf_recorder *recorder,
+                             const struct dgf_event *event,
                              const struct dgf_judged *judged) DGF_MUST_USE;
 /* For gap, undecodable and resume events. */
-enum dgf_rc dgf_record_of_event(struct dgf_recorder *recorder, const struct dgf_event *event)
-    DGF_MUST_USE;
+enum dgf_rc dgf_record_of_event(struct dgf_recorder *recorder,
+                                const struct dgf_event *event) DGF_MUST_USE;
 
 /* Counts of one source since its last coverage record; survives restarts in
  * the commit (encode, decode). */
 struct dgf_coverage {
-    struct dgf_buf from;             /* position text; empty: unknown */
+    struct dgf_buf from; /* position text; empty: unknown */
     uint64_t events, transactions;
     uint64_t verdicts[DGF_VERDICT_N];
-    struct dgf_map objects;          /* text -> u64[DGF_OP_N] */
+    struct dgf_map objects; /* text -> u64[DGF_OP_N] */
     int64_t since_ns;
-    uint64_t last_object;            /* serial and counts of the object seen last */
+    uint64_t last_object; /* serial and counts of the object seen last */
     uint64_t *last_counts;
 };
 void dgf_coverage_init(struct dgf_coverage *coverage);
 void dgf_coverage_release(struct dgf_coverage *coverage);
-enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage, const struct dgf_event *event,
-                               enum dgf_verdict verdict) DGF_MUST_USE;
+enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage,
+                               const struct dgf_event *event, enum dgf_verdict verdict)
+    DGF_MUST_USE;
 void dgf_coverage_encode(const struct dgf_coverage *coverage, struct dgf_buf *out);
-enum dgf_rc dgf_coverage_decode(struct dgf_coverage *coverage, struct dgf_bytes bytes) DGF_MUST_USE;
+enum dgf_rc dgf_coverage_decode(struct dgf_coverage *coverage, struct dgf_bytes bytes)
+    DGF_MUST_USE;
 /* Writes (from, to] and starts anew at `to`. */
-enum dgf_rc dgf_record_coverage(struct dgf_recorder *recorder, struct dgf_coverage *coverage,
-                                const char *source, const char *to, int64_t time_ns,
+enum dgf_rc dgf_record_coverage(struct dgf_recorder *recorder,
+                                struct dgf_coverage *coverage, const char *source,
+                                const char *to, int64_t time_ns,
                                 enum dgf_guarantee guarantee) DGF_MUST_USE;
 
 /* The agent's own acts: kind is RESUME, BACKPRESSURE, CONFIG, POLICY_SET, KEY,
@@ -118,7 +128,7 @@ enum dgf_rc dgf_record_coverage(struct dgf_recorder *recorder, struct dgf_covera
  * A detail that is too long is divided: lists and maps in it over the parts,
  * everything else in each. */
 enum dgf_rc dgf_record_own(struct dgf_recorder *recorder, enum dgf_record_kind kind,
-                           const char *source, const char *message, const char *detail_json)
-    DGF_MUST_USE;
+                           const char *source, const char *message,
+                           const char *detail_json) DGF_MUST_USE;
 
 #endif

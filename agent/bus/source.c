@@ -14,7 +14,8 @@ void dgf_source_fail(struct dgf_source *src, enum dgf_rc rc, const char *fmt, ..
     src->host->fail(src, rc, text);
 }
 
-void dgf_source_state(struct dgf_source *src, enum dgf_source_state state, const char *fmt, ...)
+void dgf_source_state(struct dgf_source *src, enum dgf_source_state state,
+                      const char *fmt, ...)
 {
     char text[DGF_ERR_TEXT_MAX];
     va_list ap;

@@ -17,10 +17,10 @@ struct dgf_source;
 
 struct dgf_source_type {
     const char *name, *summary;
-    const char *aliases;          /* "postgresql"; NULL: none */
+    const char *aliases; /* "postgresql"; NULL: none */
     enum dgf_guarantee guarantee;
     const struct dgf_opt *opts;
-    size_t conf_size, self_size;  /* self begins with struct dgf_source */
+    size_t conf_size, self_size; /* self begins with struct dgf_source */
     /* After the options were loaded: what a table cannot say (combinations).
      * NULL: nothing to add. */
     void (*validate)(const void *conf, const char *what, struct dgf_mark mark,
@@ -31,23 +31,26 @@ struct dgf_source_type {
                          struct dgf_err *err);
     /* Starts connecting.  position: last accepted one, empty at a first start.
      * Returns at once; what fails later is told by dgf_source_fail. */
-    enum dgf_rc (*open)(struct dgf_source *src, struct dgf_bytes position, struct dgf_err *err);
+    enum dgf_rc (*open)(struct dgf_source *src, struct dgf_bytes position,
+                        struct dgf_err *err);
     void (*pause)(struct dgf_source *src);  /* stop reading, keep the session alive */
     void (*resume)(struct dgf_source *src); /* also: a new turn after DGF_AGAIN */
-    void (*durable)(struct dgf_source *src, uint64_t seq); /* all events <= seq are safe */
+    void (*durable)(struct dgf_source *src,
+                    uint64_t seq); /* all events <= seq are safe */
     /* Closes everything that open made; conf and self stay.  Fine when half open
      * or closed.  `open` may follow. */
     void (*close)(struct dgf_source *src);
     /* Opaque position to the text of records.  Pure. */
     void (*position_text)(struct dgf_bytes position, struct dgf_buf *out);
-    enum dgf_rc (*inspect)(struct dgf_source *src, struct dgf_err *err); /* NULL: cannot */
+    enum dgf_rc (*inspect)(struct dgf_source *src,
+                           struct dgf_err *err); /* NULL: cannot */
     /* What policies may ask for on an object; see dgf_source_gives. */
     unsigned (*gives)(struct dgf_source *src, const struct dgf_object *object);
 };
 
 /* What a source gives for an object: bits of dgf_source_type.gives. */
-#define DGF_GIVES_BEFORE 1u        /* whole old rows */
-#define DGF_GIVES_AFTER 2u         /* whole new rows */
+#define DGF_GIVES_BEFORE 1u /* whole old rows */
+#define DGF_GIVES_AFTER 2u  /* whole new rows */
 #define DGF_GIVES_DELETES 4u
 #define DGF_GIVES_EVERY_VERSION 8u
 #define DGF_GIVES_ACTOR 16u
@@ -58,32 +61,36 @@ struct dgf_source_type {
 struct dgf_source_host {
     enum dgf_rc (*emit)(struct dgf_source *src, struct dgf_event *take_event);
     void (*fail)(struct dgf_source *src, enum dgf_rc rc, const char *text);
-    void (*state)(struct dgf_source *src, enum dgf_source_state state, const char *reason);
+    void (*state)(struct dgf_source *src, enum dgf_source_state state,
+                  const char *reason);
     void (*caught_up)(struct dgf_source *src);
-    enum dgf_rc (*put_state)(struct dgf_source *src, struct dgf_bytes key, struct dgf_bytes value);
-    enum dgf_rc (*get_state)(struct dgf_source *src, struct dgf_bytes key, struct dgf_buf *ret);
+    enum dgf_rc (*put_state)(struct dgf_source *src, struct dgf_bytes key,
+                             struct dgf_bytes value);
+    enum dgf_rc (*get_state)(struct dgf_source *src, struct dgf_bytes key,
+                             struct dgf_buf *ret);
 };
 
 struct dgf_source {
     const struct dgf_source_type *type;
-    const char *name;              /* configured: "orders" */
-    void *conf;                    /* type->conf_size bytes, loaded */
+    const char *name; /* configured: "orders" */
+    void *conf;       /* type->conf_size bytes, loaded */
     struct dgf_str_map labels;
     struct event_base *loop;
     struct dgf_workers *workers;
     const struct dgf_source_host *host;
-    void *host_self;               /* the pipeline's own per-source data */
-    uint64_t next_seq;             /* of the next event; starts at 1, never restarts in a process */
-    size_t max_event_bytes;        /* limits.event_bytes */
-    bool known;                    /* the ledger holds a position of this source */
-    const char *data_id;           /* log id text: names this ledger in messages */
+    void *host_self;   /* the pipeline's own per-source data */
+    uint64_t next_seq; /* of the next event; starts at 1, never restarts in a process */
+    size_t max_event_bytes; /* limits.event_bytes */
+    bool known;             /* the ledger holds a position of this source */
+    const char *data_id;    /* log id text: names this ledger in messages */
 };
 
 /* Hands an event over; it gets its seq here.  The event is the host's, also on
  * failure.  DGF_OK: go on.  DGF_AGAIN: accepted, but read no more now: wait for
  * `resume` (which also comes at the next turn of the loop when only this
  * turn's quota was used up).  DGF_FATAL: stop. */
-static inline enum dgf_rc dgf_source_emit(struct dgf_source *src, struct dgf_event *take_event)
+static inline enum dgf_rc dgf_source_emit(struct dgf_source *src,
+                                          struct dgf_event *take_event)
 {
     return src->host->emit(src, take_event);
 }
@@ -96,8 +103,8 @@ static inline enum dgf_rc dgf_source_emit(struct dgf_source *src, struct dgf_eve
 void dgf_source_fail(struct dgf_source *src, enum dgf_rc rc, const char *fmt, ...)
     DGF_PRINTF(3, 4);
 /* For status.json; text may be "".  STREAMING resets the back-off. */
-void dgf_source_state(struct dgf_source *src, enum dgf_source_state state, const char *fmt, ...)
-    DGF_PRINTF(3, 4);
+void dgf_source_state(struct dgf_source *src, enum dgf_source_state state,
+                      const char *fmt, ...) DGF_PRINTF(3, 4);
 /* Everything the server had when this session opened has been emitted. */
 void dgf_source_caught_up(struct dgf_source *src);
 /* Source memory: put goes into the same batch as the events emitted before and

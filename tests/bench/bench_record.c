@@ -53,7 +53,8 @@ static void position_text(struct dgf_bytes position, struct dgf_buf *out)
     dgf_buf_add_u64(out, position.ptr[7]);
 }
 
-static const struct dgf_source_type type = {.name = "postgres", .position_text = position_text};
+static const struct dgf_source_type type = {.name = "postgres",
+                                            .position_text = position_text};
 static struct dgf_source source = {.type = &type, .name = "orders"};
 
 static uint64_t next_seq(void *ctx)
@@ -73,7 +74,8 @@ static enum dgf_rc put(void *ctx, struct dgf_bytes header, struct dgf_bytes line
 static struct dgf_event *build(uint64_t n)
 {
     uint8_t position[24] = {0x16, 0xb3, (uint8_t)(n >> 8), (uint8_t)n, 0, 0, 0, 3};
-    struct dgf_event_meta meta = {.commit_ns = 1772442000000000000 + (int64_t)(n * 1000),
+    struct dgf_event_meta meta = {.commit_ns =
+                                      1772442000000000000 + (int64_t)(n * 1000),
                                   .seen_ns = 1772442000000000000,
                                   .tx_n = 3,
                                   .tx = DGF_BYTES("748"),
@@ -89,7 +91,8 @@ static struct dgf_event *build(uint64_t n)
     dgf_mp_put_str(dgf_event_column(&builder, 2), DGF_BYTES("approved"));
     dgf_mp_put_decimal(dgf_event_column(&builder, 3), DGF_BYTES("12000.50"));
     dgf_mp_put_str(dgf_event_column(&builder, 4), DGF_BYTES("EUR"));
-    dgf_mp_put_str(dgf_event_column(&builder, 5), DGF_BYTES("a short note on the order"));
+    dgf_mp_put_str(dgf_event_column(&builder, 5),
+                   DGF_BYTES("a short note on the order"));
     dgf_mp_put_time_ns(dgf_event_column(&builder, 6), meta.commit_ns);
     dgf_mp_put_str(dgf_event_column(&builder, 7), DGF_BYTES("user_a"));
     dgf_mp_put_bool(dgf_event_column(&builder, 8), true);
@@ -108,7 +111,8 @@ static void build_rows(void)
 
 static void audit_rows(void)
 {
-    struct dgf_judged judged = {.n_policies = 4, .verdict = DGF_VERDICT_PASS, .audit = true};
+    struct dgf_judged judged = {
+        .n_policies = 4, .verdict = DGF_VERDICT_PASS, .audit = true};
 
     for (uint64_t i = 0; i < ROWS; i++)
         need(dgf_record_audit(&recorder, event, &judged));
@@ -124,7 +128,8 @@ static void detect_rows(void)
     struct dgf_found found;
 
     for (uint64_t i = 0; i < ROWS; i++)
-        bytes += dgf_detect(dgf_bytes_of(text, sizeof(text) - 1), 0, DGF_DETECT_ANY, &found);
+        bytes +=
+            dgf_detect(dgf_bytes_of(text, sizeof(text) - 1), 0, DGF_DETECT_ANY, &found);
 }
 
 static int by_time(const void *a, const void *b)
@@ -155,16 +160,20 @@ int main(void)
     const uint8_t key[32] = {1}, log_id[16] = {2};
     struct dgf_record_out out = {NULL, next_seq, put};
 
-    need(dgf_object_new("postgres", "shop", "shop", "order_notes", columns, 10, 1, &object));
+    need(dgf_object_new("postgres", "shop", "shop", "order_notes", columns, 10, 1,
+                        &object));
     dgf_event_builder_init(&builder, (size_t)1 << 20);
-    need(dgf_recorder_init(&recorder, out, "orders-sidecar", "prod", key, key, 1, log_id));
+    need(dgf_recorder_init(&recorder, out, "orders-sidecar", "prod", key, key, 1,
+                           log_id));
     need(dgf_recorder_policy_set(
-        &recorder, "sha256:1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a"));
+        &recorder,
+        "sha256:1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a1f0a"));
     event = build(1000000);
     measure("event of 10 columns", build_rows);
     measure("audit record", audit_rows);
     measure("detectors over 300 clean bytes", detect_rows);
-    fprintf(stderr, "%llu bytes a record\n", (unsigned long long)(seq ? bytes / seq : 0));
+    fprintf(stderr, "%llu bytes a record\n",
+            (unsigned long long)(seq ? bytes / seq : 0));
     dgf_event_unref(event);
     dgf_recorder_release(&recorder);
     dgf_event_builder_release(&builder);

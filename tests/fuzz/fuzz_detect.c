@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
     dgf_buf_init(&masked, 2 * len + 1);
     dgf_mask_detected(text, &masked, &any);
     assert(any == hit && !dgf_buf_rc(&masked) && masked.len <= len);
-    assert(!dgf_detect(dgf_buf_bytes(&masked), 0, DGF_DETECT_BIT(DGF_DETECT_CARD), &found));
+    assert(!dgf_detect(dgf_buf_bytes(&masked), 0, DGF_DETECT_BIT(DGF_DETECT_CARD),
+                       &found));
     dgf_buf_release(&masked);
     return 0;
 }

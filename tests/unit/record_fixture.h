@@ -38,6 +38,7 @@ static struct kept kept;
 static struct dgf_recorder recorder;
 static struct dgf_object *notes;
 static struct dgf_event_builder builder;
+static uint8_t next_event = 0x40; /* first byte of the next event's id */
 
 static uint64_t kept_next(void *ctx)
 {
@@ -68,12 +69,12 @@ static struct dgf_record record_at(size_t at)
     struct dgf_record record;
 
     ck_assert_uint_lt(at, kept.n);
-    ck_assert_int_eq(
-        dgf_record_get(
-            dgf_bytes_of(kept.bytes.ptr + kept.at[at].header_at, kept.at[at].header_len),
-            dgf_bytes_of(kept.bytes.ptr + kept.at[at].line_at, kept.at[at].line_len),
-            kept.first_seq + at, &record),
-        DGF_OK);
+    ck_assert_int_eq(dgf_record_get(dgf_bytes_of(kept.bytes.ptr + kept.at[at].header_at,
+                                                 kept.at[at].header_len),
+                                    dgf_bytes_of(kept.bytes.ptr + kept.at[at].line_at,
+                                                 kept.at[at].line_len),
+                                    kept.first_seq + at, &record),
+                     DGF_OK);
     return record;
 }
 
@@ -83,8 +84,9 @@ static inline json_t *line_json(size_t at)
     struct dgf_err err;
     json_t *json = NULL;
 
-    ck_assert_msg(dgf_json_parse(record_at(at).line, 1 << 20, 64, &json, &err) == DGF_OK, "%s",
-                  err.text);
+    ck_assert_msg(dgf_json_parse(record_at(at).line, 1 << 20, 64, &json, &err) ==
+                      DGF_OK,
+                  "%s", err.text);
     return json;
 }
 
@@ -114,19 +116,20 @@ static void open_recorder(void)
         log_id[i / 2] = (uint8_t)(i / 2);
     }
     memset(&kept, 0, sizeof(kept));
+    next_event = 0x40;
     kept.first_seq = 1042;
     dgf_buf_init(&kept.bytes, (size_t)64 << 20);
-    ck_assert_int_eq(dgf_recorder_init(&recorder, out, "orders-sidecar", "prod", tenant, token,
-                                       1, log_id),
+    ck_assert_int_eq(dgf_recorder_init(&recorder, out, "orders-sidecar", "prod", tenant,
+                                       token, 1, log_id),
                      DGF_OK);
     ck_assert_int_eq(
         dgf_recorder_policy_set(
             &recorder,
             "sha256:5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"),
         DGF_OK);
-    ck_assert_int_eq(
-        dgf_object_new("postgres", "shop", "shop", "order_notes", note_columns, 3, 1, &notes),
-        DGF_OK);
+    ck_assert_int_eq(dgf_object_new("postgres", "shop", "shop", "order_notes",
+                                    note_columns, 3, 1, &notes),
+                     DGF_OK);
     dgf_event_builder_init(&builder, (size_t)16 << 20);
 }
 
@@ -153,7 +156,7 @@ static struct dgf_event *finish_event(const char *position)
     struct dgf_event *event = NULL;
 
     for (int i = 0; i < DGF_ID_LEN; i++)
-        meta.id.b[i] = (uint8_t)(0x40 + i);
+        meta.id.b[i] = (uint8_t)(next_event + i);
     ck_assert_int_eq(dgf_event_finish(&builder, &meta, &event), DGF_OK);
     event->source = &orders;
     return event;

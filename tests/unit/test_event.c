@@ -9,7 +9,10 @@
 
 static const struct dgf_column columns[] = {
     {.name = "id", .type = DGF_TYPE_INT, .key = true},
-    {.name = "note", .type = DGF_TYPE_TEXT, .comment = "free text", .type_name = "text"},
+    {.name = "note",
+     .type = DGF_TYPE_TEXT,
+     .comment = "free text",
+     .type_name = "text"},
     {.name = "body", .type = DGF_TYPE_TEXT},
 };
 
@@ -17,16 +20,18 @@ static struct dgf_object *new_object(void)
 {
     struct dgf_object *object = NULL;
 
-    ck_assert_int_eq(dgf_object_new("postgres", "db", "shop", "order_notes", columns, 3, 7,
-                                    &object),
-                     DGF_OK);
+    ck_assert_int_eq(
+        dgf_object_new("postgres", "db", "shop", "order_notes", columns, 3, 7, &object),
+        DGF_OK);
     return object;
 }
 
 static struct dgf_event *finish(struct dgf_event_builder *builder)
 {
-    struct dgf_event_meta meta = {.commit_ns = 5, .tx = DGF_BYTES("748"),
-                                  .position = DGF_BYTES("pos"), .tx_n = 2};
+    struct dgf_event_meta meta = {.commit_ns = 5,
+                                  .tx = DGF_BYTES("748"),
+                                  .position = DGF_BYTES("pos"),
+                                  .tx_n = 2};
     struct dgf_event *event = NULL;
 
     ck_assert_int_eq(dgf_event_finish(builder, &meta, &event), DGF_OK);
@@ -34,7 +39,8 @@ static struct dgf_event *finish(struct dgf_event_builder *builder)
 }
 
 /* after: {id: 7, note: null, body: unavailable}, before: not there */
-static struct dgf_event *new_insert(struct dgf_event_builder *builder, struct dgf_object *object)
+static struct dgf_event *new_insert(struct dgf_event_builder *builder,
+                                    struct dgf_object *object)
 {
     dgf_event_begin(builder, object, DGF_KIND_CHANGE, DGF_OP_INSERT);
     dgf_event_section_nil(builder, DGF_SECTION_BEFORE);
@@ -64,9 +70,11 @@ START_TEST(present_null_absent_and_unavailable_stay_apart)
 
     dgf_event_builder_init(&builder, 4096);
     event = new_insert(&builder, object);
-    ck_assert_int_eq(token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("id"))).i64, 7);
-    ck_assert_int_eq(token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("note"))).kind,
-                     DGF_MP_NIL);
+    ck_assert_int_eq(token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("id"))).i64,
+                     7);
+    ck_assert_int_eq(
+        token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("note"))).kind,
+        DGF_MP_NIL);
     ck_assert_int_eq(token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("body"))).ext,
                      DGF_EXT_UNAVAILABLE);
     ck_assert_uint_eq(dgf_event_field(event, DGF_SECTION_AFTER, B("other")).len, 0);
@@ -99,7 +107,8 @@ START_TEST(an_event_outlives_its_builder_and_holds_its_object)
     ck_assert_uint_eq(event->tx_n, 2);
     ck_assert_ptr_eq(dgf_event_ref(event), event);
     dgf_event_unref(event);
-    ck_assert_int_eq(token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("id"))).i64, 7);
+    ck_assert_int_eq(token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("id"))).i64,
+                     7);
     dgf_event_unref(event);
     dgf_event_unref(NULL);
 }
@@ -123,7 +132,8 @@ START_TEST(a_builder_forgets_the_slots_of_the_event_before)
     ck_assert_uint_eq(dgf_event_slot(event, false, 99).len, 0);
     /* by name it got its slot too */
     ck_assert_uint_gt(dgf_event_slot(event, false, 0).len, 0);
-    ck_assert_int_eq(token_of(dgf_event_field(event, DGF_SECTION_BEFORE, B("id"))).i64, 300);
+    ck_assert_int_eq(token_of(dgf_event_field(event, DGF_SECTION_BEFORE, B("id"))).i64,
+                     300);
     dgf_event_unref(event);
     dgf_event_builder_release(&builder);
     dgf_object_unref(object);
@@ -134,13 +144,15 @@ struct keys {
     char text[256];
 };
 
-static void add_key(void *ctx, struct dgf_bytes name, struct dgf_bytes value, int column)
+static void add_key(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
+                    int column)
 {
     struct keys *keys = ctx;
     size_t len = strlen(keys->text);
 
-    (void)snprintf(keys->text + len, sizeof(keys->text) - len, "%.*s=%d@%d;", (int)name.len,
-                   (const char *)name.ptr, (int)token_of(value).i64, column);
+    (void)snprintf(keys->text + len, sizeof(keys->text) - len, "%.*s=%d@%d;",
+                   (int)name.len, (const char *)name.ptr, (int)token_of(value).i64,
+                   column);
 }
 
 static const char *key_of(const struct dgf_event *event, struct keys *keys)
@@ -202,7 +214,8 @@ START_TEST(documents_have_fields_without_columns)
     struct dgf_event_builder builder;
     struct dgf_event *event;
 
-    ck_assert_int_eq(dgf_object_new("mongo", NULL, "shop", "a.b", NULL, 0, 1, &object), DGF_OK);
+    ck_assert_int_eq(dgf_object_new("mongo", NULL, "shop", "a.b", NULL, 0, 1, &object),
+                     DGF_OK);
     ck_assert_str_eq(object->text, "shop.\"a.b\"");
     dgf_event_builder_init(&builder, 4096);
     dgf_event_begin(&builder, object, DGF_KIND_CHANGE, DGF_OP_REPLACE);
@@ -211,8 +224,8 @@ START_TEST(documents_have_fields_without_columns)
     dgf_event_section_end(&builder);
     event = finish(&builder);
     ck_assert_uint_eq(event->n_slots, 0);
-    ck_assert(dgf_bytes_eq(token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("x"))).bytes,
-                           B("y")));
+    ck_assert(dgf_bytes_eq(
+        token_of(dgf_event_field(event, DGF_SECTION_AFTER, B("x"))).bytes, B("y")));
     dgf_event_unref(event);
     dgf_event_builder_release(&builder);
     dgf_object_unref(object);
@@ -257,8 +270,9 @@ START_TEST(a_gap_says_why_and_where)
         token_of(dgf_event_field(event, DGF_SECTION_EXTRA, B("reason"))).bytes,
         B("slot_recreated")));
     ck_assert_uint_eq(dgf_event_field(event, DGF_SECTION_EXTRA, B("from")).len, 0);
-    ck_assert(dgf_bytes_eq(token_of(dgf_event_field(event, DGF_SECTION_EXTRA, B("to"))).bytes,
-                           B("1/0/5.0")));
+    ck_assert(
+        dgf_bytes_eq(token_of(dgf_event_field(event, DGF_SECTION_EXTRA, B("to"))).bytes,
+                     B("1/0/5.0")));
     found = dgf_event_field(event, DGF_SECTION_EXTRA, B("detail"));
     ck_assert_int_eq(dgf_mp_find(found, B("slot"), &value), DGF_OK);
     ck_assert(dgf_bytes_eq(token_of(value).bytes, B("dgf_orders")));
@@ -270,9 +284,9 @@ END_TEST
 START_TEST(names_are_quoted_only_where_they_must_be)
 {
     static const char *const table[][3] = {
-        {"shop", "orders", "shop.orders"},   {"a.b", "c", "\"a.b\".c"},
-        {"a", "b\"c", "a.\"b\"\"c\""},       {"", "x", "\"\".x"},
-        {NULL, "stream:1.2", "stream:1.2"},  {"a b", "C", "a b.C"},
+        {"shop", "orders", "shop.orders"},  {"a.b", "c", "\"a.b\".c"},
+        {"a", "b\"c", "a.\"b\"\"c\""},      {"", "x", "\"\".x"},
+        {NULL, "stream:1.2", "stream:1.2"}, {"a b", "C", "a b.C"},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -318,8 +332,8 @@ static enum dgf_rc read_body(struct outside *self, struct dgf_bytes body)
 {
     struct dgf_event_meta meta = {.commit_ns = 1};
 
-    return dgf_event_from_msgpack(&self->builder, self->object, DGF_KIND_CHANGE, DGF_OP_UPDATE,
-                                  body, &meta, &self->event, &self->err);
+    return dgf_event_from_msgpack(&self->builder, self->object, DGF_KIND_CHANGE,
+                                  DGF_OP_UPDATE, body, &meta, &self->event, &self->err);
 }
 
 static void open_outside(struct outside *self)
@@ -359,10 +373,14 @@ START_TEST(short_maps_of_other_writers_are_read_too)
     open_outside(&self);
     /* {after: {note: "x", id: 300}, changed: ["id"], before: nil} */
     ck_assert_int_eq(
-        read_body(&self, DGF_BYTES("\x83\xa5" "after\x82\xa4note\xa1x\xa2id\xcd\x01\x2c"
-                                   "\xa7" "changed\x91\xa2id\xa6" "before\xc0")),
+        read_body(&self, DGF_BYTES("\x83\xa5"
+                                   "after\x82\xa4note\xa1x\xa2id\xcd\x01\x2c"
+                                   "\xa7"
+                                   "changed\x91\xa2id\xa6"
+                                   "before\xc0")),
         DGF_OK);
-    ck_assert_int_eq(token_of(dgf_event_field(self.event, DGF_SECTION_AFTER, B("id"))).i64, 300);
+    ck_assert_int_eq(
+        token_of(dgf_event_field(self.event, DGF_SECTION_AFTER, B("id"))).i64, 300);
     ck_assert(dgf_event_section_is_null(self.event, DGF_SECTION_BEFORE));
     ck_assert_uint_eq(self.event->sections[DGF_SECTION_CHANGED].len, 4);
     close_outside(&self);
@@ -380,17 +398,25 @@ START_TEST(a_body_that_is_no_event_is_refused_with_its_reason)
         {DGF_BYTES("\x80\x80"), "cannot read event: its body is not msgpack"},
         {DGF_BYTES("\x90"), "cannot read event: its body is not a map"},
         {DGF_BYTES("\x81\x01\x02"), "cannot read event: a section name is not a text"},
-        {DGF_BYTES("\x81\xa3" "foo\x80"), "cannot read event: unknown section"},
+        {DGF_BYTES("\x81\xa3"
+                   "foo\x80"),
+         "cannot read event: unknown section"},
         {DGF_BYTES("\x82\xa3key\x80\xa3key\x80"),
          "cannot read event: section 'key' is there twice"},
-        {DGF_BYTES("\x81\xa5" "after\x01"), "cannot read section 'after': it is not a map"},
-        {DGF_BYTES("\x81\xa7" "changed\x80"),
+        {DGF_BYTES("\x81\xa5"
+                   "after\x01"),
+         "cannot read section 'after': it is not a map"},
+        {DGF_BYTES("\x81\xa7"
+                   "changed\x80"),
          "cannot read section 'changed': it is not a list of names"},
-        {DGF_BYTES("\x81\xa7" "changed\x91\x01"),
+        {DGF_BYTES("\x81\xa7"
+                   "changed\x91\x01"),
          "cannot read section 'changed': it is not a list of names"},
-        {DGF_BYTES("\x81\xa5" "after\x81\x01\x02"),
+        {DGF_BYTES("\x81\xa5"
+                   "after\x81\x01\x02"),
          "cannot read section 'after': a field name is not a text"},
-        {DGF_BYTES("\x81\xa5" "after\x82\xa2id\x01\xa2id\x02"),
+        {DGF_BYTES("\x81\xa5"
+                   "after\x82\xa2id\x01\xa2id\x02"),
          "cannot read section 'after': a field is there twice"},
     };
     struct outside self;
@@ -414,7 +440,8 @@ START_TEST(a_field_that_is_there_twice_among_many_is_found)
     dgf_buf_init(&body, 4096);
     for (int twice = 0; twice < 2; twice++) {
         dgf_buf_clear(&body);
-        dgf_buf_add_str(&body, "\x81\xa5" "after");
+        dgf_buf_add_str(&body, "\x81\xa5"
+                               "after");
         dgf_mp_put_map(&body, 40);
         for (int i = 0; i < 40; i++) {
             char name[2] = {(char)('A' + (twice && i == 39 ? 20 : i)), '\0'};
@@ -422,7 +449,8 @@ START_TEST(a_field_that_is_there_twice_among_many_is_found)
             dgf_mp_put_str(&body, B(name));
             dgf_mp_put_int(&body, i);
         }
-        ck_assert_int_eq(read_body(&self, dgf_buf_bytes(&body)), twice ? DGF_BAD_DATA : DGF_OK);
+        ck_assert_int_eq(read_body(&self, dgf_buf_bytes(&body)),
+                         twice ? DGF_BAD_DATA : DGF_OK);
     }
     dgf_buf_release(&body);
     close_outside(&self);
@@ -437,10 +465,12 @@ START_TEST(a_body_from_outside_over_the_cap_is_refused)
 
     open_outside(&self);
     dgf_buf_init(&body, 8192);
-    dgf_buf_add_str(&body, "\x81\xa5" "after\x81\xa4note");
+    dgf_buf_add_str(&body, "\x81\xa5"
+                           "after\x81\xa4note");
     dgf_mp_put_str(&body, dgf_bytes_of(big, sizeof(big)));
     ck_assert_int_eq(read_body(&self, dgf_buf_bytes(&body)), DGF_NOMEM);
-    ck_assert_str_eq(self.err.text, "cannot read event: out of memory or over 4096 bytes");
+    ck_assert_str_eq(self.err.text,
+                     "cannot read event: out of memory or over 4096 bytes");
     dgf_buf_release(&body);
     close_outside(&self);
 }
@@ -458,7 +488,8 @@ static void host_fail(struct dgf_source *src, enum dgf_rc rc, const char *text)
     (void)snprintf(said, sizeof(said), "%s", text);
 }
 
-static void host_state(struct dgf_source *src, enum dgf_source_state state, const char *reason)
+static void host_state(struct dgf_source *src, enum dgf_source_state state,
+                       const char *reason)
 {
     (void)src;
     (void)snprintf(said, sizeof(said), "%s: %s", dgf_source_state_text(state), reason);
@@ -482,10 +513,11 @@ DGF_UNIT(event, present_null_absent_and_unavailable_stay_apart,
          a_builder_forgets_the_slots_of_the_event_before,
          the_key_is_the_section_or_the_key_columns_of_the_row,
          documents_have_fields_without_columns,
-         a_body_over_its_cap_is_refused_and_the_builder_goes_on, a_gap_says_why_and_where,
-         names_are_quoted_only_where_they_must_be,
+         a_body_over_its_cap_is_refused_and_the_builder_goes_on,
+         a_gap_says_why_and_where, names_are_quoted_only_where_they_must_be,
          an_object_copies_its_columns_and_finds_them_by_name,
-         an_event_read_from_its_own_body_is_the_same, short_maps_of_other_writers_are_read_too,
+         an_event_read_from_its_own_body_is_the_same,
+         short_maps_of_other_writers_are_read_too,
          a_body_that_is_no_event_is_refused_with_its_reason,
          a_field_that_is_there_twice_among_many_is_found,
          a_body_from_outside_over_the_cap_is_refused, a_source_speaks_to_its_host)

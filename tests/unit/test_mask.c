@@ -93,7 +93,8 @@ START_TEST(confidential_text_keeps_only_spaces_and_punctuation)
 {
     setup();
     check_json(DGF_CLASS_CONFIDENTIAL, str("Hello, w0rld!"), "\"*****, *****!\"", true);
-    check_json(DGF_CLASS_CONFIDENTIAL, str("ren\xc3\xa9 \xe2\x82\xac"), "\"**** *\"", true);
+    check_json(DGF_CLASS_CONFIDENTIAL, str("ren\xc3\xa9 \xe2\x82\xac"), "\"**** *\"",
+               true);
     check_json(DGF_CLASS_CONFIDENTIAL, str(""), "\"\"", true);
     check_text(DGF_CLASS_CONFIDENTIAL, str("a.b"), "*.*");
     teardown();
@@ -107,7 +108,8 @@ START_TEST(of_a_card_the_first_six_and_last_four_digits_stay)
                "\"**** 411111******1111\"", true);
     check_json(DGF_CLASS_PUBLIC, str("call 4111-1111-1111-1111 now"),
                "\"call 411111******1111 now\"", true);
-    check_json(DGF_CLASS_CONFIDENTIAL, str("378282246310005,x"), "\"378282*****0005,*\"", true);
+    check_json(DGF_CLASS_CONFIDENTIAL, str("378282246310005,x"),
+               "\"378282*****0005,*\"", true);
     teardown();
 }
 END_TEST
@@ -120,15 +122,18 @@ START_TEST(masked_text_has_at_most_64_characters)
     memset(big, 'x', sizeof(big) - 1);
     big[sizeof(big) - 1] = '\0';
     check_json(DGF_CLASS_CONFIDENTIAL, str(big),
-               "\"****************************************************************\"", true);
+               "\"****************************************************************\"",
+               true);
     memcpy(big + 60, " 4111111111111111 ", 18);
     check_json(DGF_CLASS_CONFIDENTIAL, str(big),
-               "\"************************************************************ 411\"", true);
+               "\"************************************************************ 411\"",
+               true);
     for (size_t i = 0; i + 2 < sizeof(big); i += 2)
         memcpy(big + i, "\xc3\xa9", 2);
     big[200] = '\0';
     check_json(DGF_CLASS_CONFIDENTIAL, str(big),
-               "\"****************************************************************\"", true);
+               "\"****************************************************************\"",
+               true);
     teardown();
 }
 END_TEST
@@ -176,8 +181,10 @@ START_TEST(detectors_mask_what_is_shown_otherwise)
     setup();
     check_json(DGF_CLASS_PUBLIC, str("mail bob@example.com or 10.1.2.3"),
                "\"mail ***@*******.*** or **.*.*.*\"", true);
-    check_json(DGF_CLASS_INTERNAL, str("ssn 123-45-6789."), "\"ssn ***-**-****.\"", true);
-    check_text(DGF_CLASS_INTERNAL, str("call +33 1 42 68 53 00"), "call +** * ** ** ** **");
+    check_json(DGF_CLASS_INTERNAL, str("ssn 123-45-6789."), "\"ssn ***-**-****.\"",
+               true);
+    check_text(DGF_CLASS_INTERNAL, str("call +33 1 42 68 53 00"),
+               "call +** * ** ** ** **");
     teardown();
 }
 END_TEST
@@ -188,9 +195,11 @@ START_TEST(numbers_are_shown_unless_they_are_cards)
     check_json(DGF_CLASS_INTERNAL, number(7), "7", false);
     check_json(DGF_CLASS_INTERNAL, number(-12), "-12", false);
     check_json(DGF_CLASS_INTERNAL, number(411111111111), "411111111111", false);
-    check_json(DGF_CLASS_INTERNAL, number(4111111111111111), "\"411111******1111\"", true);
+    check_json(DGF_CLASS_INTERNAL, number(4111111111111111), "\"411111******1111\"",
+               true);
     check_json(DGF_CLASS_INTERNAL, number(4111111111111112), "4111111111111112", false);
-    check_json(DGF_CLASS_INTERNAL, decimal("12.50"), "{\"$numberDecimal\":\"12.50\"}", false);
+    check_json(DGF_CLASS_INTERNAL, decimal("12.50"), "{\"$numberDecimal\":\"12.50\"}",
+               false);
     check_json(DGF_CLASS_INTERNAL, decimal("4111111111111111"),
                "\"{\\\"$numberDecimal\\\":\\\"411111******1111\\\"}\"", true);
     dgf_buf_clear(&value);
@@ -222,8 +231,8 @@ START_TEST(null_and_unavailable_are_said_in_any_class_but_restricted)
     check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value), "null", false);
     dgf_buf_clear(&value);
     dgf_mp_put_unavailable(&value, DGF_UNAVAILABLE_TOAST);
-    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value), "{\"$unavailable\":\"toast\"}",
-               false);
+    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value),
+               "{\"$unavailable\":\"toast\"}", false);
     teardown();
 }
 END_TEST
@@ -259,7 +268,8 @@ START_TEST(bytes_and_broken_text_are_base64)
                "{\"$binary\":{\"base64\":\"Yf8=\",\"subType\":\"00\"}}", false);
     check_json(DGF_CLASS_CONFIDENTIAL, str("ab\xff"), "\"***\"", true);
     /* a hit in bytes hides them all */
-    check_json(DGF_CLASS_PUBLIC, str("\xff bob@example.com"), "\"* ***@*******.***\"", true);
+    check_json(DGF_CLASS_PUBLIC, str("\xff bob@example.com"), "\"* ***@*******.***\"",
+               true);
     teardown();
 }
 END_TEST
@@ -322,11 +332,14 @@ END_TEST
 DGF_UNIT(mask, public_and_internal_text_is_shown,
          confidential_text_keeps_only_spaces_and_punctuation,
          of_a_card_the_first_six_and_last_four_digits_stay,
-         masked_text_has_at_most_64_characters, of_restricted_values_only_the_token_is_left,
+         masked_text_has_at_most_64_characters,
+         of_restricted_values_only_the_token_is_left,
          a_token_is_the_same_for_the_same_value_and_key_only,
-         detectors_mask_what_is_shown_otherwise, numbers_are_shown_unless_they_are_cards,
+         detectors_mask_what_is_shown_otherwise,
+         numbers_are_shown_unless_they_are_cards,
          confidential_numbers_lose_their_digits_and_booleans_their_length,
          null_and_unavailable_are_said_in_any_class_but_restricted,
-         documents_are_masked_as_the_text_of_their_json, bytes_and_broken_text_are_base64,
+         documents_are_masked_as_the_text_of_their_json,
+         bytes_and_broken_text_are_base64,
          what_nobody_classified_goes_by_type_then_by_value,
          dates_and_uuids_stand_in_messages_without_quotes)

@@ -22,6 +22,7 @@ static void judge(struct dgf_judgement judgement)
         ck_assert_int_eq(dgf_record_violation(&recorder, event, &judgement), DGF_OK);
     }
     dgf_event_unref(event);
+    next_event++;
 }
 
 static void make_judgements(void)
@@ -37,7 +38,8 @@ static void make_judgements(void)
     judge((struct dgf_judgement){
         .policy = &shadow,
         .verdict = DGF_VERDICT_REVIEW,
-        .message = DGF_BYTES("cannot tell whether shop.order_notes key 7 holds a card number"),
+        .message =
+            DGF_BYTES("cannot tell whether shop.order_notes key 7 holds a card number"),
     });
     judge((struct dgf_judgement){
         .policy = &card_policy,
@@ -58,8 +60,11 @@ static void make_audit(void)
 {
     const struct dgf_judgement violation = {.policy = &card_policy,
                                             .verdict = DGF_VERDICT_VIOLATION};
-    const struct dgf_judged judged = {.list = &violation, .n = 1, .n_policies = 4,
-                                      .verdict = DGF_VERDICT_VIOLATION, .audit = true};
+    const struct dgf_judged judged = {.list = &violation,
+                                      .n = 1,
+                                      .n_policies = 4,
+                                      .verdict = DGF_VERDICT_VIOLATION,
+                                      .audit = true};
     struct dgf_event *event = note_event("x");
 
     ck_assert_int_eq(dgf_record_audit(&recorder, event, &judged), DGF_OK);
@@ -74,15 +79,17 @@ static void make_coverage(void)
     dgf_coverage_init(&coverage);
     dgf_buf_add_str(&coverage.from, "1/0/16B0000.0");
     for (int i = 0; i < 12; i++)
-        ck_assert_int_eq(dgf_coverage_count(&coverage, event,
-                                            i < 2 ? DGF_VERDICT_VIOLATION : DGF_VERDICT_PASS),
-                         DGF_OK);
+        ck_assert_int_eq(
+            dgf_coverage_count(&coverage, event,
+                               i < 2 ? DGF_VERDICT_VIOLATION : DGF_VERDICT_PASS),
+            DGF_OK);
     dgf_event_unref(event);
     dgf_event_begin(&builder, NULL, DGF_KIND_TRANSACTION, DGF_OP_NONE);
     event = finish_event("1/0/16B4000.0");
     ck_assert_int_eq(dgf_coverage_count(&coverage, event, DGF_VERDICT_PASS), DGF_OK);
     dgf_event_unref(event);
-    ck_assert_int_eq(dgf_record_coverage(&recorder, &coverage, "orders", "1/0/16C0000.0", T0,
+    ck_assert_int_eq(dgf_record_coverage(&recorder, &coverage, "orders",
+                                         "1/0/16C0000.0", T0,
                                          DGF_GUARANTEE_EXACTLY_ONCE),
                      DGF_OK);
     dgf_coverage_release(&coverage);
@@ -97,14 +104,16 @@ static void record_event(struct dgf_event *event)
 static void make_source_records(void)
 {
     const char *const detail[] = {"sqlstate", "", "slot", "dgf_orders"};
-    struct dgf_event_meta meta = {.commit_ns = T0, .position = DGF_BYTES("1/0/1700000.0")};
+    struct dgf_event_meta meta = {.commit_ns = T0,
+                                  .position = DGF_BYTES("1/0/1700000.0")};
     struct dgf_event *event = NULL;
 
-    ck_assert_int_eq(dgf_event_gap(&builder, DGF_GAP_SLOT_RECREATED, "1/0/16C0000.0",
-                                   "1/0/1700000.0",
-                                   "the slot was made anew; changes between are not known",
-                                   detail, 2, &meta, &event),
-                     DGF_OK);
+    ck_assert_int_eq(
+        dgf_event_gap(&builder, DGF_GAP_SLOT_RECREATED, "1/0/16C0000.0",
+                      "1/0/1700000.0",
+                      "the slot was made anew; changes between are not known", detail,
+                      2, &meta, &event),
+        DGF_OK);
     event->source = &orders;
     record_event(event);
 
@@ -119,7 +128,8 @@ static void make_source_records(void)
     dgf_event_begin(&builder, notes, DGF_KIND_UNDECODABLE, DGF_OP_NONE);
     dgf_event_section(&builder, DGF_SECTION_EXTRA);
     dgf_mp_put_int(dgf_event_named(&builder, DGF_BYTES("size")), 412);
-    dgf_mp_put_bin(dgf_event_named(&builder, DGF_BYTES("hash")), DGF_BYTES("0123456789abcdef"));
+    dgf_mp_put_bin(dgf_event_named(&builder, DGF_BYTES("hash")),
+                   DGF_BYTES("0123456789abcdef"));
     put_named("what", "insert");
     put_named("why", "column 2 ends before its length");
     dgf_event_section_end(&builder);
@@ -141,7 +151,8 @@ static void make_own(enum dgf_record_kind kind, const char *source, const char *
 
 static void make_own_records(void)
 {
-    make_own(DGF_RECORD_BACKPRESSURE, "orders", "paused: the journal's budget is used up",
+    make_own(DGF_RECORD_BACKPRESSURE, "orders",
+             "paused: the journal's budget is used up",
              "{\"state\":\"paused\",\"bytes\":1073741824}");
     make_own(DGF_RECORD_CONFIG, NULL, "configuration read", "{\"path\":\"dgf.yaml\"}");
     make_own(DGF_RECORD_POLICY_SET, NULL, NULL,
@@ -219,7 +230,8 @@ START_TEST(no_kind_of_record_is_missing)
 
         (void)snprintf(field, sizeof(field), "\"kind\":\"%s\",\"time\"",
                        dgf_record_kind_text((enum dgf_record_kind)kind));
-        ck_assert_msg(strstr(dgf_buf_str(&lines), field) != NULL, "no line has %s", field);
+        ck_assert_msg(strstr(dgf_buf_str(&lines), field) != NULL, "no line has %s",
+                      field);
     }
     dgf_buf_release(&lines);
 }
@@ -242,5 +254,5 @@ START_TEST(the_page_about_records_shows_these_lines)
 }
 END_TEST
 
-DGF_UNIT(record_golden, every_kind_of_record_is_the_golden_line, no_kind_of_record_is_missing,
-         the_page_about_records_shows_these_lines)
+DGF_UNIT(record_golden, every_kind_of_record_is_the_golden_line,
+         no_kind_of_record_is_missing, the_page_about_records_shows_these_lines)
