@@ -1,0 +1,149 @@
+#include "pg_position.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/parse.h"
+
+#define VERSION 1
+
+static void put_le(uint8_t **to, uint64_t value, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        *(*to)++ = (uint8_t)(value >> 8 * i);
+}
+
+void dgf_pg_position_write(const struct dgf_pg_position *position,
+                           uint8_t ret[DGF_PG_POSITION_BYTES])
+{
+    uint8_t *to = ret;
+
+    put_le(&to, VERSION, 1);
+    put_le(&to, position->no_slot, 1);
+    put_le(&to, position->system, 8);
+    put_le(&to, position->timeline, 4);
+    put_le(&to, position->commit_lsn, 8);
+    put_le(&to, position->end_lsn, 8);
+    put_le(&to, position->ordinal, 8);
+    put_le(&to, position->messages, 4);
+    put_le(&to, position->options, 8);
+}
+
+bool dgf_pg_position_read(struct dgf_bytes bytes, struct dgf_pg_position *ret)
+{
+    struct dgf_rd rd = dgf_rd_of(bytes);
+    struct dgf_pg_position position = {0};
+    uint8_t version = dgf_rd_u8(&rd), no_slot = dgf_rd_u8(&rd);
+
+    position.no_slot = no_slot == 1;
+    position.system = dgf_rd_le64(&rd);
+    position.timeline = dgf_rd_le32(&rd);
+    position.commit_lsn = dgf_rd_le64(&rd);
+    position.end_lsn = dgf_rd_le64(&rd);
+    position.ordinal = dgf_rd_le64(&rd);
+    position.messages = dgf_rd_le32(&rd);
+    position.options = dgf_rd_le64(&rd);
+    if (rd.bad || dgf_rd_left(&rd) > 0 || version != VERSION || no_slot > 1)
+        return false;
+    *ret = position;
+    return true;
+}
+
+void dgf_pg_lsn_text(uint64_t lsn, struct dgf_buf *out)
+{
+    dgf_buf_addf(out, "%" PRIX32 "/%" PRIX32, (uint32_t)(lsn >> 32), (uint32_t)lsn);
+}
+
+void dgf_pg_position_text(struct dgf_bytes bytes, struct dgf_buf *out)
+{
+    struct dgf_pg_position position;
+
+    if (!dgf_pg_position_read(bytes, &position))
+        return;
+    dgf_buf_addf(out, "%" PRIu32 "/", position.timeline);
+    dgf_pg_lsn_text(dgf_pg_position_lsn(&position), out);
+    dgf_buf_addf(out, ".%" PRIu64, position.ordinal);
+}
+
+bool dgf_pg_lsn_parse(const char *text, uint64_t *ret)
+{
+    const char *slash = strchr(text, '/');
+    uint64_t high, low;
+
+    if (!slash || slash - text > 8 || strlen(slash + 1) > 8 ||
+        !dgf_parse_hex_u64(dgf_bytes_of(text, (size_t)(slash - text)), &high) ||
+        !dgf_parse_hex_u64(dgf_bytes_str(slash + 1), &low))
+        return false;
+    *ret = high << 32 | low;
+    return true;
+}
+
+/* Why the stored position cannot simply be gone on from; -1: it can. */
+static int gap_of(const struct dgf_pg_position *stored, const struct dgf_pg_server *server)
+{
+    uint64_t lsn = dgf_pg_position_lsn(stored);
+
+    if (stored->system != server->system)
+        return DGF_GAP_SYSTEM_CHANGED;
+    if (stored->timeline != server->timeline && (server->left_lsn == 0 || lsn > server->left_lsn))
+        return DGF_GAP_TIMELINE_SWITCHED;
+    /* A server that is behind what it told us was put back to an older state;
+     * it will use the same LSNs again for other changes. */
+    if (lsn > server->flush_lsn)
+        return DGF_GAP_HISTORY_LOST;
+    if (!server->slot_exists)
+        return DGF_GAP_SLOT_MISSING;
+    if (server->slot_lost)
+        return DGF_GAP_SLOT_LOST;
+    if (server->confirmed_lsn > lsn)
+        return server->restart_lsn > lsn ? DGF_GAP_SLOT_RECREATED : DGF_GAP_SLOT_AHEAD;
+    return -1;
+}
+
+struct dgf_pg_plan dgf_pg_plan_of(const struct dgf_pg_position *stored,
+                                  const struct dgf_pg_server *server, bool create)
+{
+    struct dgf_pg_plan plan = {.gap = -1, .action = DGF_PG_START};
+
+    if (!stored || stored->no_slot) {
+        plan.anew = true;
+        if (create && !stored && server->slot_exists)
+            plan.gap = DGF_GAP_STATE_LOST;
+    } else {
+        plan.gap = gap_of(stored, server);
+        plan.anew = plan.gap == DGF_GAP_SYSTEM_CHANGED;
+        plan.from_position = plan.gap < 0;
+    }
+    if (!server->slot_exists)
+        plan.action = DGF_PG_CREATE_SLOT;
+    else if (server->slot_lost)
+        plan.action = DGF_PG_RECREATE_SLOT;
+    else
+        plan.start_lsn =
+            plan.from_position ? dgf_pg_position_lsn(stored) : server->confirmed_lsn;
+    return plan;
+}
+
+/* Lines "<timeline> TAB <LSN> TAB <reason>"; # starts a comment. */
+uint64_t dgf_pg_history_left(struct dgf_bytes history, uint32_t old)
+{
+    char line[256];
+    size_t at = 0;
+
+    while (at < history.len) {
+        const uint8_t *start = history.ptr + at, *end = memchr(start, '\n', history.len - at);
+        size_t len = end ? (size_t)(end - start) : history.len - at;
+        uint32_t timeline, high, low;
+
+        at += len + 1;
+        if (len == 0 || len >= sizeof(line) || *start == '#')
+            continue;
+        memcpy(line, start, len);
+        line[len] = '\0';
+        if (sscanf(line, "%" SCNu32 " %" SCNx32 "/%" SCNx32, &timeline, &high, &low) == 3 &&
+            timeline == old)
+            return (uint64_t)high << 32 | low;
+    }
+    return 0;
+}
