@@ -72,8 +72,10 @@ static bool turn(struct dgf_ledger *ledger, bool wait)
 
 static void append(const char *dir, struct run *ret)
 {
-    struct dgf_ledger_conf conf = {
-        .dir = dir, .segment_bytes = 64 << 20, .batch_bytes = 4 << 20, .threaded = true};
+    struct dgf_ledger_conf conf = {.dir = dir,
+                                   .segment_bytes = 64 << 20,
+                                   .batch_bytes = 4 << 20,
+                                   .threaded = true};
     struct dgf_ledger_news news;
     struct dgf_ledger *ledger;
     struct dgf_ledger_cut cut;
@@ -90,9 +92,11 @@ static void append(const char *dir, struct run *ret)
     for (uint64_t i = 0; i < n_leaves; i++) {
         while (dgf_batch_full(dgf_ledger_batch(ledger)))
             (void)turn(ledger, true);
-        (void)snprintf(line, sizeof(line), "{\"v\":1,\"seq\":%-20llu", (unsigned long long)i);
+        (void)snprintf(line, sizeof(line), "{\"v\":1,\"seq\":%-20llu",
+                       (unsigned long long)i);
         line[33] = 'x'; /* over the NUL */
-        if (dgf_batch_leaf(dgf_ledger_batch(ledger), dgf_bytes_of(header, sizeof(header)),
+        if (dgf_batch_leaf(dgf_ledger_batch(ledger),
+                           dgf_bytes_of(header, sizeof(header)),
                            dgf_bytes_of(line, line_bytes), NULL)) {
             fprintf(stderr, "bench_ledger: batch is full\n");
             exit(EXIT_FAILURE);
@@ -130,7 +134,8 @@ static void verify(const char *dir, struct run *ret)
     }
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int remove_one(const char *path, const struct stat *st, int type,
+                      struct FTW *ftw)
 {
     (void)st;
     (void)type;
@@ -183,10 +188,12 @@ int main(int argc, char **argv)
         else if (option == 'r')
             ok = ok && number(optarg, 1, MAX_RUNS, &n_runs);
         else
-            ok = ok && option == 'l' && number(optarg, 40, DGF_LEDGER_LINE_MAX, &line_bytes);
+            ok = ok && option == 'l' &&
+                 number(optarg, 40, DGF_LEDGER_LINE_MAX, &line_bytes);
     }
     if (!ok || argc - optind > 1) {
-        fprintf(stderr, "usage: bench_ledger [-n LEAVES] [-r RUNS] [-l LINE_BYTES] [FOLDER]\n");
+        fprintf(stderr,
+                "usage: bench_ledger [-n LEAVES] [-r RUNS] [-l LINE_BYTES] [FOLDER]\n");
         return EXIT_FAILURE;
     }
     if (optind < argc)
