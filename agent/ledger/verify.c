@@ -8,7 +8,7 @@
 
 struct check {
     const char *dir;
-    struct dgf_verdict *verdict;
+    struct dgf_verification *verdict;
     struct dgf_walk walk;
     struct dgf_segments segments;
     bool begun; /* a segment was read: prev_* and the rest below are valid */
@@ -20,7 +20,7 @@ struct check {
 static void judge(struct check *check, enum dgf_verified result, const char *class,
                   uint64_t index, const char *text)
 {
-    struct dgf_verdict *verdict = check->verdict;
+    struct dgf_verification *verdict = check->verdict;
 
     if (verdict->result == DGF_VERIFIED_TAMPERED ||
         (verdict->result == result && result == DGF_VERIFIED_INCOMPLETE))
@@ -152,7 +152,7 @@ static const char *class_of(struct dgf_walk *walk)
 /* Reads one segment to its end, or to what is wrong with it. */
 static enum dgf_rc check_segment(struct check *check, bool newest, struct dgf_err *err)
 {
-    struct dgf_verdict *verdict = check->verdict;
+    struct dgf_verification *verdict = check->verdict;
     struct dgf_walk *walk = &check->walk;
     struct dgf_frame frame;
     bool unfinished = false;
@@ -273,7 +273,7 @@ static enum dgf_rc check_one(struct check *check, size_t *at, struct dgf_err *er
     return rc;
 }
 
-enum dgf_rc dgf_ledger_verify(const char *dir, struct dgf_verdict *ret,
+enum dgf_rc dgf_ledger_verify(const char *dir, struct dgf_verification *ret,
                               struct dgf_err *err)
 {
     struct dgf_err own;

@@ -14,7 +14,7 @@
 
 enum dgf_verified { DGF_VERIFIED_OK, DGF_VERIFIED_TAMPERED, DGF_VERIFIED_INCOMPLETE };
 
-struct dgf_verdict {
+struct dgf_verification {
     enum dgf_verified result;
     const char *class;    /* "leaf", "root", "segment" ...; NULL when ok */
     uint64_t index;       /* the first bad one; when not ok */
@@ -26,7 +26,7 @@ struct dgf_verdict {
 };
 
 /* DGF_OK: see the verdict.  Other codes: it could not be read at all. */
-enum dgf_rc dgf_ledger_verify(const char *dir, struct dgf_verdict *ret,
+enum dgf_rc dgf_ledger_verify(const char *dir, struct dgf_verification *ret,
                               struct dgf_err *err) DGF_MUST_USE;
 
 /* What a cold journal holds, from its HEAD frames and its newest segment. */

@@ -119,7 +119,7 @@ static void append(const char *dir, struct run *ret)
 
 static void verify(const char *dir, struct run *ret)
 {
-    struct dgf_verdict verdict;
+    struct dgf_verification verdict;
     struct dgf_err err;
     int64_t begun = dgf_clock_mono_ns();
     double cpu = cpu_seconds();

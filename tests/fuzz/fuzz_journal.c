@@ -142,7 +142,7 @@ static void recover_and_compare(struct dgf_segments *segments)
 {
     struct dgf_journal one, two;
     struct dgf_ledger_cut cut = {0};
-    struct dgf_verdict verdict;
+    struct dgf_verification verdict;
     struct dgf_marks marks;
     struct dgf_err err;
     enum dgf_rc rc;
@@ -176,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
 {
     struct dgf_ledger_summary summary;
     struct dgf_segments segments;
-    struct dgf_verdict verdict;
+    struct dgf_verification verdict;
     struct dgf_err err;
     char path[DGF_PATH_MAX];
     enum dgf_rc rc;

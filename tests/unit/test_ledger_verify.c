@@ -3,7 +3,7 @@
 #include "ledger/frame.h"
 #include "ledger/verify.h"
 
-static struct dgf_verdict verdict;
+static struct dgf_verification verdict;
 
 static void verify(void)
 {
