@@ -172,12 +172,13 @@ static bool next_stage(struct dgf_ledger *ledger, struct dgf_batch *batch,
 
 enum dgf_rc dgf_ledger_write(struct dgf_ledger *ledger, struct dgf_err *err)
 {
-    struct dgf_batch *batch = writing(ledger);
     int phase = atomic_load_explicit(&ledger->phase, memory_order_acquire);
+    struct dgf_batch *batch;
     enum dgf_rc rc = DGF_OK;
 
     if (phase != DGF_PHASE_HANDED && phase != DGF_PHASE_DURABLE)
         return DGF_AGAIN;
+    batch = writing(ledger); /* which of the two is ours holds from HANDED on */
     while (next_stage(ledger, batch, &rc, err))
         ;
     if (rc == DGF_AGAIN) {
