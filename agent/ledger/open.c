@@ -164,6 +164,8 @@ static enum dgf_rc replay_segment(struct dgf_ledger *ledger,
         return rc;
     walk->scan.limit = segment->bytes;
     rc = dgf_state_db_begin(ledger->writer, err);
+    if (rc) /* AGAIN means something else below */
+        return rc == DGF_AGAIN ? DGF_RETRY : rc;
     while (!rc) {
         struct dgf_change change;
         struct dgf_frame frame;
