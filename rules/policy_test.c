@@ -81,7 +81,8 @@ static char *object_of(const struct dgf_policy *policy)
         return NULL;
     for (; *glob; glob++) {
         if (glob[0] == '*' && glob[1] == '*') {
-            to = stpcpy(to, "x.x");
+            memcpy(to, "x.x", 3);
+            to += 3;
             glob++;
         } else if (*glob == '*') {
             *to++ = 'x';
@@ -495,7 +496,7 @@ static char *beside(const char *path, const char *name)
 
     if (joined) {
         memcpy(joined, path, len);
-        strcpy(joined + len, name);
+        memcpy(joined + len, name, strlen(name) + 1);
     }
     return joined;
 }
