@@ -76,7 +76,8 @@ static int read_format(struct asked *asked)
             asked->format = (enum dgf_findings_format)i;
             return 0;
         }
-    return word ? dgf_usage("rules", "--format must be human, json, sarif or junit") : 0;
+    return word ? dgf_usage("rules", "--format must be human, json, sarif or junit")
+                : 0;
 }
 
 /* The world of the configuration, and its policies when no path was given. */
@@ -89,7 +90,8 @@ static int read_config(struct asked *asked, struct dgf_findings *findings)
     asked->paths = (const char *const *)asked->args.operands + 1;
     asked->n_paths = (size_t)asked->args.n_operands - 1;
     if (!path && asked->n_paths == 0)
-        return dgf_usage("rules", "name the files or folders, or a configuration with -c");
+        return dgf_usage("rules",
+                         "name the files or folders, or a configuration with -c");
     if (!path)
         return 0;
     if (dgf_settings_load(path, findings, &asked->settings)) {
@@ -121,8 +123,8 @@ static int read_config(struct asked *asked, struct dgf_findings *findings)
 static int check(struct asked *asked, struct dgf_findings *findings)
 {
     struct dgf_policy_set *set = NULL;
-    enum dgf_rc rc =
-        dgf_policy_set_load(asked->paths, asked->n_paths, &asked->world, findings, &set);
+    enum dgf_rc rc = dgf_policy_set_load(asked->paths, asked->n_paths, &asked->world,
+                                         findings, &set);
 
     print(findings, asked->format);
     if (rc == DGF_NOMEM) {
@@ -130,9 +132,10 @@ static int check(struct asked *asked, struct dgf_findings *findings)
         return DGF_EXIT_CANNOT;
     }
     if (asked->format == DGF_FINDINGS_HUMAN && rc == DGF_OK)
-        printf("%zu policies, %zu warnings; not checked, since no database was asked: names and "
-               "types of columns, what the sources give (dgf check asks them)\n",
-               dgf_policy_set_count(set), findings->n_warnings);
+        printf(
+            "%zu policies, %zu warnings; not checked, since no database was asked: names and "
+            "types of columns, what the sources give (dgf check asks them)\n",
+            dgf_policy_set_count(set), findings->n_warnings);
     else if (asked->format == DGF_FINDINGS_HUMAN)
         printf("%zu errors, %zu warnings\n", findings->n_errors, findings->n_warnings);
     dgf_policy_set_unref(set);
@@ -208,7 +211,8 @@ static void print_ids(const char *what, const struct dgf_str_list *ids)
         printf("policy '%s' never %s\n", ids->list[i], what);
 }
 
-static void add_id_list(struct dgf_json *json, const char *name, const struct dgf_str_list *ids)
+static void add_id_list(struct dgf_json *json, const char *name,
+                        const struct dgf_str_list *ids)
 {
     dgf_json_key(json, name);
     dgf_json_begin_array(json);
@@ -257,10 +261,11 @@ static void print_tests(struct cases *cases, const struct dgf_policy_tests *test
         print_tests_json(cases, tests, coverage);
         break;
     case DGF_FINDINGS_JUNIT:
-        printf("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-               "<testsuite name=\"dgf rules test\" tests=\"%zu\" failures=\"%zu\">\n%.*s"
-               "</testsuite>\n",
-               n, tests->n_failed, (int)cases->buf.len, (const char *)cases->buf.ptr);
+        printf(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+            "<testsuite name=\"dgf rules test\" tests=\"%zu\" failures=\"%zu\">\n%.*s"
+            "</testsuite>\n",
+            n, tests->n_failed, (int)cases->buf.len, (const char *)cases->buf.ptr);
         break;
     default:
         print(findings, cases->format);
@@ -287,7 +292,8 @@ static int test(struct asked *asked, struct dgf_findings *findings)
 
     dgf_buf_init(&cases.buf, OUT_MAX);
     cases.json = dgf_json_of(&cases.buf);
-    rc = dgf_policy_tests_run(asked->paths, asked->n_paths, &asked->world, findings, &tests);
+    rc = dgf_policy_tests_run(asked->paths, asked->n_paths, &asked->world, findings,
+                              &tests);
     if (rc == DGF_NOMEM)
         fprintf(stderr, "dgf rules: cannot run the tests: out of memory\n");
     else if (rc == DGF_BAD_CONFIG && asked->format == DGF_FINDINGS_JUNIT)

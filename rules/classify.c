@@ -40,7 +40,8 @@ enum dgf_class dgf_classify(const struct dgf_policy_set *set,
     return strictest;
 }
 
-enum dgf_rc dgf_classify_object(const struct dgf_policy_set *set, struct dgf_object *object)
+enum dgf_rc dgf_classify_object(const struct dgf_policy_set *set,
+                                struct dgf_object *object)
 {
     if (object->n_columns == 0)
         return DGF_OK;
@@ -63,7 +64,8 @@ static void add(struct dgf_policy_load *load, const struct dgf_yaml *doc,
                 const struct dgf_yaml_node *match_node, const char *match,
                 const struct dgf_yaml_node *word)
 {
-    static const char *const words[] = {"public", "internal", "confidential", "restricted"};
+    static const char *const words[] = {"public", "internal", "confidential",
+                                        "restricted"};
     struct dgf_policy_set *set = load->set;
     struct dgf_class_rule *list;
     const char *wrong = dgf_glob_wrong(match), *near;
@@ -92,13 +94,15 @@ static void add(struct dgf_policy_load *load, const struct dgf_yaml *doc,
     list[set->n_classes++] = (struct dgf_class_rule){match, (enum dgf_class)class_};
 }
 
-void dgf_classify_load_file(struct dgf_policy_load *load, const struct dgf_yaml_node *node)
+void dgf_classify_load_file(struct dgf_policy_load *load,
+                            const struct dgf_yaml_node *node)
 {
     if (node->kind != DGF_YAML_MAP) {
-        DGF_POLICY_ERROR(load, "E0443", node,
-                         "'classes' is %s; it must be a map; example: {shop.users: {email: "
-                         "confidential}}",
-                         dgf_yaml_kind_text(node->kind));
+        DGF_POLICY_ERROR(
+            load, "E0443", node,
+            "'classes' is %s; it must be a map; example: {shop.users: {email: "
+            "confidential}}",
+            dgf_yaml_kind_text(node->kind));
         return;
     }
     for (size_t i = 0; i < node->n; i++) {
@@ -115,7 +119,8 @@ void dgf_classify_load_file(struct dgf_policy_load *load, const struct dgf_yaml_
 
             dgf_buf_init(&match, 64 * 1024);
             dgf_buf_addf(&match, "%s.%s", node->keys[i]->text, fields->keys[j]->text);
-            add(load, load->doc, fields->keys[j], dgf_buf_str(&match), fields->items[j]);
+            add(load, load->doc, fields->keys[j], dgf_buf_str(&match),
+                fields->items[j]);
             dgf_buf_release(&match);
         }
     }
@@ -134,10 +139,12 @@ static const struct dgf_opt config_opts[] = {
     DGF_OPT_END,
 };
 
-void dgf_classify_load_config(struct dgf_policy_load *load, const struct dgf_yaml *config)
+void dgf_classify_load_config(struct dgf_policy_load *load,
+                              const struct dgf_yaml *config)
 {
     const struct dgf_yaml_node *root = dgf_yaml_root(config);
-    const struct dgf_yaml_node *list = root ? dgf_yaml_get(root, "classification") : NULL;
+    const struct dgf_yaml_node *list =
+        root ? dgf_yaml_get(root, "classification") : NULL;
 
     if (!list)
         return;
@@ -152,7 +159,8 @@ void dgf_classify_load_config(struct dgf_policy_load *load, const struct dgf_yam
         struct config_rule rule = {.match = NULL};
 
         if (list->items[i]->kind != DGF_YAML_MAP) {
-            dgf_yaml_finding(config, load->findings, DGF_FINDING_ERROR, "E0443", list->items[i],
+            dgf_yaml_finding(config, load->findings, DGF_FINDING_ERROR, "E0443",
+                             list->items[i],
                              "an entry of 'classification' is %s; it must be a map",
                              dgf_yaml_kind_text(list->items[i]->kind));
             continue;

@@ -12,7 +12,7 @@ enum dgf_class dgf_classify(const struct dgf_policy_set *set,
                             const struct dgf_object *object, struct dgf_bytes field,
                             const char *comment);
 /* Sets object->classes for all columns.  DGF_NOMEM. */
-enum dgf_rc dgf_classify_object(const struct dgf_policy_set *set, struct dgf_object *object)
-    DGF_MUST_USE;
+enum dgf_rc dgf_classify_object(const struct dgf_policy_set *set,
+                                struct dgf_object *object) DGF_MUST_USE;
 
 #endif

@@ -28,7 +28,8 @@ enum dgf_rc dgf_engine_new(struct dgf_policy_set *set, struct dgf_masker *masker
     struct dgf_engine *engine = dgf_calloc(1, sizeof(*engine));
 
     if (!engine)
-        return dgf_err_set(err, DGF_NOMEM, "cannot make the rules engine: out of memory");
+        return dgf_err_set(err, DGF_NOMEM,
+                           "cannot make the rules engine: out of memory");
     engine->host = (struct dgf_policy_host){masker, class_of};
     engine->set = dgf_policy_set_ref(set);
     engine->masker = masker;
@@ -80,7 +81,8 @@ enum dgf_rc dgf_engine_swap(struct dgf_engine *engine, struct dgf_policy_set *se
 
 /* Signals and messages are about no object; policies that watch them bind to
  * one without a name. */
-static struct dgf_object *bare_object(struct dgf_engine *engine, const struct dgf_source *src)
+static struct dgf_object *bare_object(struct dgf_engine *engine,
+                                      const struct dgf_source *src)
 {
     struct dgf_object *object, **list;
     const struct dgf_source **sources;
@@ -98,8 +100,8 @@ static struct dgf_object *bare_object(struct dgf_engine *engine, const struct dg
     if (!sources)
         return NULL;
     engine->bare_sources = sources;
-    if (dgf_object_new(src && src->type ? src->type->name : "", NULL, NULL, "", NULL, 0, 0,
-                       &object))
+    if (dgf_object_new(src && src->type ? src->type->name : "", NULL, NULL, "", NULL, 0,
+                       0, &object))
         return NULL;
     list[engine->n_bare] = object;
     sources[engine->n_bare++] = src;
@@ -116,7 +118,8 @@ static enum dgf_rc bind_object(struct dgf_engine *engine, struct dgf_source *src
     if (!object)
         return DGF_NOMEM;
     binding = object->binding;
-    if (binding && binding->generation == engine->generation && binding->source == src) {
+    if (binding && binding->generation == engine->generation &&
+        binding->source == src) {
         *ret = binding;
         return DGF_OK;
     }
@@ -134,7 +137,8 @@ static const struct dgf_candidates *candidates(const struct dgf_binding *binding
 }
 
 bool dgf_engine_watches(struct dgf_engine *engine, const struct dgf_source *src,
-                        struct dgf_object *object, enum dgf_event_kind kind, enum dgf_op op)
+                        struct dgf_object *object, enum dgf_event_kind kind,
+                        enum dgf_op op)
 {
     struct dgf_binding *binding;
 
@@ -170,10 +174,12 @@ static bool differs(const struct dgf_event *event, const struct dgf_equality *eq
         return false;
     if (token.kind == DGF_MP_STR)
         return !dgf_bytes_eq(token.bytes, equality->text);
-    return (token.kind == DGF_MP_BOOL ? (int64_t)token.boolean : token.i64) != equality->i64;
+    return (token.kind == DGF_MP_BOOL ? (int64_t)token.boolean : token.i64) !=
+           equality->i64;
 }
 
-static bool cannot_match(const struct dgf_event *event, const struct dgf_candidate *candidate)
+static bool cannot_match(const struct dgf_event *event,
+                         const struct dgf_candidate *candidate)
 {
     for (unsigned i = 0; i < candidate->n_equalities; i++)
         if (differs(event, &candidate->equalities[i]))
@@ -181,7 +187,8 @@ static bool cannot_match(const struct dgf_event *event, const struct dgf_candida
     return false;
 }
 
-static struct dgf_cel_value run(struct dgf_engine *engine, const struct dgf_cel_env *env,
+static struct dgf_cel_value run(struct dgf_engine *engine,
+                                const struct dgf_cel_env *env,
                                 const struct dgf_cel_program *program)
 {
     dgf_engine_start(engine, env);
@@ -208,8 +215,8 @@ static struct dgf_judgement *add_judgement(struct dgf_engine *engine,
 }
 
 /* An exception applies when it surely holds, at the time of the event. */
-static const struct dgf_policy_waiver *find_waiver(struct dgf_engine *engine,
-                                                   const struct dgf_candidate *candidate)
+static const struct dgf_policy_waiver *find_waiver(
+    struct dgf_engine *engine, const struct dgf_candidate *candidate)
 {
     const struct dgf_policy *policy = candidate->policy;
 
@@ -234,21 +241,23 @@ static void add_error(struct dgf_engine *engine, const struct dgf_policy *policy
 
     if (!judgement)
         return;
-    judgement->error_code = budget ? "E0402" : value->kind == DGF_CEL_ERROR ? "E0401" : "E0403";
+    judgement->error_code = budget                         ? "E0402"
+                            : value->kind == DGF_CEL_ERROR ? "E0401"
+                                                           : "E0403";
     /* texts of errors never hold values of the event */
-    judgement->message = dgf_engine_keep(
-        engine, dgf_bytes_str(value->kind == DGF_CEL_ERROR ? value->error->text
-                                                           : "the result is not true or false"));
+    judgement->message =
+        dgf_engine_keep(engine, dgf_bytes_str(value->kind == DGF_CEL_ERROR
+                                                  ? value->error->text
+                                                  : "the result is not true or false"));
 }
 
-static void add_verdict(struct dgf_engine *engine, const struct dgf_candidate *candidate,
-                        enum dgf_verdict verdict)
+static void add_verdict(struct dgf_engine *engine,
+                        const struct dgf_candidate *candidate, enum dgf_verdict verdict)
 {
     const struct dgf_policy_waiver *waiver =
         verdict == DGF_VERDICT_VIOLATION ? find_waiver(engine, candidate) : NULL;
-    struct dgf_judgement *judgement =
-        add_judgement(engine, &candidate->policy->ref,
-                      waiver ? DGF_VERDICT_WAIVED : verdict);
+    struct dgf_judgement *judgement = add_judgement(
+        engine, &candidate->policy->ref, waiver ? DGF_VERDICT_WAIVED : verdict);
 
     if (!judgement)
         return;
@@ -307,8 +316,9 @@ static void tell_gaps(struct dgf_engine *engine, struct dgf_binding *binding)
 static unsigned weight(enum dgf_verdict verdict)
 {
     static const uint8_t weights[DGF_VERDICT_N] = {
-        [DGF_VERDICT_PASS] = 1,   [DGF_VERDICT_WAIVED] = 2,    [DGF_VERDICT_REVIEW] = 3,
-        [DGF_VERDICT_ERROR] = 4,  [DGF_VERDICT_VIOLATION] = 5, [DGF_VERDICT_UNWATCHED] = 0};
+        [DGF_VERDICT_PASS] = 1,      [DGF_VERDICT_WAIVED] = 2,
+        [DGF_VERDICT_REVIEW] = 3,    [DGF_VERDICT_ERROR] = 4,
+        [DGF_VERDICT_VIOLATION] = 5, [DGF_VERDICT_UNWATCHED] = 0};
 
     return weights[verdict];
 }
@@ -316,7 +326,8 @@ static unsigned weight(enum dgf_verdict verdict)
 /* What was only tried does not make the event a bad one. */
 static enum dgf_verdict strictest(const struct dgf_engine *engine, unsigned n_policies)
 {
-    enum dgf_verdict verdict = n_policies > 0 ? DGF_VERDICT_PASS : DGF_VERDICT_UNWATCHED;
+    enum dgf_verdict verdict =
+        n_policies > 0 ? DGF_VERDICT_PASS : DGF_VERDICT_UNWATCHED;
 
     for (size_t i = 0; i < engine->n_judgements; i++)
         if (engine->judgements[i].policy->mode != DGF_MODE_SHADOW &&

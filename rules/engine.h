@@ -16,40 +16,45 @@ struct dgf_engine;
 
 /* What is known about the world the policies run in; all borrowed during load. */
 struct dgf_policy_world {
-    const char *const *source_names;    /* configured; NULL: not known (rules check on files) */
+    const char *const
+        *source_names; /* configured; NULL: not known (rules check on files) */
     const char *const *source_types;
     size_t n_sources;
-    const struct dgf_yaml *config;      /* holds classification:, naming:; may be NULL */
-    int64_t now_ns;                     /* for exceptions that have ended */
+    const struct dgf_yaml *config; /* holds classification:, naming:; may be NULL */
+    int64_t now_ns;                /* for exceptions that have ended */
 };
 
 /* Loads files and folders (*.yaml, *.yml but not *_test.yaml), all errors of all
  * files as findings.  DGF_BAD_CONFIG when there is an error; *ret untouched. */
 enum dgf_rc dgf_policy_set_load(const char *const *paths, size_t n_paths,
                                 const struct dgf_policy_world *world,
-                                struct dgf_findings *findings, struct dgf_policy_set **ret)
-    DGF_MUST_USE;
+                                struct dgf_findings *findings,
+                                struct dgf_policy_set **ret) DGF_MUST_USE;
 /* One file's text; path is used in marks and in the digest. */
 enum dgf_rc dgf_policy_set_parse(const char *path, struct dgf_bytes text,
                                  const struct dgf_policy_world *world,
-                                 struct dgf_findings *findings, struct dgf_policy_set **ret)
-    DGF_MUST_USE;
+                                 struct dgf_findings *findings,
+                                 struct dgf_policy_set **ret) DGF_MUST_USE;
 struct dgf_policy_set *dgf_policy_set_ref(struct dgf_policy_set *set);
 void dgf_policy_set_unref(struct dgf_policy_set *set); /* NULL is fine */
 DGF_CLEANUP_OF(struct dgf_policy_set *, dgf_policy_set_unref)
-const char *dgf_policy_set_digest(const struct dgf_policy_set *set); /* "sha256:<hex>" */
+const char *dgf_policy_set_digest(
+    const struct dgf_policy_set *set); /* "sha256:<hex>" */
 size_t dgf_policy_set_count(const struct dgf_policy_set *set);
-const struct dgf_policy_ref *dgf_policy_set_at(const struct dgf_policy_set *set, size_t i);
-/* Object of `policy_set` records: {"old":..,"new":..,"added":[..],"removed":[..],"changed":[..]}. */
-void dgf_policy_set_diff(const struct dgf_policy_set *old_set, const struct dgf_policy_set *new_set,
+const struct dgf_policy_ref *dgf_policy_set_at(const struct dgf_policy_set *set,
+                                               size_t i);
+/* Object of `policy_set` records:
+ * {"old":..,"new":..,"added":[..],"removed":[..],"changed":[..]}. */
+void dgf_policy_set_diff(const struct dgf_policy_set *old_set,
+                         const struct dgf_policy_set *new_set,
                          struct dgf_buf *out_json);
 
 /* Could every policy that watches object be judged there?  Needs the source
  * cannot meet (E0441) and expressions that do not fit the columns (E0442)
  * become findings without a place; `dgf check` asks it for every table. */
 enum dgf_rc dgf_policy_set_check(struct dgf_policy_set *set, struct dgf_source *src,
-                                 struct dgf_object *object, struct dgf_findings *findings)
-    DGF_MUST_USE;
+                                 struct dgf_object *object,
+                                 struct dgf_findings *findings) DGF_MUST_USE;
 /* JSON Schema of policy files, as schemas/policy.schema.json holds it. */
 void dgf_policy_schema(struct dgf_buf *out);
 
@@ -63,13 +68,14 @@ enum dgf_rc dgf_engine_swap(struct dgf_engine *engine, struct dgf_policy_set *se
 /* Judges one event.  Where a policy cannot be judged on an object (a need its
  * source cannot meet, an expression that does not fit the columns), the first
  * event of that object carries a violation of the built-in policy DGF-COV-1
- * that names them all.  Judges a change, schema, access, setting, message or notice event.  *ret is
- * valid until the next call.  Evaluation errors are judgements, not failures;
- * only DGF_NOMEM and DGF_FATAL are returned. */
+ * that names them all.  Judges a change, schema, access, setting, message or notice
+ * event.  *ret is valid until the next call.  Evaluation errors are judgements, not
+ * failures; only DGF_NOMEM and DGF_FATAL are returned. */
 enum dgf_rc dgf_engine_judge(struct dgf_engine *engine, const struct dgf_event *event,
                              struct dgf_judged *ret) DGF_MUST_USE;
 /* Does any policy (or audit) look at such events?  Lets sources skip decoding. */
 bool dgf_engine_watches(struct dgf_engine *engine, const struct dgf_source *src,
-                        struct dgf_object *object, enum dgf_event_kind kind, enum dgf_op op);
+                        struct dgf_object *object, enum dgf_event_kind kind,
+                        enum dgf_op op);
 
 #endif

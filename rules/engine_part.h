@@ -52,6 +52,16 @@ struct dgf_binding {
     struct dgf_map classes; /* of fields that are no columns: name -> class + 1 */
 };
 
+/* Who hears what keeps a policy from an object: E0441 needs, E0442 types. */
+struct dgf_gap_sink {
+    void (*add)(void *ctx, const struct dgf_policy *policy, const char *code,
+                const char *text, const char *fix);
+    void *ctx;
+};
+/* False: the policy is not judged on this object; policy_needs.c. */
+bool dgf_policy_check_needs(const struct dgf_policy *policy, struct dgf_source *src,
+                            const struct dgf_object *object, struct dgf_gap_sink sink);
+
 /* DGF_NOMEM leaves the object as it was. */
 enum dgf_rc dgf_binding_make(struct dgf_policy_set *set, struct dgf_source *src,
                              struct dgf_object *object, uint64_t generation,
@@ -93,10 +103,23 @@ struct dgf_engine {
     bool nomem;
 };
 
+/* ---- rows: engine_row.c ---- */
+
+void dgf_engine_rows_init(struct dgf_engine *engine);
+/* One msgpack value; what: its name, for people. */
+void dgf_engine_value(struct dgf_engine *engine, struct dgf_bytes bytes,
+                      const char *what, struct dgf_cel_value *ret);
+/* *at: offset of the next field in the section; 0 at the start. */
+bool dgf_engine_next(struct dgf_engine *engine, enum dgf_section section, uint64_t *at,
+                     struct dgf_bytes *ret_name, struct dgf_bytes *ret_value);
+void dgf_engine_row(struct dgf_engine *engine, bool after, struct dgf_cel_value *ret);
+void dgf_engine_changed(struct dgf_engine *engine, struct dgf_cel_value *ret);
+
 /* ---- values: engine_vars.c ---- */
 
 void dgf_engine_vars_init(struct dgf_engine *engine);
-bool dgf_engine_resolve(struct dgf_cel_eval *eval, unsigned slot, struct dgf_cel_value *ret);
+bool dgf_engine_resolve(struct dgf_cel_eval *eval, unsigned slot,
+                        struct dgf_cel_value *ret);
 /* Value of a field of before or after, exactly bounded; len 0: absent. */
 struct dgf_bytes dgf_engine_field(const struct dgf_event *event, bool after,
                                   struct dgf_bytes name);

@@ -43,7 +43,8 @@ static bool pack_map(struct dgf_cel_eval *eval, const struct dgf_cel_map *map,
     dgf_mp_put_map(out, n);
     while (fine && done < n && map->ops->next(map, eval, &at, &key, &item)) {
         dgf_buf_clear(&text);
-        dgf_cel_plain(&key, &text); /* keys that are no texts become texts, as in JSON */
+        dgf_cel_plain(&key,
+                      &text); /* keys that are no texts become texts, as in JSON */
         dgf_mp_put_str(out, dgf_buf_bytes(&text));
         fine = pack(eval, &item, out, depth + 1);
         done++;
@@ -52,7 +53,8 @@ static bool pack_map(struct dgf_cel_eval *eval, const struct dgf_cel_map *map,
     return fine && done == n;
 }
 
-static void pack_plain(const struct dgf_cel_value *value, bool decimal, struct dgf_buf *out)
+static void pack_plain(const struct dgf_cel_value *value, bool decimal,
+                       struct dgf_buf *out)
 {
     struct dgf_buf text;
 
@@ -188,8 +190,8 @@ static enum dgf_class computed_class(struct dgf_engine *engine,
 
 /* ---- parts of a message ---- */
 
-static void add_value(struct dgf_engine *engine, enum dgf_class class_, struct dgf_bytes value,
-                      struct dgf_buf *out)
+static void add_value(struct dgf_engine *engine, enum dgf_class class_,
+                      struct dgf_bytes value, struct dgf_buf *out)
 {
     bool masked;
 
@@ -211,7 +213,8 @@ static void add_field(struct dgf_engine *engine, const struct dgf_policy_part *p
     struct dgf_cel_value row;
     struct dgf_bytes value;
 
-    dgf_engine_resolve(&engine->eval, part->after ? DGF_VAR_AFTER : DGF_VAR_BEFORE, &row);
+    dgf_engine_resolve(&engine->eval, part->after ? DGF_VAR_AFTER : DGF_VAR_BEFORE,
+                       &row);
     if (row.kind == DGF_CEL_UNKNOWN) {
         dgf_buf_add_str(out, UNKNOWN_TEXT);
         return;
@@ -243,7 +246,8 @@ static enum dgf_class key_class(struct key_text *key, struct dgf_bytes name,
     return field_class(key->engine, name, value);
 }
 
-static void note_key(void *ctx, struct dgf_bytes name, struct dgf_bytes value, int column)
+static void note_key(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
+                     int column)
 {
     struct key_text *key = ctx;
 
@@ -253,14 +257,16 @@ static void note_key(void *ctx, struct dgf_bytes name, struct dgf_bytes value, i
     key->n++;
 }
 
-static void add_key_json(void *ctx, struct dgf_bytes name, struct dgf_bytes value, int column)
+static void add_key_json(void *ctx, struct dgf_bytes name, struct dgf_bytes value,
+                         int column)
 {
     struct key_text *key = ctx;
     bool masked;
 
     (void)column;
     dgf_json_key_bytes(&key->json, name);
-    dgf_mask_json(key->engine->masker, key_class(key, name, value), value, &key->json, &masked);
+    dgf_mask_json(key->engine->masker, key_class(key, name, value), value, &key->json,
+                  &masked);
 }
 
 static void add_key(struct dgf_engine *engine, struct dgf_buf *out)
@@ -277,8 +283,8 @@ static void add_key(struct dgf_engine *engine, struct dgf_buf *out)
     dgf_json_end_object(&key.json);
 }
 
-static void add_computed(struct dgf_engine *engine, const struct dgf_cel_program *program,
-                         struct dgf_buf *out)
+static void add_computed(struct dgf_engine *engine,
+                         const struct dgf_cel_program *program, struct dgf_buf *out)
 {
     struct dgf_cel_value value;
 
@@ -290,7 +296,8 @@ static void add_computed(struct dgf_engine *engine, const struct dgf_cel_program
     else if (!dgf_policy_pack(&engine->eval, &value, &engine->scratch))
         dgf_buf_add_str(out, ERROR_TEXT);
     else
-        add_value(engine, computed_class(engine, program), dgf_buf_bytes(&engine->scratch), out);
+        add_value(engine, computed_class(engine, program),
+                  dgf_buf_bytes(&engine->scratch), out);
 }
 
 struct dgf_bytes dgf_engine_keep(struct dgf_engine *engine, struct dgf_bytes text)
@@ -362,14 +369,16 @@ static struct dgf_bytes below(struct dgf_bytes value, struct dgf_bytes path)
 static struct dgf_bytes show_value(const struct dgf_event *event,
                                    const struct dgf_policy_show *show)
 {
-    bool after = show->section == DGF_SECTION_AFTER ||
-                 (show->section < 0 && dgf_event_section_is_map(event, DGF_SECTION_AFTER));
+    bool after =
+        show->section == DGF_SECTION_AFTER ||
+        (show->section < 0 && dgf_event_section_is_map(event, DGF_SECTION_AFTER));
 
     return below(dgf_engine_field(event, after, show->field), show->rest);
 }
 
 const struct dgf_evidence *dgf_engine_evidence(struct dgf_engine *engine,
-                                               const struct dgf_policy *policy, size_t *ret_n)
+                                               const struct dgf_policy *policy,
+                                               size_t *ret_n)
 {
     struct dgf_evidence *list;
     size_t n = 0;
@@ -388,14 +397,16 @@ const struct dgf_evidence *dgf_engine_evidence(struct dgf_engine *engine,
             continue;
         /* a part of a document is classified by its own path as well */
         if (show->rest.len > 0) {
-            struct dgf_bytes path = {show->field.ptr,
-                                     (size_t)(show->rest.ptr + show->rest.len - show->field.ptr)};
+            struct dgf_bytes path = {
+                show->field.ptr,
+                (size_t)(show->rest.ptr + show->rest.len - show->field.ptr)};
 
             class_ = stricter(class_, dgf_binding_class(engine->binding, path));
         }
         list[n++] = (struct dgf_evidence){
             show->name, value, class_,
-            show->rest.len > 0 ? DGF_TYPE_NONE : field_type(engine->event->object, show->field)};
+            show->rest.len > 0 ? DGF_TYPE_NONE
+                               : field_type(engine->event->object, show->field)};
     }
     *ret_n = n;
     return list;

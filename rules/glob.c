@@ -42,8 +42,8 @@ static int read_pattern(const char *pattern, const char *ends, struct token *tok
         } else if (*p == '*') {
             tokens[n++] = (struct token){STAR, 0};
         } else {
-            tokens[n++] = (struct token){LITERAL,
-                                         strchr(ends, *p) ? PART_END : (uint8_t)*p};
+            tokens[n++] =
+                (struct token){LITERAL, strchr(ends, *p) ? PART_END : (uint8_t)*p};
         }
     }
     return quoted ? -1 : n;
@@ -103,7 +103,8 @@ static bool add_name(uint8_t *to, size_t *len, const char *name, const char *end
     if (n >= DGF_GLOB_MAX * 4 - *len)
         return false;
     for (size_t i = 0; i < n; i++)
-        to[(*len)++] = *ends != '.' && strchr(ends, name[i]) ? PART_END : (uint8_t)name[i];
+        to[(*len)++] =
+            *ends != '.' && strchr(ends, name[i]) ? PART_END : (uint8_t)name[i];
     return true;
 }
 

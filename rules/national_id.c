@@ -114,7 +114,8 @@ static bool is_gb(const char *s)
     static const char *const never[] = {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"};
 
     if (s[0] < 'A' || s[0] > 'Z' || s[1] < 'A' || s[1] > 'Z' || !digits(s + 2, 6) ||
-        s[8] < 'A' || s[8] > 'D' || strchr(never_first, s[0]) || strchr(never_second, s[1]))
+        s[8] < 'A' || s[8] > 'D' || strchr(never_first, s[0]) ||
+        strchr(never_second, s[1]))
         return false;
     for (unsigned i = 0; i < sizeof(never) / sizeof(never[0]); i++)
         if (s[0] == never[i][0] && s[1] == never[i][1])

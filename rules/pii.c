@@ -19,8 +19,8 @@ struct search {
     bool over;                /* the budget is used up */
 };
 
-static bool in_text(struct dgf_cel_eval *eval, struct search *search, struct dgf_bytes text,
-                    struct dgf_cel_value *ret)
+static bool in_text(struct dgf_cel_eval *eval, struct search *search,
+                    struct dgf_bytes text, struct dgf_cel_value *ret)
 {
     struct dgf_found found;
 
@@ -124,11 +124,12 @@ static void look(struct dgf_cel_eval *eval, struct search search,
     *ret = search.unknown && !found ? dgf_cel_unknown(NULL, 0) : dgf_cel_bool(found);
 }
 
-#define LOOK_FOR(name, bits)                                                       \
-    static void pii_##name(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, \
-                           struct dgf_cel_value *ret)                              \
-    {                                                                              \
-        look(eval, (struct search){.set = (bits)}, &args[0], ret);                 \
+#define LOOK_FOR(name, bits)                                       \
+    static void pii_##name(struct dgf_cel_eval *eval,              \
+                           const struct dgf_cel_value *args,       \
+                           struct dgf_cel_value *ret)              \
+    {                                                              \
+        look(eval, (struct search){.set = (bits)}, &args[0], ret); \
     }
 LOOK_FOR(card, DGF_DETECT_BIT(DGF_DETECT_CARD))
 LOOK_FOR(ssn, DGF_DETECT_BIT(DGF_DETECT_SSN))
@@ -145,7 +146,8 @@ static void pii_national_id(struct dgf_cel_eval *eval, const struct dgf_cel_valu
     struct dgf_bytes country = dgf_cel_bytes_of(&args[1]);
 
     if (!dgf_national_id_known(country)) {
-        dgf_cel_fail(eval, ret, "pii.national_id() does not know this country; it knows %s",
+        dgf_cel_fail(eval, ret,
+                     "pii.national_id() does not know this country; it knows %s",
                      dgf_national_id_countries());
         return;
     }
@@ -173,7 +175,9 @@ static void mask(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
         *ret = dgf_cel_string(DGF_BYTES(""));
         return;
     }
-    keep = args[1].i64 < 0 ? 0 : (uint64_t)args[1].i64 > n / 2 ? n / 2 : (size_t)args[1].i64;
+    keep = args[1].i64 < 0                 ? 0
+           : (uint64_t)args[1].i64 > n / 2 ? n / 2
+                                           : (size_t)args[1].i64;
     to = dgf_cel_alloc(eval, text.len, ret);
     if (!to || !dgf_cel_charge(eval, text.len / 16, ret))
         return;

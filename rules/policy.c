@@ -71,7 +71,8 @@ size_t dgf_policy_set_count(const struct dgf_policy_set *set)
     return set->n_policies;
 }
 
-const struct dgf_policy_ref *dgf_policy_set_at(const struct dgf_policy_set *set, size_t i)
+const struct dgf_policy_ref *dgf_policy_set_at(const struct dgf_policy_set *set,
+                                               size_t i)
 {
     return i < set->n_policies ? &set->policies[i]->ref : NULL;
 }
@@ -81,7 +82,8 @@ static const struct dgf_policy *find(const struct dgf_policy_set *set, const cha
     return set ? dgf_map_get(&set->by_id, dgf_bytes_str(id)) : NULL;
 }
 
-static void add_ids(struct dgf_json *json, const char *name, const struct dgf_policy_set *of,
+static void add_ids(struct dgf_json *json, const char *name,
+                    const struct dgf_policy_set *of,
                     const struct dgf_policy_set *against, bool changed)
 {
     dgf_json_key(json, name);
@@ -89,7 +91,8 @@ static void add_ids(struct dgf_json *json, const char *name, const struct dgf_po
     for (size_t i = 0; of && i < of->n_policies; i++) {
         const struct dgf_policy *policy = of->policies[i];
         const struct dgf_policy *other = find(against, policy->ref.id);
-        bool differs = other && memcmp(other->digest, policy->digest, DGF_SHA256_LEN) != 0;
+        bool differs =
+            other && memcmp(other->digest, policy->digest, DGF_SHA256_LEN) != 0;
 
         if (changed ? differs : !other)
             dgf_json_str(json, policy->ref.id);

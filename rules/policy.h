@@ -118,11 +118,11 @@ struct dgf_policy {
     struct dgf_policy_file *file;
     const char *why;
     struct dgf_policy_watch watch;
-    unsigned needs;            /* DGF_GIVES_*: asserted or inferred */
-    bool require;              /* the expression says what must hold */
-    enum dgf_verdict unknown;  /* REVIEW, VIOLATION or PASS */
-    bool record_errors_only;   /* on_error: record */
-    bool every_event;          /* audit: every_event */
+    unsigned needs;           /* DGF_GIVES_*: asserted or inferred */
+    bool require;             /* the expression says what must hold */
+    enum dgf_verdict unknown; /* REVIEW, VIOLATION or PASS */
+    bool record_errors_only;  /* on_error: record */
+    bool every_event;         /* audit: every_event */
     struct dgf_bytes expr;
     struct dgf_policy_part *parts;
     size_t n_parts;
@@ -130,9 +130,9 @@ struct dgf_policy {
     size_t n_shows;
     struct dgf_policy_waiver *waivers;
     size_t n_waivers;
-    struct dgf_policy_code open; /* made with file->env */
+    struct dgf_policy_code open;    /* made with file->env */
     uint8_t digest[DGF_SHA256_LEN]; /* of everything that shapes its verdicts */
-    struct dgf_mark mark;        /* file is the set's */
+    struct dgf_mark mark;           /* file is the set's */
 };
 
 struct dgf_policy_set {
@@ -169,7 +169,8 @@ struct dgf_cel_env *dgf_policy_env_new(const struct dgf_policy_file *file,
 /* DGF_BAD_CONFIG: issues has what is wrong, *ret_expr is the expression it is in. */
 enum dgf_rc dgf_policy_code_make(const struct dgf_policy *policy,
                                  const struct dgf_cel_env *env,
-                                 struct dgf_cel_issues *issues, struct dgf_bytes *ret_expr,
+                                 struct dgf_cel_issues *issues,
+                                 struct dgf_bytes *ret_expr,
                                  struct dgf_policy_code *ret) DGF_MUST_USE;
 void dgf_policy_code_release(const struct dgf_policy *policy,
                              struct dgf_policy_code *code);

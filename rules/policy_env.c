@@ -14,14 +14,15 @@ static const struct dgf_cel_type *const a_string[] = {&dgf_cel_t_string};
 static const struct dgf_cel_type *const a_bytes[] = {&dgf_cel_t_bytes};
 static const struct dgf_cel_type *const a_timestamp[] = {&dgf_cel_t_timestamp};
 
-#define OR_NULL(type_name, of)                                                     \
-    {                                                                              \
-        .kind = DGF_CEL_T_WRAPPER, .name = type_name, .n_params = 1, .params = of  \
+#define OR_NULL(type_name, of)                                                    \
+    {                                                                             \
+        .kind = DGF_CEL_T_WRAPPER, .name = type_name, .n_params = 1, .params = of \
     }
 static const struct dgf_cel_type bool_or_null = OR_NULL("wrapper(bool)", a_bool);
 static const struct dgf_cel_type int_or_null = OR_NULL("wrapper(int)", an_int);
 static const struct dgf_cel_type double_or_null = OR_NULL("wrapper(double)", a_double);
-static const struct dgf_cel_type decimal_or_null = OR_NULL("wrapper(decimal)", a_decimal);
+static const struct dgf_cel_type decimal_or_null =
+    OR_NULL("wrapper(decimal)", a_decimal);
 static const struct dgf_cel_type string_or_null = OR_NULL("wrapper(string)", a_string);
 static const struct dgf_cel_type bytes_or_null = OR_NULL("wrapper(bytes)", a_bytes);
 static const struct dgf_cel_type timestamp_or_null =
@@ -81,7 +82,7 @@ static const struct dgf_cel_type event_type = {.kind = DGF_CEL_T_ROW,
                                                .fields = event_fields};
 
 static const struct dgf_cel_field actor_fields[] = {
-    {"name", &string_or_null, -1}, {"app", &string_or_null, -1},
+    {"name", &string_or_null, -1},    {"app", &string_or_null, -1},
     {"address", &string_or_null, -1}, {"how", &string_or_null, -1},
     {"sure", &bool_or_null, -1},
 };
@@ -130,7 +131,8 @@ static const struct dgf_cel_type *row_type(struct dgf_cel_env *env,
     return type;
 }
 
-static enum dgf_rc add_lists(struct dgf_cel_env *env, const struct dgf_policy_file *file)
+static enum dgf_rc add_lists(struct dgf_cel_env *env,
+                             const struct dgf_policy_file *file)
 {
     struct dgf_arena *arena = dgf_cel_env_arena(env);
     struct dgf_cel_field *fields =
@@ -144,7 +146,8 @@ static enum dgf_rc add_lists(struct dgf_cel_env *env, const struct dgf_policy_fi
         return DGF_NOMEM;
     for (size_t i = 0; i < file->n_lists; i++) {
         const struct dgf_policy_list *list = &file->lists[i];
-        const struct dgf_cel_list *items = dgf_cel_list_new(arena, list->items, list->n);
+        const struct dgf_cel_list *items =
+            dgf_cel_list_new(arena, list->items, list->n);
 
         if (!items)
             return DGF_NOMEM;
@@ -165,8 +168,9 @@ static enum dgf_rc add_vars(struct dgf_cel_env *env, const struct dgf_cel_type *
     static const char *const names[DGF_VAR_N] = {"event",   "before", "after",
                                                  "changed", "actor",  "classes"};
     const struct dgf_cel_type *const types[DGF_VAR_N] = {
-        &event_type, row, row, &dgf_cel_t_list_string, &actor_type,
-        &dgf_cel_t_map_string_string};
+        &event_type, row,
+        row,         &dgf_cel_t_list_string,
+        &actor_type, &dgf_cel_t_map_string_string};
     enum dgf_rc rc = DGF_OK;
 
     for (unsigned i = 0; i < DGF_VAR_N && !rc; i++)
@@ -221,11 +225,11 @@ struct dgf_cel_env *dgf_policy_env_new(const struct dgf_policy_file *file,
 bool dgf_policy_is_truth(const struct dgf_cel_type *type)
 {
     return type->kind == DGF_CEL_T_BOOL || type->kind == DGF_CEL_T_DYN ||
-           (type->kind == DGF_CEL_T_WRAPPER &&
-            type->params[0]->kind == DGF_CEL_T_BOOL);
+           (type->kind == DGF_CEL_T_WRAPPER && type->params[0]->kind == DGF_CEL_T_BOOL);
 }
 
-void dgf_policy_code_release(const struct dgf_policy *policy, struct dgf_policy_code *code)
+void dgf_policy_code_release(const struct dgf_policy *policy,
+                             struct dgf_policy_code *code)
 {
     dgf_cel_program_free(code->condition);
     for (size_t i = 0; code->parts && i < policy->n_parts; i++)
@@ -237,7 +241,8 @@ void dgf_policy_code_release(const struct dgf_policy *policy, struct dgf_policy_
     memset(code, 0, sizeof(*code));
 }
 
-static enum dgf_rc make_all(const struct dgf_policy *policy, const struct dgf_cel_env *env,
+static enum dgf_rc make_all(const struct dgf_policy *policy,
+                            const struct dgf_cel_env *env,
                             struct dgf_cel_issues *issues, struct dgf_bytes *ret_expr,
                             struct dgf_policy_code *code)
 {
@@ -263,7 +268,8 @@ static enum dgf_rc make_all(const struct dgf_policy *policy, const struct dgf_ce
 
 enum dgf_rc dgf_policy_code_make(const struct dgf_policy *policy,
                                  const struct dgf_cel_env *env,
-                                 struct dgf_cel_issues *issues, struct dgf_bytes *ret_expr,
+                                 struct dgf_cel_issues *issues,
+                                 struct dgf_bytes *ret_expr,
                                  struct dgf_policy_code *ret)
 {
     struct dgf_policy_code code = {.condition = NULL};

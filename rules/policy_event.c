@@ -6,9 +6,9 @@
 #include "bus/event.h"
 
 #define BODY_MAX (4 * 1024 * 1024)
-#define VALUE_DEPTH 32
-#define FAIL(...)                                                                  \
-    dgf_yaml_finding(making->doc, making->findings, DGF_FINDING_ERROR, "E0452", __VA_ARGS__)
+#define FAIL(...)                                                               \
+    dgf_yaml_finding(making->doc, making->findings, DGF_FINDING_ERROR, "E0452", \
+                     __VA_ARGS__)
 
 struct making {
     const struct dgf_yaml *doc;
@@ -20,166 +20,17 @@ struct making {
     struct dgf_object *object;
 };
 
-static bool is(const struct dgf_yaml_node *node, const char *text)
-{
-    return node->text && strcmp(node->text, text) == 0;
-}
-
 static struct dgf_bytes text_of(const struct dgf_yaml_node *node)
 {
     return dgf_bytes_of(node->text, node->text_len);
-}
-
-/* ---- values ---- */
-
-static bool put_value(struct making *making, const struct dgf_yaml_node *node,
-                      struct dgf_buf *out, unsigned depth);
-
-static bool put_date(struct dgf_bytes text, struct dgf_buf *out)
-{
-    int64_t ns;
-
-    if (!dgf_parse_time(text, &ns))
-        return false;
-    dgf_mp_put_time_ns(out, ns);
-    return true;
-}
-
-static bool put_uuid(struct dgf_bytes text, struct dgf_buf *out)
-{
-    uint8_t uuid[16], hex[32];
-    size_t n = 0;
-
-    for (size_t i = 0; i < text.len && n < sizeof(hex); i++)
-        if (text.ptr[i] != '-')
-            hex[n++] = text.ptr[i];
-    if (text.len != 36 || n != 32 || !dgf_parse_hex(dgf_bytes_of(hex, n), uuid, 16))
-        return false;
-    dgf_mp_put_uuid(out, uuid);
-    return true;
-}
-
-static bool put_binary(struct dgf_bytes text, struct dgf_buf *out)
-{
-    struct dgf_buf bytes;
-    bool fine;
-
-    dgf_buf_init(&bytes, BODY_MAX);
-    fine = dgf_parse_base64(text, &bytes) && !dgf_buf_rc(&bytes);
-    if (fine)
-        dgf_mp_put_bin(out, dgf_buf_bytes(&bytes));
-    dgf_buf_release(&bytes);
-    return fine;
-}
-
-static bool put_long(struct dgf_bytes text, struct dgf_buf *out)
-{
-    int64_t value;
-
-    if (!dgf_parse_i64(text, &value))
-        return false;
-    dgf_mp_put_int(out, value);
-    return true;
-}
-
-static bool put_decimal(struct dgf_bytes text, struct dgf_buf *out)
-{
-    double value;
-
-    if (!dgf_parse_double(text, &value))
-        return false;
-    dgf_mp_put_decimal(out, text);
-    return true;
-}
-
-static bool put_unavailable(struct dgf_bytes text, struct dgf_buf *out)
-{
-    int why = dgf_unavailable_of(text);
-
-    if (why < 0)
-        return false;
-    dgf_mp_put_unavailable(out, (uint8_t)why);
-    return true;
-}
-
-/* Types YAML lacks, spelled as records spell them. */
-static const struct {
-    const char *name;
-    bool (*put)(struct dgf_bytes text, struct dgf_buf *out);
-} typed[] = {
-    {"$date", put_date},          {"$uuid", put_uuid},
-    {"$binary", put_binary},      {"$numberLong", put_long},
-    {"$numberDecimal", put_decimal}, {"$unavailable", put_unavailable},
-};
-
-static bool put_typed(struct making *making, const struct dgf_yaml_node *node,
-                      struct dgf_buf *out)
-{
-    for (size_t i = 0; i < DGF_ARRAY_LEN(typed); i++) {
-        if (!is(node->keys[0], typed[i].name))
-            continue;
-        if (node->items[0]->text && typed[i].put(text_of(node->items[0]), out))
-            return true;
-        FAIL(node->items[0], "'%s' cannot be read", typed[i].name);
-        return false;
-    }
-    FAIL(node->keys[0], "unknown type '%s'; there are $date, $uuid, $binary, $numberLong, "
-                        "$numberDecimal and $unavailable",
-         node->keys[0]->text);
-    return false;
-}
-
-static bool put_map(struct making *making, const struct dgf_yaml_node *node,
-                    struct dgf_buf *out, unsigned depth)
-{
-    dgf_mp_put_map(out, (uint32_t)node->n);
-    for (size_t i = 0; i < node->n; i++) {
-        dgf_mp_put_str(out, text_of(node->keys[i]));
-        if (!put_value(making, node->items[i], out, depth + 1))
-            return false;
-    }
-    return true;
-}
-
-static bool put_value(struct making *making, const struct dgf_yaml_node *node,
-                      struct dgf_buf *out, unsigned depth)
-{
-    if (depth > VALUE_DEPTH)
-        return false;
-    switch (node->kind) {
-    case DGF_YAML_NULL:
-        dgf_mp_put_nil(out);
-        return true;
-    case DGF_YAML_BOOL:
-        dgf_mp_put_bool(out, node->boolean);
-        return true;
-    case DGF_YAML_INT:
-        dgf_mp_put_int(out, node->i64);
-        return true;
-    case DGF_YAML_FLOAT:
-        dgf_mp_put_double(out, node->dbl);
-        return true;
-    case DGF_YAML_STR:
-        dgf_mp_put_str(out, text_of(node));
-        return true;
-    case DGF_YAML_LIST:
-        dgf_mp_put_array(out, (uint32_t)node->n);
-        for (size_t i = 0; i < node->n; i++)
-            if (!put_value(making, node->items[i], out, depth + 1))
-                return false;
-        return true;
-    default:
-        if (node->n == 1 && node->keys[0]->text[0] == '$')
-            return put_typed(making, node, out);
-        return put_map(making, node, out, depth);
-    }
 }
 
 /* ---- what stands where ---- */
 
 static const struct dgf_yaml_node *member(const struct making *making, const char *name)
 {
-    const struct dgf_yaml_node *node = making->set ? dgf_yaml_get(making->set, name) : NULL;
+    const struct dgf_yaml_node *node =
+        making->set ? dgf_yaml_get(making->set, name) : NULL;
 
     if (!node && making->base)
         node = dgf_yaml_get(making->base, name);
@@ -196,8 +47,8 @@ static const char *field_of(const char *path, const char *section)
     return strncmp(path, section, len) == 0 && path[len] == '.' ? path + len + 1 : NULL;
 }
 
-static const struct dgf_yaml_node *set_field(const struct making *making, const char *section,
-                                             const char *name)
+static const struct dgf_yaml_node *set_field(const struct making *making,
+                                             const char *section, const char *name)
 {
     for (size_t i = 0; making->set && i < making->set->n; i++) {
         const char *field = field_of(making->set->keys[i]->text, section);
@@ -209,7 +60,8 @@ static const struct dgf_yaml_node *set_field(const struct making *making, const 
 }
 
 /* Is path ("after" or "after.note") in `unavailable`? */
-static bool is_unavailable(const struct making *making, const char *section, const char *name)
+static bool is_unavailable(const struct making *making, const char *section,
+                           const char *name)
 {
     const struct dgf_yaml_node *list = dgf_yaml_get(making->node, "unavailable");
 
@@ -224,7 +76,8 @@ static bool is_unavailable(const struct making *making, const char *section, con
 }
 
 static bool put_field(struct making *making, const char *section,
-                      const struct dgf_yaml_node *name, const struct dgf_yaml_node *value)
+                      const struct dgf_yaml_node *name,
+                      const struct dgf_yaml_node *value)
 {
     struct dgf_buf *out = dgf_event_named(&making->builder, text_of(name));
 
@@ -232,7 +85,7 @@ static bool put_field(struct making *making, const char *section,
         dgf_mp_put_unavailable(out, DGF_UNAVAILABLE_NOT_SENT);
         return true;
     }
-    return put_value(making, value, out, 0);
+    return dgf_policy_value(making->doc, making->findings, value, out, 0);
 }
 
 /* Fields that only `set` or `unavailable` name. */
@@ -246,8 +99,9 @@ static bool put_extra(struct making *making, const char *section,
 
         if (!field || (there && dgf_yaml_get(there, field)))
             continue;
-        if (!put_value(making, making->set->items[i],
-                       dgf_event_named(&making->builder, dgf_bytes_str(field)), 0))
+        if (!dgf_policy_value(making->doc, making->findings, making->set->items[i],
+                              dgf_event_named(&making->builder, dgf_bytes_str(field)),
+                              0))
             return false;
     }
     for (size_t i = 0; list && list->kind == DGF_YAML_LIST && i < list->n; i++) {
@@ -256,8 +110,9 @@ static bool put_extra(struct making *making, const char *section,
 
         if (field && !(there && dgf_yaml_get(there, field)) &&
             !set_field(making, section, field))
-            dgf_mp_put_unavailable(dgf_event_named(&making->builder, dgf_bytes_str(field)),
-                                   DGF_UNAVAILABLE_NOT_SENT);
+            dgf_mp_put_unavailable(
+                dgf_event_named(&making->builder, dgf_bytes_str(field)),
+                DGF_UNAVAILABLE_NOT_SENT);
     }
     return true;
 }
@@ -281,7 +136,8 @@ static bool put_section(struct making *making, enum dgf_section section)
     const struct dgf_yaml_node *node = member(making, name);
 
     if (is_unavailable(making, name, NULL)) {
-        dgf_event_section_unavailable(&making->builder, section, DGF_UNAVAILABLE_NOT_SENT);
+        dgf_event_section_unavailable(&making->builder, section,
+                                      DGF_UNAVAILABLE_NOT_SENT);
         return true;
     }
     if (!node && !has_extra(making, name))
@@ -297,7 +153,8 @@ static bool put_section(struct making *making, enum dgf_section section)
     }
     dgf_event_section(&making->builder, section);
     for (size_t i = 0; node && i < node->n; i++) {
-        const struct dgf_yaml_node *other = set_field(making, name, node->keys[i]->text);
+        const struct dgf_yaml_node *other =
+            set_field(making, name, node->keys[i]->text);
 
         if (!put_field(making, name, node->keys[i], other ? other : node->items[i]))
             return false;
@@ -319,8 +176,9 @@ static bool put_changed(struct making *making)
              dgf_yaml_kind_text(node->kind));
         return false;
     }
-    if (!put_value(making, node,
-                   dgf_event_section_value(&making->builder, DGF_SECTION_CHANGED), 0))
+    if (!dgf_policy_value(
+            making->doc, making->findings, node,
+            dgf_event_section_value(&making->builder, DGF_SECTION_CHANGED), 0))
         return false;
     dgf_event_section_end(&making->builder);
     return true;
@@ -328,11 +186,13 @@ static bool put_changed(struct making *making)
 
 /* ---- head of the event ---- */
 
-static bool check_names(struct making *making, const struct dgf_yaml_node *node, bool on_base)
+static bool check_names(struct making *making, const struct dgf_yaml_node *node,
+                        bool on_base)
 {
-    static const char *const names[] = {
-        "source", "type",   "kind", "object", "op",       "key",   "before",     "after",
-        "changed", "actor", "labels", "time", "tx",       "snapshot", "cause",   "unavailable"};
+    static const char *const names[] = {"source",  "type",     "kind",   "object",
+                                        "op",      "key",      "before", "after",
+                                        "changed", "actor",    "labels", "time",
+                                        "tx",      "snapshot", "cause",  "unavailable"};
     static const char *const on_names[] = {"use", "set", "unavailable"};
     const char *const *list = on_base ? on_names : names;
     size_t n = on_base ? DGF_ARRAY_LEN(on_names) : DGF_ARRAY_LEN(names);
@@ -348,8 +208,8 @@ static bool check_names(struct making *making, const struct dgf_yaml_node *node,
             continue;
         near = dgf_nearest(node->keys[i]->text, list, n);
         if (near)
-            FAIL(node->keys[i], "an event has no '%s'; did you mean '%s'?", node->keys[i]->text,
-                 near);
+            FAIL(node->keys[i], "an event has no '%s'; did you mean '%s'?",
+                 node->keys[i]->text, near);
         else
             FAIL(node->keys[i], "an event has no '%s'", node->keys[i]->text);
         fine = false;
@@ -375,7 +235,8 @@ static int word(struct making *making, const char *name, int (*find)(struct dgf_
     return found;
 }
 
-static const char *text_member(struct making *making, const char *name, const char *fallback)
+static const char *text_member(struct making *making, const char *name,
+                               const char *fallback)
 {
     const struct dgf_yaml_node *node = member(making, name);
 
@@ -392,7 +253,8 @@ static const char *text_member(struct making *making, const char *name, const ch
 }
 
 /* schema.table, with "quoted" parts; Redis and blob names are one part. */
-static bool split_object(const char *type, const char *text, char **ret_schema, char **ret_name)
+static bool split_object(const char *type, const char *text, char **ret_schema,
+                         char **ret_name)
 {
     char *parts[2] = {dgf_calloc(1, strlen(text) + 1), dgf_calloc(1, strlen(text) + 1)};
     bool one = strcmp(type, "redis") == 0 || strcmp(type, "blob") == 0, quoted = false;
@@ -463,7 +325,8 @@ static void make_id(struct making *making, struct dgf_event_meta *meta)
 
 static bool make_meta(struct making *making, struct dgf_event_meta *meta)
 {
-    const struct dgf_yaml_node *time = member(making, "time"), *tx = member(making, "tx");
+    const struct dgf_yaml_node *time = member(making, "time"),
+                               *tx = member(making, "tx");
     const struct dgf_yaml_node *snapshot = member(making, "snapshot");
     int cause = word(making, "cause", dgf_cause_of, DGF_CAUSE_USER);
 
@@ -494,10 +357,13 @@ static enum dgf_rc build(struct making *making)
     if (kind < 0 || op < 0 || !make_source(making) || !make_object(making) ||
         !make_meta(making, &meta))
         return DGF_BAD_CONFIG;
-    dgf_event_begin(builder, making->object, (enum dgf_event_kind)kind, (enum dgf_op)op);
-    if (!put_section(making, DGF_SECTION_KEY) || !put_section(making, DGF_SECTION_BEFORE) ||
+    dgf_event_begin(builder, making->object, (enum dgf_event_kind)kind,
+                    (enum dgf_op)op);
+    if (!put_section(making, DGF_SECTION_KEY) ||
+        !put_section(making, DGF_SECTION_BEFORE) ||
         !put_section(making, DGF_SECTION_AFTER) || !put_changed(making) ||
-        !put_section(making, DGF_SECTION_ACTOR) || !put_section(making, DGF_SECTION_LABELS))
+        !put_section(making, DGF_SECTION_ACTOR) ||
+        !put_section(making, DGF_SECTION_LABELS))
         return DGF_BAD_CONFIG;
     rc = dgf_event_finish(builder, &meta, &making->made->event);
     if (rc)
@@ -517,23 +383,28 @@ void dgf_policy_event_free(struct dgf_policy_event *event)
     dgf_free(event);
 }
 
-enum dgf_rc dgf_policy_event_make(const struct dgf_yaml *doc, const struct dgf_yaml_node *node,
+enum dgf_rc dgf_policy_event_make(const struct dgf_yaml *doc,
+                                  const struct dgf_yaml_node *node,
                                   const struct dgf_yaml_node *base,
                                   const struct dgf_policy_event_defaults *defaults,
                                   struct dgf_findings *findings,
                                   struct dgf_policy_event **ret)
 {
-    struct making whole = {.doc = doc, .node = node, .base = base, .defaults = defaults,
+    struct making whole = {.doc = doc,
+                           .node = node,
+                           .base = base,
+                           .defaults = defaults,
                            .findings = findings};
     struct making *making = &whole;
     enum dgf_rc rc;
 
     if (node->kind != DGF_YAML_MAP || (base && base->kind != DGF_YAML_MAP)) {
-        FAIL(node->kind != DGF_YAML_MAP ? node : base, "an event is %s; it must be a map",
-             dgf_yaml_kind_text(node->kind));
+        FAIL(node->kind != DGF_YAML_MAP ? node : base,
+             "an event is %s; it must be a map", dgf_yaml_kind_text(node->kind));
         return DGF_BAD_CONFIG;
     }
-    if (!check_names(making, node, base != NULL) || (base && !check_names(making, base, false)))
+    if (!check_names(making, node, base != NULL) ||
+        (base && !check_names(making, base, false)))
         return DGF_BAD_CONFIG;
     making->set = base ? dgf_yaml_get(node, "set") : NULL;
     making->made = dgf_calloc(1, sizeof(*making->made));

@@ -11,7 +11,7 @@ struct dgf_policy_event_defaults {
     const char *type;            /* source type */
     int kind, op;                /* -1: must be written */
     int64_t time_ns;
-    unsigned n;                  /* ordinal: makes ids differ */
+    unsigned n; /* ordinal: makes ids differ */
 };
 
 /* An event with the source it seems to come from, which holds its labels. */
@@ -22,9 +22,15 @@ struct dgf_policy_event {
     char *source_name, *type_name;
 };
 
+/* Packs one value; false after a finding (E0452).  depth: 0. */
+bool dgf_policy_value(const struct dgf_yaml *doc, struct dgf_findings *findings,
+                      const struct dgf_yaml_node *node, struct dgf_buf *out,
+                      unsigned depth);
+
 /* node: the event; or, with base, {set, unavailable} on top of base.
  * DGF_BAD_CONFIG after findings (E0452). */
-enum dgf_rc dgf_policy_event_make(const struct dgf_yaml *doc, const struct dgf_yaml_node *node,
+enum dgf_rc dgf_policy_event_make(const struct dgf_yaml *doc,
+                                  const struct dgf_yaml_node *node,
                                   const struct dgf_yaml_node *base,
                                   const struct dgf_policy_event_defaults *defaults,
                                   struct dgf_findings *findings,

@@ -27,7 +27,8 @@ static void free_paths(struct paths *paths)
 
 static void add_path(struct paths *paths, const char *path)
 {
-    char **list = dgf_policy_array_grow(paths->list, paths->n, &paths->cap, sizeof(*list));
+    char **list =
+        dgf_policy_array_grow(paths->list, paths->n, &paths->cap, sizeof(*list));
     char *copy = list ? dgf_strdup(path) : NULL;
 
     if (list)
@@ -77,7 +78,8 @@ static void visit(void *ctx, const char *name)
     if (name[0] == '.')
         return;
     dgf_buf_init(&path, 8 * 1024);
-    dgf_buf_addf(&path, "%s%s%s", folder->path, ends_with(folder->path, "/") ? "" : "/", name);
+    dgf_buf_addf(&path, "%s%s%s", folder->path, ends_with(folder->path, "/") ? "" : "/",
+                 name);
     if (dgf_buf_rc(&path))
         folder->files->nomem = true;
     else if (is_folder(dgf_buf_str(&path)))
@@ -92,8 +94,8 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void add_folder(struct paths *files, const char *path, bool tests, unsigned depth,
-                       struct dgf_findings *findings)
+static void add_folder(struct paths *files, const char *path, bool tests,
+                       unsigned depth, struct dgf_findings *findings)
 {
     struct paths found = {.list = NULL}, folders = {.list = NULL};
     struct folder folder = {path, &found, &folders, tests};
@@ -101,7 +103,8 @@ static void add_folder(struct paths *files, const char *path, bool tests, unsign
 
     if (dgf_dir_list(path, visit, &folder, &err))
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0444",
-                         (struct dgf_mark){.file = path, .len = 1}, NULL, "%s", err.text);
+                         (struct dgf_mark){.file = path, .len = 1}, NULL, "%s",
+                         err.text);
     if (found.n > 1)
         qsort(found.list, found.n, sizeof(*found.list), by_text);
     if (folders.n > 1)

@@ -29,90 +29,12 @@ bool dgf_policy_watches(const struct dgf_policy *policy, const char *source,
     return found;
 }
 
-/* ---- what keeps a policy from an object ---- */
-
-struct gap_sink {
-    void (*add)(void *ctx, const struct dgf_policy *policy, const char *code,
-                const char *text, const char *fix);
-    void *ctx;
-};
+/* ---- programs for the columns ---- */
 
 static bool is_change(const struct dgf_policy *policy)
 {
     return policy->watch.kinds >> DGF_KIND_CHANGE & 1;
 }
-
-/* `before` is asked only for columns of the key, and rows are only deleted:
- * every replica identity gives that. */
-static bool key_is_enough(const struct dgf_policy *policy, const struct dgf_object *object)
-{
-    const struct dgf_cel_use *uses;
-    size_t n = dgf_cel_program_uses(policy->open.condition, &uses);
-
-    if (policy->watch.ops & (1u << DGF_OP_UPDATE | 1u << DGF_OP_REPLACE))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        const char *dot;
-        int column;
-
-        if (!uses[i].var || strcmp(uses[i].var, "before") != 0)
-            continue;
-        dot = strchr(uses[i].path, '.');
-        column = dgf_object_column(
-            object, dgf_bytes_of(uses[i].path, dot ? (size_t)(dot - uses[i].path)
-                                                   : strlen(uses[i].path)));
-        if (column < 0 || !object->columns[column].key)
-            return false;
-    }
-    return true;
-}
-
-static const struct {
-    unsigned bit;
-    const char *text, *fix_type, *fix;
-} needs[] = {
-    {DGF_GIVES_BEFORE, "before (whole old rows)", "postgres",
-     "ALTER TABLE %s REPLICA IDENTITY FULL"},
-    {DGF_GIVES_AFTER, "after (whole new rows)", "postgres",
-     "ALTER TABLE %s REPLICA IDENTITY FULL"},
-    {DGF_GIVES_DELETES, "deletes", "postgres",
-     "ALTER PUBLICATION dgf SET (publish = 'insert, update, delete, truncate')"},
-    {DGF_GIVES_EVERY_VERSION, "every_version", NULL, NULL},
-    {DGF_GIVES_ACTOR, "actor", "postgres",
-     "let the application call pg_logical_emit_message(true, 'dgf.actor', '{\"name\":...}')"},
-    {DGF_GIVES_DDL, "ddl", NULL, NULL},
-    {DGF_GIVES_KEY, "key", NULL, NULL},
-};
-
-/* False: the policy is not judged on this object. */
-static bool check_needs(const struct dgf_policy *policy, struct dgf_source *src,
-                        const struct dgf_object *object, struct gap_sink sink)
-{
-    unsigned gives =
-        src && src->type && src->type->gives ? src->type->gives(src, object) : ~0u;
-    unsigned missing = policy->needs & ~gives;
-
-    if ((missing & DGF_GIVES_BEFORE) && (gives & DGF_GIVES_KEY) &&
-        key_is_enough(policy, object))
-        missing &= ~DGF_GIVES_BEFORE;
-    for (size_t i = 0; i < DGF_ARRAY_LEN(needs); i++) {
-        char text[128], fix[512];
-        bool has_fix = needs[i].fix && object->source_type &&
-                       strcmp(needs[i].fix_type, object->source_type) == 0;
-
-        if (!(missing & needs[i].bit))
-            continue;
-        snprintf(text, sizeof(text), "the source does not give %s", needs[i].text);
-        if (has_fix && strstr(needs[i].fix, "%s"))
-            snprintf(fix, sizeof(fix), "ALTER TABLE %s REPLICA IDENTITY FULL", object->text);
-        else
-            snprintf(fix, sizeof(fix), "%s", has_fix ? needs[i].fix : "");
-        sink.add(sink.ctx, policy, "E0441", text, has_fix ? fix : NULL);
-    }
-    return missing == 0;
-}
-
-/* ---- programs for the columns ---- */
 
 struct presence {
     struct dgf_bytes *names;
@@ -150,7 +72,8 @@ static bool gather_presence(const struct dgf_policy_set *set,
             const char *path = uses[j].path;
 
             if (uses[j].var && uses[j].presence && path && *path &&
-                (strcmp(uses[j].var, "after") == 0 || strcmp(uses[j].var, "before") == 0) &&
+                (strcmp(uses[j].var, "after") == 0 ||
+                 strcmp(uses[j].var, "before") == 0) &&
                 !add_presence(ret, dgf_bytes_of(path, strcspn(path, "."))))
                 return false;
         }
@@ -162,10 +85,11 @@ struct making {
     struct dgf_binding *binding;
     struct dgf_policy_set *set;
     struct dgf_source *src;
-    struct gap_sink sink;
+    struct dgf_gap_sink sink;
 };
 
-static size_t file_index(const struct dgf_policy_set *set, const struct dgf_policy_file *file)
+static size_t file_index(const struct dgf_policy_set *set,
+                         const struct dgf_policy_file *file)
 {
     size_t i = 0;
 
@@ -229,7 +153,8 @@ static enum dgf_rc add_typed(struct making *making, const struct dgf_policy *pol
     return rc;
 }
 
-static void add_equalities(struct dgf_candidate *candidate, const struct dgf_object *object)
+static void add_equalities(struct dgf_candidate *candidate,
+                           const struct dgf_object *object)
 {
     const struct dgf_cel_equality *list;
     size_t n = candidate->policy->require
@@ -269,7 +194,7 @@ static enum dgf_rc add_policy(struct making *making, const struct dgf_policy *po
     bool typed = binding->object->n_columns > 0 && is_change(policy);
     uint32_t others = policy->watch.kinds & ~(1u << DGF_KIND_CHANGE);
 
-    if (!check_needs(policy, making->src, binding->object, making->sink))
+    if (!dgf_policy_check_needs(policy, making->src, binding->object, making->sink))
         return DGF_OK;
     if (typed) {
         struct dgf_candidate *candidate = &binding->all[binding->n_all];
@@ -295,8 +220,8 @@ static enum dgf_rc add_policy(struct making *making, const struct dgf_policy *po
 
 /* ---- lists an operation ---- */
 
-static bool serves(const struct dgf_binding *binding, const struct dgf_candidate *candidate,
-                   unsigned kind)
+static bool serves(const struct dgf_binding *binding,
+                   const struct dgf_candidate *candidate, unsigned kind)
 {
     bool typed = candidate->code == &candidate->own;
 
@@ -317,7 +242,8 @@ static enum dgf_rc fill_list(struct dgf_binding *binding, unsigned kind, unsigne
         for (size_t i = 0; i < binding->n_all; i++) {
             struct dgf_candidate *candidate = &binding->all[i];
 
-            if (!serves(binding, candidate, kind) || !(candidate->policy->watch.ops >> op & 1))
+            if (!serves(binding, candidate, kind) ||
+                !(candidate->policy->watch.ops >> op & 1))
                 continue;
             if (fill)
                 list->list[n] = candidate;
@@ -355,7 +281,8 @@ static enum dgf_rc fill_lists(struct dgf_binding *binding)
     return rc;
 }
 
-static enum dgf_rc fill_labels(struct dgf_binding *binding, const struct dgf_source *src)
+static enum dgf_rc fill_labels(struct dgf_binding *binding,
+                               const struct dgf_source *src)
 {
     uint32_t n = src ? (uint32_t)src->labels.n : 0;
     struct dgf_cel_value *pairs =
@@ -454,7 +381,8 @@ static void shrink(struct dgf_binding *binding)
     dgf_free(old);
 }
 
-static struct dgf_binding *new_binding(struct dgf_policy_set *set, struct dgf_object *object)
+static struct dgf_binding *new_binding(struct dgf_policy_set *set,
+                                       struct dgf_object *object)
 {
     struct dgf_binding *binding = dgf_calloc(1, sizeof(*binding));
 
@@ -536,24 +464,26 @@ struct check {
     const struct dgf_source *src;
 };
 
-static void add_gap_finding(void *ctx, const struct dgf_policy *policy, const char *code,
-                            const char *text, const char *fix)
+static void add_gap_finding(void *ctx, const struct dgf_policy *policy,
+                            const char *code, const char *text, const char *fix)
 {
     struct check *check = ctx;
 
     dgf_findings_add(check->findings, DGF_FINDING_ERROR, code, policy->mark, NULL,
-                     "policy '%s' cannot be judged on %s of source '%s': %s", policy->ref.id,
-                     check->object->text, check->src && check->src->name ? check->src->name : "",
-                     text);
+                     "policy '%s' cannot be judged on %s of source '%s': %s",
+                     policy->ref.id, check->object->text,
+                     check->src && check->src->name ? check->src->name : "", text);
     if (fix)
         dgf_findings_fix(check->findings, "%s", fix);
 }
 
 enum dgf_rc dgf_policy_set_check(struct dgf_policy_set *set, struct dgf_source *src,
-                                 struct dgf_object *object, struct dgf_findings *findings)
+                                 struct dgf_object *object,
+                                 struct dgf_findings *findings)
 {
     struct check check = {findings, object, src};
-    struct making making = {new_binding(set, object), set, src, {add_gap_finding, &check}};
+    struct making making = {
+        new_binding(set, object), set, src, {add_gap_finding, &check}};
     enum dgf_rc rc = making.binding ? fill(&making) : DGF_NOMEM;
 
     free_binding(making.binding);

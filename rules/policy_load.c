@@ -64,9 +64,11 @@ void dgf_policy_canonical(const struct dgf_yaml_node *node, const char *skip,
 
 static bool is_name(const char *text)
 {
-    size_t len = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+    size_t len =
+        strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
 
-    return len > 0 && len <= 64 && text[len] == '\0' && !(text[0] >= '0' && text[0] <= '9');
+    return len > 0 && len <= 64 && text[len] == '\0' &&
+           !(text[0] >= '0' && text[0] <= '9');
 }
 
 static struct dgf_cel_value item_value(struct dgf_policy_load *load,
@@ -108,10 +110,12 @@ static void load_list(struct dgf_policy_load *load, const struct dgf_yaml_node *
     list->items = dgf_policy_load_alloc(load, node->n * sizeof(*list->items));
     list->texts = true;
     for (size_t i = 0; list->items && i < node->n; i++) {
-        if (node->items[i]->kind == DGF_YAML_LIST || node->items[i]->kind == DGF_YAML_MAP) {
-            DGF_POLICY_ERROR(load, "E0432", node->items[i],
-                             "list '%s' holds %s; it may hold texts, numbers, true and false",
-                             name->text, dgf_yaml_kind_text(node->items[i]->kind));
+        if (node->items[i]->kind == DGF_YAML_LIST ||
+            node->items[i]->kind == DGF_YAML_MAP) {
+            DGF_POLICY_ERROR(
+                load, "E0432", node->items[i],
+                "list '%s' holds %s; it may hold texts, numbers, true and false",
+                name->text, dgf_yaml_kind_text(node->items[i]->kind));
             continue;
         }
         list->items[list->n++] = item_value(load, node->items[i]);
@@ -125,11 +129,13 @@ static void load_list(struct dgf_policy_load *load, const struct dgf_yaml_node *
 static void load_lists(struct dgf_policy_load *load, const struct dgf_yaml_node *node)
 {
     if (node->kind != DGF_YAML_MAP) {
-        DGF_POLICY_ERROR(load, "E0432", node, "'lists' is %s; it must be a map of lists",
+        DGF_POLICY_ERROR(load, "E0432", node,
+                         "'lists' is %s; it must be a map of lists",
                          dgf_yaml_kind_text(node->kind));
         return;
     }
-    load->file->lists = dgf_policy_load_alloc(load, node->n * sizeof(*load->file->lists));
+    load->file->lists =
+        dgf_policy_load_alloc(load, node->n * sizeof(*load->file->lists));
     for (size_t i = 0; load->file->lists && i < node->n; i++)
         load_list(load, node->keys[i], node->items[i]);
 }
@@ -137,7 +143,8 @@ static void load_lists(struct dgf_policy_load *load, const struct dgf_yaml_node 
 static void load_lets(struct dgf_policy_load *load, const struct dgf_yaml_node *node)
 {
     if (node->kind != DGF_YAML_MAP) {
-        DGF_POLICY_ERROR(load, "E0439", node, "'let' is %s; it must be a map of expressions",
+        DGF_POLICY_ERROR(load, "E0439", node,
+                         "'let' is %s; it must be a map of expressions",
                          dgf_yaml_kind_text(node->kind));
         return;
     }
@@ -186,14 +193,16 @@ static bool make_env(struct dgf_policy_load *load, const struct dgf_yaml_node *l
         dgf_cel_env_free(load->file->env);
         load->file->env = NULL;
         memmove(&load->file->lets[wrong - load->file->lets], wrong + 1,
-                (size_t)(load->file->lets + load->file->n_lets - wrong - 1) * sizeof(*wrong));
+                (size_t)(load->file->lets + load->file->n_lets - wrong - 1) *
+                    sizeof(*wrong));
         load->file->n_lets--;
     }
 }
 
 /* ---- one file ---- */
 
-static void load_policies(struct dgf_policy_load *load, const struct dgf_yaml_node *node)
+static void load_policies(struct dgf_policy_load *load,
+                          const struct dgf_yaml_node *node)
 {
     if (node->kind != DGF_YAML_LIST) {
         DGF_POLICY_ERROR(load, "E0419", node, "'policies' is %s; it must be a list",
@@ -233,15 +242,16 @@ static void load_root(struct dgf_policy_load *load, const struct dgf_yaml_node *
     dgf_opt_release(dgf_policy_file_opts, &conf);
 }
 
-static void load_text(struct dgf_policy_load *load, const char *path, struct dgf_bytes text)
+static void load_text(struct dgf_policy_load *load, const char *path,
+                      struct dgf_bytes text)
 {
     DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
     struct dgf_policy_file **files;
     struct dgf_yaml_node *root;
 
     load->file = dgf_policy_load_alloc(load, sizeof(*load->file));
-    files = dgf_policy_array_grow(load->set->files, load->set->n_files, &load->set->cap_files,
-                                  sizeof(*files));
+    files = dgf_policy_array_grow(load->set->files, load->set->n_files,
+                                  &load->set->cap_files, sizeof(*files));
     load->nomem |= !files;
     if (!files || !load->file)
         return;
@@ -254,11 +264,12 @@ static void load_text(struct dgf_policy_load *load, const char *path, struct dgf
     load->doc = doc;
     root = dgf_yaml_root(doc);
     if (!root || root->kind != DGF_YAML_MAP)
-        dgf_findings_add(load->findings, DGF_FINDING_ERROR, "E0419",
-                         (struct dgf_mark){.file = load->file->path, .line = 1, .col = 1, .len = 1},
-                         dgf_yaml_line(doc, 1),
-                         "a policy file is %s; it must be a map with 'version' and 'policies'",
-                         root ? dgf_yaml_kind_text(root->kind) : "empty");
+        dgf_findings_add(
+            load->findings, DGF_FINDING_ERROR, "E0419",
+            (struct dgf_mark){.file = load->file->path, .line = 1, .col = 1, .len = 1},
+            dgf_yaml_line(doc, 1),
+            "a policy file is %s; it must be a map with 'version' and 'policies'",
+            root ? dgf_yaml_kind_text(root->kind) : "empty");
     else
         load_root(load, root);
     load->doc = NULL;
@@ -272,7 +283,8 @@ static void load_file(struct dgf_policy_load *load, const char *path)
     dgf_buf_init(&text, FILE_MAX_BYTES + 1);
     if (dgf_file_slurp(path, FILE_MAX_BYTES, &text, &err))
         dgf_findings_add(load->findings, DGF_FINDING_ERROR, "E0444",
-                         (struct dgf_mark){.file = path, .len = 1}, NULL, "%s", err.text);
+                         (struct dgf_mark){.file = path, .len = 1}, NULL, "%s",
+                         err.text);
     else
         load_text(load, path, dgf_buf_bytes(&text));
     dgf_buf_release(&text);
@@ -356,7 +368,8 @@ static enum dgf_rc finish(struct dgf_policy_load *load, size_t errors_before,
 
 enum dgf_rc dgf_policy_set_load(const char *const *paths, size_t n_paths,
                                 const struct dgf_policy_world *world,
-                                struct dgf_findings *findings, struct dgf_policy_set **ret)
+                                struct dgf_findings *findings,
+                                struct dgf_policy_set **ret)
 {
     DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = dgf_policy_set_new();
     struct dgf_policy_load load = {.set = set, .world = world, .findings = findings};
@@ -375,7 +388,8 @@ enum dgf_rc dgf_policy_set_load(const char *const *paths, size_t n_paths,
 
 enum dgf_rc dgf_policy_set_parse(const char *path, struct dgf_bytes text,
                                  const struct dgf_policy_world *world,
-                                 struct dgf_findings *findings, struct dgf_policy_set **ret)
+                                 struct dgf_findings *findings,
+                                 struct dgf_policy_set **ret)
 {
     DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = dgf_policy_set_new();
     struct dgf_policy_load load = {.set = set, .world = world, .findings = findings};

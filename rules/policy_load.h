@@ -9,7 +9,7 @@ struct dgf_policy_load {
     struct dgf_policy_set *set;
     const struct dgf_policy_world *world;
     struct dgf_findings *findings;
-    const struct dgf_yaml *doc;   /* the file that is read now */
+    const struct dgf_yaml *doc; /* the file that is read now */
     struct dgf_policy_file *file;
     bool nomem;
 };
@@ -32,9 +32,10 @@ struct dgf_policy_conf {
     char *id, *title, *why, *fix;
     int severity, on_unknown, on_error, audit, mode;
     struct dgf_str_list needs, evidence;
-    const struct dgf_yaml_node *frameworks, *watch, *when, *require, *exceptions, *message,
-        *examples;
-    const struct dgf_yaml_node *window, *sequence, *absence, *state, *check, *with, *repeat;
+    const struct dgf_yaml_node *frameworks, *watch, *when, *require, *exceptions,
+        *message, *examples;
+    const struct dgf_yaml_node *window, *sequence, *absence, *state, *check, *with,
+        *repeat;
 };
 
 struct dgf_policy_waiver_conf {
@@ -50,14 +51,30 @@ enum { DGF_ON_UNKNOWN_REVIEW, DGF_ON_UNKNOWN_VIOLATE, DGF_ON_UNKNOWN_PASS };
 /* ---- one policy: policy_load_policy.c ---- */
 
 /* Adds what node says to the set; everything wrong is a finding. */
-void dgf_policy_load_one(struct dgf_policy_load *load, const struct dgf_yaml_node *node);
+void dgf_policy_load_one(struct dgf_policy_load *load,
+                         const struct dgf_yaml_node *node);
+
+/* ---- watch: policy_load_watch.c ---- */
+
+/* node: of `watch`, or NULL; whole: the policy's. */
+void dgf_policy_load_watch(struct dgf_policy_load *load, struct dgf_policy *policy,
+                           const struct dgf_yaml_node *node,
+                           const struct dgf_yaml_node *whole);
+/* unknown <what> '<word>'; did you mean ... */
+void dgf_policy_load_unknown(struct dgf_policy_load *load, const char *code,
+                             const struct dgf_yaml_node *node,
+                             const struct dgf_policy *policy, const char *what,
+                             const char *word, const char *const *words, size_t n);
+/* Item i of the list `name` in map, or the nearest place there is. */
+const struct dgf_yaml_node *dgf_policy_load_item(const struct dgf_yaml_node *map,
+                                                 const char *name, size_t i);
 
 /* ---- expressions: policy_load_expr.c ---- */
 
 /* Text of an expression, or len 0 after a finding when YAML ate it. */
 struct dgf_bytes dgf_policy_load_expr(struct dgf_policy_load *load,
-                                      const struct dgf_yaml_node *node, const char *what,
-                                      const char *name);
+                                      const struct dgf_yaml_node *node,
+                                      const char *what, const char *name);
 /* Copies issues to findings at node; shift: where the expression starts in the
  * node's text. */
 void dgf_policy_load_issues(struct dgf_policy_load *load,
@@ -80,9 +97,11 @@ void dgf_policy_load_exceptions(struct dgf_policy_load *load, struct dgf_policy 
 /* ---- classes: classify.c ---- */
 
 /* classes: of a policy file. */
-void dgf_classify_load_file(struct dgf_policy_load *load, const struct dgf_yaml_node *node);
+void dgf_classify_load_file(struct dgf_policy_load *load,
+                            const struct dgf_yaml_node *node);
 /* classification: of the configuration. */
-void dgf_classify_load_config(struct dgf_policy_load *load, const struct dgf_yaml *config);
+void dgf_classify_load_config(struct dgf_policy_load *load,
+                              const struct dgf_yaml *config);
 
 /* ---- which files: policy_files.c ---- */
 
@@ -90,23 +109,24 @@ bool dgf_policy_is_test_file(const char *name);
 /* Files named, and in folders (theirs too) all that are policy files, or test
  * files (*_test.yaml), sorted; none twice.  DGF_NOMEM. */
 enum dgf_rc dgf_policy_files(const char *const *paths, size_t n_paths, bool tests,
-                             struct dgf_findings *findings,
-                             struct dgf_str_list *ret) DGF_MUST_USE;
+                             struct dgf_findings *findings, struct dgf_str_list *ret)
+    DGF_MUST_USE;
 void dgf_policy_files_release(struct dgf_str_list *files);
 
 /* ---- small ones ---- */
 
 char *dgf_policy_load_strdup(struct dgf_policy_load *load, const char *text);
-void *dgf_policy_load_alloc(struct dgf_policy_load *load, size_t size); /* zeroed; never for 0 */
+void *dgf_policy_load_alloc(struct dgf_policy_load *load,
+                            size_t size); /* zeroed; never for 0 */
 /* Structure and texts of a node, so that layout does not count; skip: a key of
  * the top map that does not, or NULL. */
 void dgf_policy_canonical(const struct dgf_yaml_node *node, const char *skip,
                           struct dgf_buf *out);
 
 #define DGF_POLICY_ERROR(load, code, node, ...)                                    \
-    dgf_yaml_finding((load)->doc, (load)->findings, DGF_FINDING_ERROR, code, node,  \
+    dgf_yaml_finding((load)->doc, (load)->findings, DGF_FINDING_ERROR, code, node, \
                      __VA_ARGS__)
-#define DGF_POLICY_WARNING(load, code, node, ...)                                  \
+#define DGF_POLICY_WARNING(load, code, node, ...)                                    \
     dgf_yaml_finding((load)->doc, (load)->findings, DGF_FINDING_WARNING, code, node, \
                      __VA_ARGS__)
 

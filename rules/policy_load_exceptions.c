@@ -68,7 +68,8 @@ static void add_text(struct dgf_buf *out, const char *text, size_t len)
 
 /* One value as a part of an `in` list; "@name" stands for the whole list. */
 static bool add_value(struct dgf_policy_load *load, const struct dgf_policy *policy,
-                      const struct dgf_yaml_node *node, struct dgf_buf *out, bool *comma)
+                      const struct dgf_yaml_node *node, struct dgf_buf *out,
+                      bool *comma)
 {
     if (*comma)
         dgf_buf_add_str(out, ", ");
@@ -103,10 +104,11 @@ static bool add_value(struct dgf_policy_load *load, const struct dgf_policy *pol
         dgf_buf_add_str(out, "null");
         return true;
     default:
-        DGF_POLICY_ERROR(load, "E0436", node,
-                         "policy '%s': a value of an exception is %s; it must be a text, a "
-                         "number, true, false or \"@LIST\"",
-                         policy->ref.id, dgf_yaml_kind_text(node->kind));
+        DGF_POLICY_ERROR(
+            load, "E0436", node,
+            "policy '%s': a value of an exception is %s; it must be a text, a "
+            "number, true, false or \"@LIST\"",
+            policy->ref.id, dgf_yaml_kind_text(node->kind));
         return false;
     }
 }
@@ -140,18 +142,20 @@ static bool values_expr(struct dgf_policy_load *load, const struct dgf_policy *p
     bool fine = true;
 
     if (fields->n == 0) {
-        DGF_POLICY_ERROR(load, "E0436", values,
-                         "policy '%s': 'values' needs 'fields' beside 'allow'; example: "
-                         "fields: [after.author]",
-                         policy->ref.id);
+        DGF_POLICY_ERROR(
+            load, "E0436", values,
+            "policy '%s': 'values' needs 'fields' beside 'allow'; example: "
+            "fields: [after.author]",
+            policy->ref.id);
         return false;
     }
     if (fields->n == 1)
         return add_test(load, policy, fields->list[0], values, out);
     if (values->kind != DGF_YAML_LIST || values->n != fields->n) {
-        DGF_POLICY_ERROR(load, "E0436", values,
-                         "policy '%s': 'values' must hold %zu entries, one for each of 'fields'",
-                         policy->ref.id, fields->n);
+        DGF_POLICY_ERROR(
+            load, "E0436", values,
+            "policy '%s': 'values' must hold %zu entries, one for each of 'fields'",
+            policy->ref.id, fields->n);
         return false;
     }
     for (size_t i = 0; i < fields->n; i++) {
@@ -236,9 +240,10 @@ static void add_waiver(struct dgf_policy_load *load, struct dgf_policy *policy,
 
     snprintf(what, sizeof(what), "policy '%s': exception", policy->ref.id);
     if (!conf->when == !conf->values) {
-        DGF_POLICY_ERROR(load, "E0436", node,
-                         "policy '%s': an exception needs exactly one of 'values' and 'when'",
-                         policy->ref.id);
+        DGF_POLICY_ERROR(
+            load, "E0436", node,
+            "policy '%s': an exception needs exactly one of 'values' and 'when'",
+            policy->ref.id);
         return;
     }
     dgf_buf_init(&buf, EXPR_MAX);
@@ -250,9 +255,10 @@ static void add_waiver(struct dgf_policy_load *load, struct dgf_policy *policy,
         waiver.expr = dgf_bytes_of(copy, copy ? buf.len : 0);
     }
     if (dgf_buf_rc(&buf)) {
-        DGF_POLICY_ERROR(load, "E0436", conf->values,
-                         "policy '%s': the values of this exception are longer than 8 KiB",
-                         policy->ref.id);
+        DGF_POLICY_ERROR(
+            load, "E0436", conf->values,
+            "policy '%s': the values of this exception are longer than 8 KiB",
+            policy->ref.id);
         waiver.expr.len = 0;
     }
     dgf_buf_release(&buf);
@@ -260,7 +266,8 @@ static void add_waiver(struct dgf_policy_load *load, struct dgf_policy *policy,
         return;
     program = dgf_policy_load_compile(load, at, 0, waiver.expr, what);
     if (program && !dgf_policy_is_truth(dgf_cel_program_type(program)))
-        DGF_POLICY_ERROR(load, "E0403", at, "%s: the result is never true or false", what);
+        DGF_POLICY_ERROR(load, "E0403", at, "%s: the result is never true or false",
+                         what);
     else if (program && fine) {
         waiver.json = waiver_json(load, conf, waiver.until_ns);
         policy->waivers[policy->n_waivers++] = waiver;
@@ -277,7 +284,8 @@ static void read_fields(struct dgf_policy_load *load, const struct dgf_policy *p
     snprintf(what, sizeof(what), "policy '%s': exception", policy->ref.id);
     ret->list = dgf_policy_load_alloc(load, n * sizeof(*ret->list));
     for (size_t i = 0; ret->list && i < n; i++) {
-        const struct dgf_yaml_node *item = node->kind == DGF_YAML_LIST ? node->items[i] : node;
+        const struct dgf_yaml_node *item =
+            node->kind == DGF_YAML_LIST ? node->items[i] : node;
         struct dgf_bytes text = dgf_policy_load_expr(load, item, what, "fields");
 
         if (text.len == 0)
@@ -297,8 +305,8 @@ void dgf_policy_load_exceptions(struct dgf_policy_load *load, struct dgf_policy 
 
     snprintf(what, sizeof(what), "policy '%s': exceptions", policy->ref.id);
     if (node->kind != DGF_YAML_MAP) {
-        DGF_POLICY_ERROR(load, "E0436", node, "%s is %s; it must be a map with 'allow'", what,
-                         dgf_yaml_kind_text(node->kind));
+        DGF_POLICY_ERROR(load, "E0436", node, "%s is %s; it must be a map with 'allow'",
+                         what, dgf_yaml_kind_text(node->kind));
         return;
     }
     dgf_opt_load(dgf_policy_exceptions_opts, &top, load->doc, node, what, NULL,
@@ -308,8 +316,9 @@ void dgf_policy_load_exceptions(struct dgf_policy_load *load, struct dgf_policy 
     n = top.allow && top.allow->kind == DGF_YAML_LIST ? top.allow->n : 0;
     policy->waivers = dgf_policy_load_alloc(load, (n + 1) * sizeof(*policy->waivers));
     if (top.allow && top.allow->kind != DGF_YAML_LIST)
-        DGF_POLICY_ERROR(load, "E0436", top.allow, "%s: 'allow' is %s; it must be a list",
-                         what, dgf_yaml_kind_text(top.allow->kind));
+        DGF_POLICY_ERROR(load, "E0436", top.allow,
+                         "%s: 'allow' is %s; it must be a list", what,
+                         dgf_yaml_kind_text(top.allow->kind));
     else if (!top.allow && !top.when)
         DGF_POLICY_ERROR(load, "E0436", node, "%s: 'allow' or 'when' is missing", what);
     if (policy->waivers && top.when)
@@ -323,8 +332,8 @@ void dgf_policy_load_exceptions(struct dgf_policy_load *load, struct dgf_policy 
                              dgf_yaml_kind_text(top.allow->items[i]->kind));
             continue;
         }
-        dgf_opt_load(dgf_policy_waiver_opts, &conf, load->doc, top.allow->items[i], what, NULL,
-                     load->findings);
+        dgf_opt_load(dgf_policy_waiver_opts, &conf, load->doc, top.allow->items[i],
+                     what, NULL, load->findings);
         add_waiver(load, policy, &conf, &fields, top.allow->items[i]);
         dgf_opt_release(dgf_policy_waiver_opts, &conf);
     }

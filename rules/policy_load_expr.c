@@ -7,22 +7,24 @@
 #include "base/parse.h"
 
 struct dgf_bytes dgf_policy_load_expr(struct dgf_policy_load *load,
-                                      const struct dgf_yaml_node *node, const char *what,
-                                      const char *name)
+                                      const struct dgf_yaml_node *node,
+                                      const char *what, const char *name)
 {
     const struct dgf_bytes none = {NULL, 0};
     const char *copy;
 
     if (node->kind == DGF_YAML_MAP || node->kind == DGF_YAML_LIST) {
-        DGF_POLICY_ERROR(load, "E0428", node,
-                         "%s: YAML reads '%s' as %s; write the expression after `>-` or in quotes",
-                         what, name, dgf_yaml_kind_text(node->kind));
+        DGF_POLICY_ERROR(
+            load, "E0428", node,
+            "%s: YAML reads '%s' as %s; write the expression after `>-` or in quotes",
+            what, name, dgf_yaml_kind_text(node->kind));
         return none;
     }
     if (node->plain && node->comment_after) {
-        DGF_POLICY_ERROR(load, "E0429", node,
-                         "%s: YAML cuts '%s' at ' #'; write the expression after `>-` or in quotes",
-                         what, name);
+        DGF_POLICY_ERROR(
+            load, "E0429", node,
+            "%s: YAML cuts '%s' at ' #'; write the expression after `>-` or in quotes",
+            what, name);
         return none;
     }
     if (node->kind == DGF_YAML_NULL || node->text_len == 0) {
@@ -41,8 +43,8 @@ void dgf_policy_load_issues(struct dgf_policy_load *load,
 {
     for (size_t i = 0; i < issues->n; i++) {
         const struct dgf_cel_issue *issue = &issues->list[i];
-        struct dgf_mark mark = dgf_yaml_text_mark(load->doc, node, shift + issue->offset,
-                                                  issue->len ? issue->len : 1);
+        struct dgf_mark mark = dgf_yaml_text_mark(
+            load->doc, node, shift + issue->offset, issue->len ? issue->len : 1);
         const char *line = dgf_yaml_line(load->doc, mark.line);
 
         if (issue->suggestion)
@@ -121,7 +123,8 @@ static struct dgf_bytes trim(struct dgf_bytes text)
     return text;
 }
 
-static bool starts_with(struct dgf_bytes text, const char *prefix, struct dgf_bytes *ret_rest)
+static bool starts_with(struct dgf_bytes text, const char *prefix,
+                        struct dgf_bytes *ret_rest)
 {
     size_t len = strlen(prefix);
 
@@ -164,16 +167,18 @@ static bool message_node(struct dgf_policy_load *load, const struct dgf_policy *
                          const struct dgf_yaml_node *node)
 {
     if (node->kind == DGF_YAML_MAP || node->kind == DGF_YAML_LIST)
-        DGF_POLICY_ERROR(load, "E0428", node,
-                         "policy '%s': YAML reads 'message' as %s; write the text after `>-` or in quotes",
-                         policy->ref.id, dgf_yaml_kind_text(node->kind));
+        DGF_POLICY_ERROR(
+            load, "E0428", node,
+            "policy '%s': YAML reads 'message' as %s; write the text after `>-` or in quotes",
+            policy->ref.id, dgf_yaml_kind_text(node->kind));
     else if (node->plain && node->comment_after)
-        DGF_POLICY_ERROR(load, "E0429", node,
-                         "policy '%s': YAML cuts 'message' at ' #'; write the text after `>-` or in quotes",
-                         policy->ref.id);
+        DGF_POLICY_ERROR(
+            load, "E0429", node,
+            "policy '%s': YAML cuts 'message' at ' #'; write the text after `>-` or in quotes",
+            policy->ref.id);
     else if (node->text_len > DGF_POLICY_MESSAGE_MAX)
-        DGF_POLICY_ERROR(load, "E0437", node, "policy '%s': 'message' is longer than 8 KiB",
-                         policy->ref.id);
+        DGF_POLICY_ERROR(load, "E0437", node,
+                         "policy '%s': 'message' is longer than 8 KiB", policy->ref.id);
     else
         return true;
     return false;
@@ -205,8 +210,8 @@ void dgf_policy_load_message(struct dgf_policy_load *load, struct dgf_policy *po
             struct dgf_mark mark = dgf_yaml_text_mark(load->doc, node, start, 2);
 
             dgf_findings_add(load->findings, DGF_FINDING_ERROR, "E0437", mark,
-                             dgf_yaml_line(load->doc, mark.line), "%s: '{{' is not closed",
-                             what);
+                             dgf_yaml_line(load->doc, mark.line),
+                             "%s: '{{' is not closed", what);
             return;
         }
         at = end + 2;
@@ -215,7 +220,8 @@ void dgf_policy_load_message(struct dgf_policy_load *load, struct dgf_policy *po
             return;
         part->expr = dgf_bytes_of(text + start + 2, end - start - 2);
         if (trim(part->expr).len == 0) {
-            DGF_POLICY_ERROR(load, "E0437", node, "%s: '{{}}' holds no expression", what);
+            DGF_POLICY_ERROR(load, "E0437", node, "%s: '{{}}' holds no expression",
+                             what);
             part->expr.len = 0;
             continue;
         }
@@ -252,9 +258,10 @@ void dgf_policy_load_evidence(struct dgf_policy_load *load, struct dgf_policy *p
             show->section = DGF_SECTION_BEFORE;
         if (show->field.len == 0 || show->field.ptr[0] == '.' ||
             show->field.ptr[show->field.len - 1] == '.') {
-            DGF_POLICY_ERROR(load, "E0438", at,
-                             "policy '%s': '%s' is not the name of a field; example: after.note",
-                             policy->ref.id, copy);
+            DGF_POLICY_ERROR(
+                load, "E0438", at,
+                "policy '%s': '%s' is not the name of a field; example: after.note",
+                policy->ref.id, copy);
             continue;
         }
         dot = memchr(show->field.ptr, '.', show->field.len);

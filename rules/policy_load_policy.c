@@ -11,8 +11,8 @@
 
 /* ---- forms that come later: each says so itself ---- */
 
-static void refuse_later(struct dgf_policy_load *load, const struct dgf_policy_conf *conf,
-                         const char *id)
+static void refuse_later(struct dgf_policy_load *load,
+                         const struct dgf_policy_conf *conf, const char *id)
 {
     const struct {
         const struct dgf_yaml_node *node;
@@ -29,16 +29,18 @@ static void refuse_later(struct dgf_policy_load *load, const struct dgf_policy_c
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(later); i++)
         if (later[i].node)
-            DGF_POLICY_ERROR(load, later[i].code, later[i].node,
-                             "policy '%s': '%s' is not supported yet: %s comes in a later version",
-                             id, later[i].name, later[i].what);
+            DGF_POLICY_ERROR(
+                load, later[i].code, later[i].node,
+                "policy '%s': '%s' is not supported yet: %s comes in a later version",
+                id, later[i].name, later[i].what);
 }
 
 /* ---- identity ---- */
 
 static bool is_id(const char *id)
 {
-    size_t len = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.");
+    size_t len =
+        strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.");
 
     return len > 0 && len <= DGF_POLICY_ID_MAX && id[len] == '\0';
 }
@@ -50,22 +52,26 @@ static void add_id(struct dgf_policy_load *load, struct dgf_policy *policy,
         dgf_map_get(&load->set->by_id, dgf_bytes_str(policy->ref.id));
 
     if (!is_id(policy->ref.id))
-        DGF_POLICY_ERROR(load, "E0421", node,
-                         "policy '%.64s': the id must be 1 to 64 letters, digits, '-', '_' and '.'",
-                         policy->ref.id);
+        DGF_POLICY_ERROR(
+            load, "E0421", node,
+            "policy '%.64s': the id must be 1 to 64 letters, digits, '-', '_' and '.'",
+            policy->ref.id);
     else if (strncmp(policy->ref.id, "DGF-", 4) == 0)
-        DGF_POLICY_ERROR(load, "E0421", node,
-                         "policy '%s': ids that start with 'DGF-' belong to built-in policies",
-                         policy->ref.id);
+        DGF_POLICY_ERROR(
+            load, "E0421", node,
+            "policy '%s': ids that start with 'DGF-' belong to built-in policies",
+            policy->ref.id);
     else if (first)
         DGF_POLICY_ERROR(load, "E0420", node,
                          "policy '%s': this id is taken by the policy at %s:%u",
                          policy->ref.id, first->mark.file, first->mark.line);
-    else if (dgf_map_put(&load->set->by_id, dgf_bytes_str(policy->ref.id), policy, NULL))
+    else if (dgf_map_put(&load->set->by_id, dgf_bytes_str(policy->ref.id), policy,
+                         NULL))
         load->nomem = true;
 }
 
-static bool put_requirements(struct dgf_policy_load *load, const struct dgf_policy *policy,
+static bool put_requirements(struct dgf_policy_load *load,
+                             const struct dgf_policy *policy,
                              const struct dgf_yaml_node *node, struct dgf_json *json)
 {
     if (node->kind == DGF_YAML_STR || node->kind == DGF_YAML_INT ||
@@ -76,20 +82,23 @@ static bool put_requirements(struct dgf_policy_load *load, const struct dgf_poli
         return true;
     }
     if (node->kind != DGF_YAML_LIST) {
-        DGF_POLICY_ERROR(load, "E0423", node,
-                         "policy '%s': a framework holds %s; it must be a list of requirements",
-                         policy->ref.id, dgf_yaml_kind_text(node->kind));
+        DGF_POLICY_ERROR(
+            load, "E0423", node,
+            "policy '%s': a framework holds %s; it must be a list of requirements",
+            policy->ref.id, dgf_yaml_kind_text(node->kind));
         return false;
     }
     dgf_json_begin_array(json);
     for (size_t i = 0; i < node->n; i++) {
-        if (node->items[i]->kind == DGF_YAML_MAP || node->items[i]->kind == DGF_YAML_LIST) {
+        if (node->items[i]->kind == DGF_YAML_MAP ||
+            node->items[i]->kind == DGF_YAML_LIST) {
             DGF_POLICY_ERROR(load, "E0423", node->items[i],
                              "policy '%s': a requirement is %s; it must be a text",
                              policy->ref.id, dgf_yaml_kind_text(node->items[i]->kind));
             continue;
         }
-        dgf_json_text(json, dgf_bytes_of(node->items[i]->text, node->items[i]->text_len));
+        dgf_json_text(json,
+                      dgf_bytes_of(node->items[i]->text, node->items[i]->text_len));
     }
     dgf_json_end_array(json);
     return true;
@@ -112,10 +121,11 @@ static void make_json(struct dgf_policy_load *load, struct dgf_policy *policy,
     dgf_json_key(&json, "severity");
     dgf_json_str(&json, dgf_severity_text(policy->ref.severity));
     if (frameworks && frameworks->kind != DGF_YAML_MAP) {
-        DGF_POLICY_ERROR(load, "E0423", frameworks,
-                         "policy '%s': 'frameworks' is %s; it must be a map; example: {sox: "
-                         "[\"404\"]}",
-                         policy->ref.id, dgf_yaml_kind_text(frameworks->kind));
+        DGF_POLICY_ERROR(
+            load, "E0423", frameworks,
+            "policy '%s': 'frameworks' is %s; it must be a map; example: {sox: "
+            "[\"404\"]}",
+            policy->ref.id, dgf_yaml_kind_text(frameworks->kind));
     } else if (frameworks && frameworks->n > 0) {
         dgf_json_key(&json, "frameworks");
         dgf_json_begin_object(&json);
@@ -136,160 +146,6 @@ static void make_json(struct dgf_policy_load *load, struct dgf_policy *policy,
     dgf_buf_release(&buf);
 }
 
-/* ---- watch ---- */
-
-static const char *const *copy_list(struct dgf_policy_load *load,
-                                    const struct dgf_str_list *from)
-{
-    const char **list = from->n ? dgf_policy_load_alloc(load, from->n * sizeof(*list)) : NULL;
-
-    for (size_t i = 0; list && i < from->n; i++)
-        list[i] = dgf_policy_load_strdup(load, from->list[i]);
-    return list;
-}
-
-static const struct dgf_yaml_node *item_node(const struct dgf_yaml_node *map,
-                                             const char *name, size_t i)
-{
-    const struct dgf_yaml_node *node = dgf_yaml_get(map, name);
-
-    if (node && node->kind == DGF_YAML_LIST && i < node->n)
-        return node->items[i];
-    return node ? node : map;
-}
-
-static void unknown_word(struct dgf_policy_load *load, const char *code,
-                         const struct dgf_yaml_node *node, const struct dgf_policy *policy,
-                         const char *what, const char *word, const char *const *words,
-                         size_t n)
-{
-    const char *near = dgf_nearest(word, words, n);
-
-    if (near)
-        DGF_POLICY_ERROR(load, code, node, "policy '%s': unknown %s '%s'; did you mean '%s'?",
-                         policy->ref.id, what, word, near);
-    else
-        DGF_POLICY_ERROR(load, code, node, "policy '%s': unknown %s '%s'", policy->ref.id,
-                         what, word);
-}
-
-static uint32_t read_words(struct dgf_policy_load *load, const struct dgf_policy *policy,
-                           const struct dgf_yaml_node *map, const char *name,
-                           const char *what, const struct dgf_str_list *from,
-                           const char *const *words, const uint32_t *bits, size_t n)
-{
-    uint32_t set = 0;
-
-    for (size_t i = 0; i < from->n; i++) {
-        size_t w = 0;
-
-        while (w < n && strcmp(words[w], from->list[i]) != 0)
-            w++;
-        if (w < n)
-            set |= bits[w];
-        else
-            unknown_word(load, "E0426", item_node(map, name, i), policy, what, from->list[i],
-                         words, n);
-    }
-    return set;
-}
-
-static uint32_t read_ops(struct dgf_policy_load *load, const struct dgf_policy *policy,
-                         const struct dgf_yaml_node *map, const struct dgf_str_list *from)
-{
-    const char *words[DGF_OP_N];
-    uint32_t bits[DGF_OP_N];
-    size_t n = 0;
-
-    for (unsigned op = DGF_OP_NONE + 1; op < DGF_OP_N; op++, n++) {
-        words[n] = dgf_op_text((enum dgf_op)op);
-        bits[n] = 1u << op;
-    }
-    return read_words(load, policy, map, "ops", "operation", from, words, bits, n);
-}
-
-static uint32_t read_kinds(struct dgf_policy_load *load, const struct dgf_policy *policy,
-                           const struct dgf_yaml_node *map, const struct dgf_str_list *from)
-{
-    static const char *const words[] = {"change",  "schema",  "access",
-                                        "setting", "message", "notice"};
-    static const uint32_t bits[] = {KIND_BIT(CHANGE),  KIND_BIT(SCHEMA),  KIND_BIT(ACCESS),
-                                    KIND_BIT(SETTING), KIND_BIT(MESSAGE), KIND_BIT(NOTICE)};
-
-    return read_words(load, policy, map, "kinds", "kind", from, words, bits,
-                      DGF_ARRAY_LEN(words));
-}
-
-static void check_sources(struct dgf_policy_load *load, const struct dgf_policy *policy,
-                          const struct dgf_yaml_node *map, const struct dgf_str_list *from)
-{
-    const struct dgf_policy_world *world = load->world;
-
-    for (size_t i = 0; world->source_names && i < from->n; i++) {
-        size_t at = 0;
-
-        while (at < world->n_sources && strcmp(world->source_names[at], from->list[i]) != 0)
-            at++;
-        if (at == world->n_sources)
-            unknown_word(load, "E0425", item_node(map, "sources", i), policy, "source",
-                         from->list[i], world->source_names, world->n_sources);
-    }
-}
-
-static bool is_empty_list(const struct dgf_yaml_node *map, const char *name)
-{
-    const struct dgf_yaml_node *node = dgf_yaml_get(map, name);
-
-    return node && (node->kind == DGF_YAML_NULL || (node->kind == DGF_YAML_LIST && node->n == 0));
-}
-
-static void read_watch(struct dgf_policy_load *load, struct dgf_policy *policy,
-                       const struct dgf_yaml_node *node, const struct dgf_yaml_node *whole)
-{
-    static const char *const names[] = {"sources", "objects", "ops", "kinds"};
-    struct dgf_policy_watch_conf conf = {.sources = {.n = 0}};
-    struct dgf_policy_watch *watch = &policy->watch;
-    char what[DGF_POLICY_ID_MAX + 32];
-
-    if (!node || node->kind == DGF_YAML_NULL || (node->kind == DGF_YAML_MAP && node->n == 0)) {
-        DGF_POLICY_ERROR(load, "E0424", node ? node : whole,
-                         "policy '%s': 'watch' is %s; to watch every change write watch: "
-                         "{objects: [\"**\"]}",
-                         policy->ref.id, node ? "empty" : "missing");
-        return;
-    }
-    if (node->kind != DGF_YAML_MAP) {
-        DGF_POLICY_ERROR(load, "E0424", node,
-                         "policy '%s': 'watch' is %s; it must be a map; example: {objects: "
-                         "[shop.orders]}",
-                         policy->ref.id, dgf_yaml_kind_text(node->kind));
-        return;
-    }
-    snprintf(what, sizeof(what), "policy '%s': watch", policy->ref.id);
-    dgf_opt_load(dgf_policy_watch_opts, &conf, load->doc, node, what, NULL, load->findings);
-    for (size_t i = 0; i < DGF_ARRAY_LEN(names); i++)
-        if (is_empty_list(node, names[i]))
-            DGF_POLICY_ERROR(load, "E0424", dgf_yaml_get(node, names[i]),
-                             "policy '%s': 'watch.%s' is empty, so nothing is ever judged",
-                             policy->ref.id, names[i]);
-    watch->sources = copy_list(load, &conf.sources);
-    watch->n_sources = conf.sources.n;
-    watch->objects = copy_list(load, &conf.objects);
-    watch->n_objects = conf.objects.n;
-    watch->ops = conf.ops.n ? read_ops(load, policy, node, &conf.ops) : ~0u;
-    watch->kinds = conf.kinds.n ? read_kinds(load, policy, node, &conf.kinds) : KIND_BIT(CHANGE);
-    check_sources(load, policy, node, &conf.sources);
-    for (size_t i = 0; i < conf.objects.n; i++) {
-        const char *wrong = dgf_glob_wrong(conf.objects.list[i]);
-
-        if (wrong)
-            DGF_POLICY_ERROR(load, "E0427", item_node(node, "objects", i),
-                             "policy '%s': the pattern '%s' cannot be used: %s",
-                             policy->ref.id, conf.objects.list[i], wrong);
-    }
-    dgf_opt_release(dgf_policy_watch_opts, &conf);
-}
-
 /* ---- needs ---- */
 
 static const struct {
@@ -303,7 +159,8 @@ static const struct {
 };
 
 static void read_needs(struct dgf_policy_load *load, struct dgf_policy *policy,
-                       const struct dgf_str_list *from, const struct dgf_yaml_node *whole)
+                       const struct dgf_str_list *from,
+                       const struct dgf_yaml_node *whole)
 {
     const char *words[DGF_ARRAY_LEN(needs)];
 
@@ -317,8 +174,9 @@ static void read_needs(struct dgf_policy_load *load, struct dgf_policy *policy,
         if (w < DGF_ARRAY_LEN(needs))
             policy->needs |= needs[w].bit;
         else
-            unknown_word(load, "E0426", item_node(whole, "needs", i), policy, "need",
-                         from->list[i], words, DGF_ARRAY_LEN(needs));
+            dgf_policy_load_unknown(load, "E0426",
+                                    dgf_policy_load_item(whole, "needs", i), policy,
+                                    "need", from->list[i], words, DGF_ARRAY_LEN(needs));
     }
 }
 
@@ -336,22 +194,25 @@ static void infer_use(struct dgf_policy_load *load, struct dgf_policy *policy,
                       unsigned *said)
 {
     const struct dgf_policy_watch *watch = &policy->watch;
-    bool before = strcmp(use->var, "before") == 0, after = strcmp(use->var, "after") == 0;
+    bool before = strcmp(use->var, "before") == 0,
+         after = strcmp(use->var, "after") == 0;
 
     if (before && never_there(watch, NO_OLD_ROW) && !use->presence && !(*said & 1)) {
         *said |= 1;
-        DGF_POLICY_WARNING(load, "W0440", node,
-                           "policy '%s': 'before' is always null for the operations it watches",
-                           policy->ref.id);
+        DGF_POLICY_WARNING(
+            load, "W0440", node,
+            "policy '%s': 'before' is always null for the operations it watches",
+            policy->ref.id);
     }
     if (after && never_there(watch, NO_NEW_ROW) && !use->presence && !(*said & 2)) {
         *said |= 2;
-        DGF_POLICY_WARNING(load, "W0440", node,
-                           "policy '%s': 'after' is always null for the operations it watches",
-                           policy->ref.id);
+        DGF_POLICY_WARNING(
+            load, "W0440", node,
+            "policy '%s': 'after' is always null for the operations it watches",
+            policy->ref.id);
     }
-    if ((before || strcmp(use->var, "changed") == 0) && (watch->kinds & KIND_BIT(CHANGE)) &&
-        (watch->ops & OLD_ROWS))
+    if ((before || strcmp(use->var, "changed") == 0) &&
+        (watch->kinds & KIND_BIT(CHANGE)) && (watch->ops & OLD_ROWS))
         policy->needs |= DGF_GIVES_BEFORE;
     if (strcmp(use->var, "actor") == 0)
         policy->needs |= DGF_GIVES_ACTOR;
@@ -359,8 +220,9 @@ static void infer_use(struct dgf_policy_load *load, struct dgf_policy *policy,
         for (size_t i = 0; i < load->file->n_lists; i++) {
             size_t len = strlen(load->file->lists[i].name);
 
-            if (!use->path[0] || (strncmp(use->path, load->file->lists[i].name, len) == 0 &&
-                                  (!use->path[len] || use->path[len] == '.')))
+            if (!use->path[0] ||
+                (strncmp(use->path, load->file->lists[i].name, len) == 0 &&
+                 (!use->path[len] || use->path[len] == '.')))
                 load->file->lists[i].used = true;
         }
 }
@@ -379,10 +241,11 @@ static void infer_needs(struct dgf_policy_load *load, struct dgf_policy *policy,
         if (uses[i].var)
             infer_use(load, policy, &uses[i], node, &said);
         if (uses[i].function && strcmp(uses[i].function, "in_hours") == 0)
-            DGF_POLICY_ERROR(load, "E0418", node,
-                             "policy '%s': 'in_hours' is not supported yet: calendars come in a "
-                             "later version",
-                             policy->ref.id);
+            DGF_POLICY_ERROR(
+                load, "E0418", node,
+                "policy '%s': 'in_hours' is not supported yet: calendars come in a "
+                "later version",
+                policy->ref.id);
     }
     if (watch->ops != ~0u && (watch->ops & (OP_BIT(DELETE) | OP_BIT(EXPIRE))) &&
         (watch->kinds & KIND_BIT(CHANGE)))
@@ -403,7 +266,8 @@ static void check_reach(struct dgf_policy_load *load, const struct dgf_policy *p
         bool op, kind;
         int word;
 
-        if (strcmp(list[i].var, "event") != 0 || list[i].constant.kind != DGF_CEL_STRING)
+        if (strcmp(list[i].var, "event") != 0 ||
+            list[i].constant.kind != DGF_CEL_STRING)
             continue;
         op = strcmp(list[i].path, "op") == 0;
         kind = strcmp(list[i].path, "kind") == 0;
@@ -412,11 +276,12 @@ static void check_reach(struct dgf_policy_load *load, const struct dgf_policy *p
         word = op ? dgf_op_of(dgf_cel_bytes_of(&list[i].constant))
                   : dgf_event_kind_of(dgf_cel_bytes_of(&list[i].constant));
         if (word < 0 || !((op ? policy->watch.ops : policy->watch.kinds) >> word & 1))
-            DGF_POLICY_WARNING(load, "W0440", node,
-                               "policy '%s': it can never match: event.%s is never '%.*s' in "
-                               "what it watches",
-                               policy->ref.id, list[i].path, (int)list[i].constant.len,
-                               (const char *)list[i].constant.ptr);
+            DGF_POLICY_WARNING(
+                load, "W0440", node,
+                "policy '%s': it can never match: event.%s is never '%.*s' in "
+                "what it watches",
+                policy->ref.id, list[i].path, (int)list[i].constant.len,
+                (const char *)list[i].constant.ptr);
     }
 }
 
@@ -444,10 +309,11 @@ static void lint_has(struct dgf_policy_load *load, const struct dgf_policy *poli
         if (strncmp(arg, "after.", 6) != 0 && strncmp(arg, "before.", 7) != 0)
             continue;
         mark = dgf_yaml_text_mark(load->doc, node, (size_t)(at - text), 3);
-        dgf_findings_add(load->findings, DGF_FINDING_WARNING, "W0447", mark,
-                         dgf_yaml_line(load->doc, mark.line),
-                         "policy '%s': has() is true for a column that is null; ask missing()",
-                         policy->ref.id);
+        dgf_findings_add(
+            load->findings, DGF_FINDING_WARNING, "W0447", mark,
+            dgf_yaml_line(load->doc, mark.line),
+            "policy '%s': has() is true for a column that is null; ask missing()",
+            policy->ref.id);
     }
 }
 
@@ -462,7 +328,8 @@ static void read_condition(struct dgf_policy_load *load, struct dgf_policy *poli
     if (!node) {
         if (!conf->sequence && !conf->absence && !conf->check)
             DGF_POLICY_ERROR(load, "E0422", whole,
-                             "policy '%s': 'when' or 'require' is missing", policy->ref.id);
+                             "policy '%s': 'when' or 'require' is missing",
+                             policy->ref.id);
         return;
     }
     if (conf->when && conf->require)
@@ -471,14 +338,16 @@ static void read_condition(struct dgf_policy_load *load, struct dgf_policy *poli
                          policy->ref.id);
     policy->require = !conf->when;
     snprintf(what, sizeof(what), "policy '%s'", policy->ref.id);
-    policy->expr = dgf_policy_load_expr(load, node, what, conf->when ? "when" : "require");
+    policy->expr =
+        dgf_policy_load_expr(load, node, what, conf->when ? "when" : "require");
     if (policy->expr.len == 0)
         return;
     program = dgf_policy_load_compile(load, node, 0, policy->expr, what);
     if (!program)
         return;
     if (!dgf_policy_is_truth(dgf_cel_program_type(program)))
-        DGF_POLICY_ERROR(load, "E0403", node, "%s: the result is never true or false", what);
+        DGF_POLICY_ERROR(load, "E0403", node, "%s: the result is never true or false",
+                         what);
     infer_needs(load, policy, program, node);
     check_reach(load, policy, program, node);
     lint_has(load, policy, node);
@@ -495,7 +364,8 @@ static void digest(struct dgf_policy_load *load, struct dgf_policy *policy,
     dgf_buf_init(&buf, 4 * 1024 * 1024);
     dgf_policy_canonical(node, "examples", &buf);
     for (size_t i = 0; i < DGF_ARRAY_LEN(shared); i++)
-        dgf_policy_canonical(dgf_yaml_get(dgf_yaml_root(load->doc), shared[i]), NULL, &buf);
+        dgf_policy_canonical(dgf_yaml_get(dgf_yaml_root(load->doc), shared[i]), NULL,
+                             &buf);
     load->nomem |= dgf_buf_rc(&buf) != DGF_OK;
     dgf_sha256(dgf_buf_bytes(&buf), policy->digest);
     dgf_buf_release(&buf);
@@ -504,9 +374,10 @@ static void digest(struct dgf_policy_load *load, struct dgf_policy *policy,
 static void fill(struct dgf_policy_load *load, struct dgf_policy *policy,
                  const struct dgf_policy_conf *conf, const struct dgf_yaml_node *node)
 {
-    static const enum dgf_verdict unknown[] = {[DGF_ON_UNKNOWN_REVIEW] = DGF_VERDICT_REVIEW,
-                                               [DGF_ON_UNKNOWN_VIOLATE] = DGF_VERDICT_VIOLATION,
-                                               [DGF_ON_UNKNOWN_PASS] = DGF_VERDICT_PASS};
+    static const enum dgf_verdict unknown[] = {
+        [DGF_ON_UNKNOWN_REVIEW] = DGF_VERDICT_REVIEW,
+        [DGF_ON_UNKNOWN_VIOLATE] = DGF_VERDICT_VIOLATION,
+        [DGF_ON_UNKNOWN_PASS] = DGF_VERDICT_PASS};
 
     policy->file = load->file;
     policy->mark = node->mark;
@@ -524,11 +395,12 @@ static void fill(struct dgf_policy_load *load, struct dgf_policy *policy,
         return;
     add_id(load, policy, dgf_yaml_get(node, "id"));
     make_json(load, policy, conf->frameworks);
-    read_watch(load, policy, conf->watch, node);
+    dgf_policy_load_watch(load, policy, conf->watch, node);
     read_needs(load, policy, &conf->needs, node);
     read_condition(load, policy, conf, node);
     dgf_policy_load_message(load, policy, conf->message);
-    dgf_policy_load_evidence(load, policy, &conf->evidence, dgf_yaml_get(node, "evidence"));
+    dgf_policy_load_evidence(load, policy, &conf->evidence,
+                             dgf_yaml_get(node, "evidence"));
     if (conf->exceptions)
         dgf_policy_load_exceptions(load, policy, conf->exceptions);
     digest(load, policy, node);

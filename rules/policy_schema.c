@@ -42,18 +42,21 @@ static const struct {
     const char *raw;             /* members of the schema */
     bool later;                  /* refused for now */
 } nodes[] = {
-    {dgf_policy_file_opts, "lists", .raw = "\"type\":\"object\",\"additionalProperties\":"
-                                           "{\"type\":\"array\",\"items\":" SCALAR "}"},
+    {dgf_policy_file_opts, "lists",
+     .raw = "\"type\":\"object\",\"additionalProperties\":"
+            "{\"type\":\"array\",\"items\":" SCALAR "}"},
     {dgf_policy_file_opts, "let",
      .raw = "\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}"},
     {dgf_policy_file_opts, "classes",
-     .raw = "\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\","
-            "\"additionalProperties\":{\"enum\":[\"public\",\"internal\",\"confidential\","
-            "\"restricted\"]}}"},
+     .raw =
+         "\"type\":\"object\",\"additionalProperties\":{\"type\":\"object\","
+         "\"additionalProperties\":{\"enum\":[\"public\",\"internal\",\"confidential\","
+         "\"restricted\"]}}"},
     {dgf_policy_file_opts, "policies", .items = dgf_policy_opts},
     {dgf_policy_opts, "frameworks",
-     .raw = "\"type\":\"object\",\"additionalProperties\":{\"type\":[\"string\",\"number\","
-            "\"array\"],\"items\":{\"type\":[\"string\",\"number\"]}}"},
+     .raw =
+         "\"type\":\"object\",\"additionalProperties\":{\"type\":[\"string\",\"number\","
+         "\"array\"],\"items\":{\"type\":[\"string\",\"number\"]}}"},
     {dgf_policy_opts, "watch", .map = dgf_policy_watch_opts},
     {dgf_policy_opts, "when", .raw = "\"type\":[\"string\",\"boolean\"]"},
     {dgf_policy_opts, "require", .raw = "\"type\":[\"string\",\"boolean\"]"},
@@ -73,8 +76,9 @@ static const struct {
      .raw = "\"type\":[\"string\",\"array\"],\"items\":{\"type\":\"string\"}"},
     {dgf_policy_exceptions_opts, "allow", .items = dgf_policy_waiver_opts},
     {dgf_policy_exceptions_opts, "when", .raw = "\"type\":[\"string\",\"boolean\"]"},
-    {dgf_policy_waiver_opts, "values", .raw = "\"type\":[\"string\",\"number\",\"boolean\","
-                                              "\"null\",\"array\"]"},
+    {dgf_policy_waiver_opts, "values",
+     .raw = "\"type\":[\"string\",\"number\",\"boolean\","
+            "\"null\",\"array\"]"},
     {dgf_policy_waiver_opts, "when", .raw = "\"type\":[\"string\",\"boolean\"]"},
 };
 
@@ -88,7 +92,8 @@ static int find_node(const struct dgf_opt *table, const char *name)
 
 static void put_table(struct dgf_json *json, const struct dgf_opt *table);
 
-static void put_node(struct dgf_json *json, const struct dgf_opt *table, const char *name)
+static void put_node(struct dgf_json *json, const struct dgf_opt *table,
+                     const char *name)
 {
     int at = find_node(table, name);
 

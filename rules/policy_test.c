@@ -6,207 +6,7 @@
 #include "base/parse.h"
 #include "policy_event.h"
 #include "policy_load.h"
-
-/* When an example says no time, so that exceptions behave the same every day. */
-#define EXAMPLE_TIME_NS INT64_C(1767225600000000000) /* 2026-01-01T00:00:00Z */
-#define LINE_MAX_BYTES 1024
-
-struct running {
-    struct dgf_policy_tests *tests;
-    const struct dgf_policy_world *world;
-    struct dgf_findings *findings;
-    struct dgf_masker masker;
-    struct dgf_map fired, passed; /* policy id -> something */
-    struct dgf_map ids;           /* all ids that were loaded */
-    unsigned n_events;
-    bool nomem;
-};
-
-static void tell(struct running *running, const struct dgf_yaml *doc,
-                 const struct dgf_yaml_node *node, const char *code, bool example,
-                 const char *name, const char *failure)
-{
-    struct dgf_policy_case one = {node->mark.file, name, node->mark.line, failure};
-
-    *(example ? &running->tests->n_examples : &running->tests->n_tests) += 1;
-    if (failure) {
-        running->tests->n_failed++;
-        dgf_yaml_finding(doc, running->findings, DGF_FINDING_ERROR, code, node, "%s: %s", name,
-                         failure);
-    }
-    if (running->tests->on_case)
-        running->tests->on_case(running->tests->ctx, &one);
-}
-
-static void note(struct running *running, struct dgf_map *map, const char *id)
-{
-    running->nomem |= dgf_map_put(map, dgf_bytes_str(id), running, NULL) != DGF_OK;
-}
-
-/* ---- examples ---- */
-
-static const char *describe(enum dgf_verdict verdict, bool there)
-{
-    if (!there)
-        return "nothing";
-    switch (verdict) {
-    case DGF_VERDICT_REVIEW:
-        return "a review";
-    case DGF_VERDICT_WAIVED:
-        return "a waived violation";
-    case DGF_VERDICT_ERROR:
-        return "an error";
-    default:
-        return "a violation";
-    }
-}
-
-/* The policy's own word on the event; the error's before the violation that
- * comes with it. */
-static const struct dgf_judgement *own_judgement(const struct dgf_judged *judged,
-                                                 const char *id)
-{
-    for (size_t i = 0; i < judged->n; i++)
-        if (strcmp(judged->list[i].policy->id, id) == 0)
-            return &judged->list[i];
-    return NULL;
-}
-
-static char *object_of(const struct dgf_policy *policy)
-{
-    const char *glob = policy->watch.n_objects > 0 ? policy->watch.objects[0] : "example.object";
-    char *object = dgf_malloc(2 * strlen(glob) + 16), *to = object;
-
-    if (!object)
-        return NULL;
-    for (; *glob; glob++) {
-        if (glob[0] == '*' && glob[1] == '*') {
-            memcpy(to, "x.x", 3);
-            to += 3;
-            glob++;
-        } else if (*glob == '*') {
-            *to++ = 'x';
-        } else {
-            *to++ = *glob;
-        }
-    }
-    *to = '\0';
-    return object;
-}
-
-static int first_bit(uint32_t bits, int none)
-{
-    return bits == ~0u || bits == 0 ? none : __builtin_ctz(bits);
-}
-
-static void run_example(struct running *running, struct dgf_policy_set *set,
-                        const struct dgf_policy *policy, const struct dgf_yaml *doc,
-                        const struct dgf_yaml_node *node, bool violates, size_t nth)
-{
-    DGF_CLEANUP(dgf_policy_event_free) struct dgf_policy_event *event = NULL;
-    DGF_CLEANUP(dgf_free) char *object = object_of(policy);
-    struct dgf_policy_event_defaults defaults = {
-        policy->watch.n_sources > 0 ? policy->watch.sources[0] : "example",
-        object,
-        NULL,
-        first_bit(policy->watch.kinds, DGF_KIND_CHANGE),
-        first_bit(policy->watch.ops, -1),
-        EXAMPLE_TIME_NS,
-        ++running->n_events};
-    const struct dgf_judgement *judgement;
-    struct dgf_engine *engine = NULL;
-    struct dgf_judged judged;
-    char name[128], failure[LINE_MAX_BYTES];
-    bool holds;
-
-    if (!object || dgf_policy_event_make(doc, node, NULL, &defaults, running->findings, &event))
-        return;
-    if (dgf_engine_new(set, &running->masker, &engine, NULL) ||
-        dgf_engine_judge(engine, event->event, &judged)) {
-        running->nomem = true;
-        dgf_engine_free(engine);
-        return;
-    }
-    judgement = own_judgement(&judged, policy->ref.id);
-    note(running, judgement ? &running->fired : &running->passed, policy->ref.id);
-    holds = violates ? judgement && judgement->verdict == DGF_VERDICT_VIOLATION
-                     : !judgement || judgement->verdict == DGF_VERDICT_WAIVED;
-    snprintf(name, sizeof(name), "policy '%s', %s %zu", policy->ref.id,
-             violates ? "violating example" : "passing example", nth);
-    if (judged.n_policies == 0)
-        snprintf(failure, sizeof(failure), "no policy watches this event");
-    else
-        snprintf(failure, sizeof(failure), "expected %s, got %s%s%.*s",
-                 violates ? "a violation" : "nothing",
-                 describe(judgement ? judgement->verdict : DGF_VERDICT_PASS, judgement),
-                 judgement ? ": " : "", judgement ? (int)judgement->message.len : 0,
-                 judgement ? (const char *)judgement->message.ptr : "");
-    tell(running, doc, node, "E0451", true, name, holds ? NULL : failure);
-    dgf_engine_free(engine);
-}
-
-static void run_list(struct running *running, struct dgf_policy_set *set,
-                     const struct dgf_policy *policy, const struct dgf_yaml *doc,
-                     const struct dgf_yaml_node *examples, const char *name, bool violates)
-{
-    const struct dgf_yaml_node *list = dgf_yaml_get(examples, name);
-
-    if (!list)
-        return;
-    if (list->kind != DGF_YAML_LIST) {
-        dgf_yaml_finding(doc, running->findings, DGF_FINDING_ERROR, "E0453", list,
-                         "policy '%s': '%s' of examples is %s; it must be a list of events",
-                         policy->ref.id, name, dgf_yaml_kind_text(list->kind));
-        return;
-    }
-    for (size_t i = 0; i < list->n; i++)
-        run_example(running, set, policy, doc, list->items[i], violates, i + 1);
-}
-
-static void run_policy_examples(struct running *running, struct dgf_policy_set *set,
-                                const struct dgf_yaml *doc, const struct dgf_yaml_node *node)
-{
-    const struct dgf_yaml_node *examples = dgf_yaml_get(node, "examples");
-    const struct dgf_yaml_node *id = dgf_yaml_get(node, "id");
-    const struct dgf_policy *policy =
-        id && id->text ? dgf_map_get(&set->by_id, dgf_bytes_str(id->text)) : NULL;
-
-    if (!policy || policy->ref.mode == DGF_MODE_OFF)
-        return;
-    note(running, &running->ids, policy->ref.id);
-    if (!examples)
-        return;
-    if (examples->kind != DGF_YAML_MAP) {
-        dgf_yaml_finding(doc, running->findings, DGF_FINDING_ERROR, "E0453", examples,
-                         "policy '%s': 'examples' is %s; it must be a map with 'violates' and "
-                         "'passes'",
-                         policy->ref.id, dgf_yaml_kind_text(examples->kind));
-        return;
-    }
-    for (size_t i = 0; i < examples->n; i++)
-        if (strcmp(examples->keys[i]->text, "violates") != 0 &&
-            strcmp(examples->keys[i]->text, "passes") != 0)
-            dgf_yaml_finding(doc, running->findings, DGF_FINDING_ERROR, "E0453",
-                             examples->keys[i],
-                             "policy '%s': examples have no '%s'; there are 'violates' and "
-                             "'passes'",
-                             policy->ref.id, examples->keys[i]->text);
-    run_list(running, set, policy, doc, examples, "violates", true);
-    run_list(running, set, policy, doc, examples, "passes", false);
-}
-
-static void run_examples(struct running *running, struct dgf_policy_set *set, const char *path)
-{
-    DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
-    const struct dgf_yaml_node *root, *policies;
-
-    if (dgf_yaml_load(path, running->findings, &doc))
-        return;
-    root = dgf_yaml_root(doc);
-    policies = root ? dgf_yaml_get(root, "policies") : NULL;
-    for (size_t i = 0; policies && i < policies->n && !running->nomem; i++)
-        run_policy_examples(running, set, doc, policies->items[i]);
-}
+#include "policy_test_part.h"
 
 /* ---- test files ---- */
 
@@ -225,7 +25,8 @@ static const struct dgf_opt test_file_opts[] = {
      .help = "files under test, beside this one", .example = "[payments.yaml]"},
     {"clock", DGF_OPT_STR, AT(clock), 0, .help = "time of events that say none"},
     {"fixtures", DGF_OPT_NODE, AT(fixtures), 0, .help = "named events"},
-    {"tests", DGF_OPT_NODE, AT(tests), DGF_REQUIRED, .help = "events and what is expected",
+    {"tests", DGF_OPT_NODE, AT(tests), DGF_REQUIRED,
+     .help = "events and what is expected",
      .example = "[{name: ..., events: [...], expect: none}]"},
     DGF_OPT_END,
 };
@@ -258,7 +59,8 @@ struct expectation {
 
 #define AT(f) offsetof(struct expectation, f)
 static const struct dgf_opt expect_opts[] = {
-    {"policy", DGF_OPT_STR, AT(policy), DGF_REQUIRED, .help = "id", .example = "SOD-007"},
+    {"policy", DGF_OPT_STR, AT(policy), DGF_REQUIRED, .help = "id",
+     .example = "SOD-007"},
     {"verdict", DGF_OPT_ENUM, AT(verdict), 0, "violation", .help = "what it says",
      .words = "violation|review|waived|error"},
     {"severity", DGF_OPT_ENUM, AT(severity), 0, "any", .help = "of the policy",
@@ -271,7 +73,7 @@ static const struct dgf_opt expect_opts[] = {
 #undef AT
 
 struct testing {
-    struct running *running;
+    struct dgf_running *running;
     const struct dgf_yaml *doc;
     struct dgf_policy_set *set;
     const struct dgf_yaml_node *fixtures;
@@ -292,7 +94,8 @@ static void fail(struct testing *testing, const char *text)
     dgf_buf_add_str(&testing->failure, text);
 }
 
-static bool fits(const struct expectation *expected, const struct dgf_judgement *judgement)
+static bool fits(const struct expectation *expected,
+                 const struct dgf_judgement *judgement)
 {
     return strcmp(expected->policy, judgement->policy->id) == 0 &&
            verdicts[expected->verdict] == judgement->verdict &&
@@ -308,7 +111,7 @@ static void compare(struct testing *testing, const struct dgf_judgement *judgeme
 {
     char text[LINE_MAX_BYTES];
 
-    note(testing->running, &testing->running->fired, judgement->policy->id);
+    dgf_running_note(testing->running, &testing->running->fired, judgement->policy->id);
     for (size_t i = 0; i < testing->n_expected; i++)
         if (fits(&testing->expected[i], judgement) &&
             testing->expected[i].got < testing->expected[i].times) {
@@ -316,8 +119,9 @@ static void compare(struct testing *testing, const struct dgf_judgement *judgeme
             return;
         }
     snprintf(text, sizeof(text), "unexpected %s of %s (%s): %.*s",
-             judgement->verdict == DGF_VERDICT_WAIVED ? "waived violation"
-                                                      : dgf_verdict_text(judgement->verdict),
+             judgement->verdict == DGF_VERDICT_WAIVED
+                 ? "waived violation"
+                 : dgf_verdict_text(judgement->verdict),
              judgement->policy->id, dgf_severity_text(judgement->policy->severity),
              (int)judgement->message.len, (const char *)judgement->message.ptr);
     fail(testing, text);
@@ -331,8 +135,9 @@ static void note_passes(struct testing *testing, const struct dgf_judged *judged
      * silent did not pass, and a single one that watches did */
     if (judged->n_policies > 0)
         for (size_t i = 0; i < set->n_policies; i++)
-            if (!own_judgement(judged, set->policies[i]->ref.id))
-                note(testing->running, &testing->running->passed, set->policies[i]->ref.id);
+            if (!dgf_running_judgement(judged, set->policies[i]->ref.id))
+                dgf_running_note(testing->running, &testing->running->passed,
+                                 set->policies[i]->ref.id);
 }
 
 static const struct dgf_yaml_node *fixture(struct testing *testing,
@@ -345,15 +150,17 @@ static const struct dgf_yaml_node *fixture(struct testing *testing,
 
     if (node)
         return node;
-    for (; testing->fixtures && n < testing->fixtures->n && n < DGF_ARRAY_LEN(names); n++)
+    for (; testing->fixtures && n < testing->fixtures->n && n < DGF_ARRAY_LEN(names);
+         n++)
         names[n] = testing->fixtures->keys[n]->text;
     near = dgf_nearest(name->text, names, n);
     if (near)
-        dgf_yaml_finding(testing->doc, testing->running->findings, DGF_FINDING_ERROR, "E0454",
-                         name, "there is no fixture '%s'; did you mean '%s'?", name->text, near);
+        dgf_yaml_finding(testing->doc, testing->running->findings, DGF_FINDING_ERROR,
+                         "E0454", name, "there is no fixture '%s'; did you mean '%s'?",
+                         name->text, near);
     else
-        dgf_yaml_finding(testing->doc, testing->running->findings, DGF_FINDING_ERROR, "E0454",
-                         name, "there is no fixture '%s'", name->text);
+        dgf_yaml_finding(testing->doc, testing->running->findings, DGF_FINDING_ERROR,
+                         "E0454", name, "there is no fixture '%s'", name->text);
     return NULL;
 }
 
@@ -361,9 +168,10 @@ static void run_event(struct testing *testing, struct dgf_engine *engine,
                       const struct dgf_yaml_node *node)
 {
     DGF_CLEANUP(dgf_policy_event_free) struct dgf_policy_event *event = NULL;
-    struct dgf_policy_event_defaults defaults = {
-        .kind = DGF_KIND_CHANGE, .op = -1, .time_ns = testing->clock_ns,
-        .n = ++testing->running->n_events};
+    struct dgf_policy_event_defaults defaults = {.kind = DGF_KIND_CHANGE,
+                                                 .op = -1,
+                                                 .time_ns = testing->clock_ns,
+                                                 .n = ++testing->running->n_events};
     const struct dgf_yaml_node *use = NULL, *base = NULL;
     struct dgf_judged judged;
 
@@ -378,8 +186,8 @@ static void run_event(struct testing *testing, struct dgf_engine *engine,
         if (!base)
             return;
     }
-    if (dgf_policy_event_make(testing->doc, node, base, &defaults, testing->running->findings,
-                              &event))
+    if (dgf_policy_event_make(testing->doc, node, base, &defaults,
+                              testing->running->findings, &event))
         return;
     if (dgf_engine_judge(engine, event->event, &judged)) {
         testing->running->nomem = true;
@@ -409,17 +217,18 @@ static bool read_expectations(struct testing *testing, const struct dgf_yaml_nod
     for (size_t i = 0; i < node->n; i++) {
         struct expectation *expected = &testing->expected[testing->n_expected++];
 
-        dgf_opt_load(expect_opts, expected, testing->doc, node->items[i], "expect", NULL,
-                     findings);
+        dgf_opt_load(expect_opts, expected, testing->doc, node->items[i], "expect",
+                     NULL, findings);
         if (expected->at)
-            dgf_yaml_finding(testing->doc, findings, DGF_FINDING_ERROR, "E0410", expected->at,
-                             "'at' is not supported yet: times of windows come in a later "
-                             "version");
-        if (expected->policy && !dgf_map_get(&testing->set->by_id,
-                                             dgf_bytes_str(expected->policy)))
-            dgf_yaml_finding(testing->doc, findings, DGF_FINDING_ERROR, "E0455", node->items[i],
-                             "there is no policy '%s' in the files under test",
-                             expected->policy);
+            dgf_yaml_finding(
+                testing->doc, findings, DGF_FINDING_ERROR, "E0410", expected->at,
+                "'at' is not supported yet: times of windows come in a later "
+                "version");
+        if (expected->policy &&
+            !dgf_map_get(&testing->set->by_id, dgf_bytes_str(expected->policy)))
+            dgf_yaml_finding(
+                testing->doc, findings, DGF_FINDING_ERROR, "E0455", node->items[i],
+                "there is no policy '%s' in the files under test", expected->policy);
     }
     return findings->n_errors == before;
 }
@@ -434,8 +243,9 @@ static void check_missing(struct testing *testing)
             continue;
         snprintf(text, sizeof(text), "expected %s of %s%s%s %lld times, got %lld",
                  dgf_verdict_text(verdicts[expected->verdict]), expected->policy,
-                 expected->message ? ": " : "", expected->message ? expected->message : "",
-                 (long long)expected->times, (long long)expected->got);
+                 expected->message ? ": " : "",
+                 expected->message ? expected->message : "", (long long)expected->times,
+                 (long long)expected->got);
         fail(testing, text);
     }
 }
@@ -458,8 +268,8 @@ static void run_events(struct testing *testing, const struct test *test,
         return;
     check_missing(testing);
     snprintf(name, sizeof(name), "test '%s'", test->name);
-    tell(testing->running, testing->doc, node, "E0450", false, name,
-         testing->failure.len > 0 ? dgf_buf_str(&testing->failure) : NULL);
+    dgf_running_tell(testing->running, testing->doc, node, "E0450", false, name,
+                     testing->failure.len > 0 ? dgf_buf_str(&testing->failure) : NULL);
 }
 
 static void run_test(struct testing *testing, const struct dgf_yaml_node *node)
@@ -473,12 +283,14 @@ static void run_test(struct testing *testing, const struct dgf_yaml_node *node)
     dgf_buf_clear(&testing->failure);
     dgf_opt_load(test_opts, &test, testing->doc, node, "test", NULL, findings);
     if (test.generate)
-        dgf_yaml_finding(testing->doc, findings, DGF_FINDING_ERROR, "E0409", test.generate,
-                         "'generate' is not supported yet: made series of events come in a "
-                         "later version");
+        dgf_yaml_finding(
+            testing->doc, findings, DGF_FINDING_ERROR, "E0409", test.generate,
+            "'generate' is not supported yet: made series of events come in a "
+            "later version");
     else if (!test.events || test.events->kind != DGF_YAML_LIST)
         dgf_yaml_finding(testing->doc, findings, DGF_FINDING_ERROR, "E0453",
-                         test.events ? test.events : node, "a test needs 'events', a list");
+                         test.events ? test.events : node,
+                         "a test needs 'events', a list");
     if (findings->n_errors == errors && read_expectations(testing, test.expect))
         run_events(testing, &test, node);
     for (size_t i = 0; i < testing->n_expected; i++)
@@ -501,7 +313,7 @@ static char *beside(const char *path, const char *name)
     return joined;
 }
 
-static struct dgf_policy_set *load_beside(struct running *running, const char *path,
+static struct dgf_policy_set *load_beside(struct dgf_running *running, const char *path,
                                           const struct dgf_str_list *names)
 {
     char **paths = dgf_calloc(names->n + 1, sizeof(*paths));
@@ -513,8 +325,9 @@ static struct dgf_policy_set *load_beside(struct running *running, const char *p
         fine = (paths[i] = beside(path, names->list[i])) != NULL;
     dgf_findings_init(&once);
     /* what is only a warning was told when the files themselves were read */
-    if (fine && dgf_policy_set_load((const char *const *)paths, names->n, running->world, &once,
-                                    &set) &&
+    if (fine &&
+        dgf_policy_set_load((const char *const *)paths, names->n, running->world, &once,
+                            &set) &&
         dgf_policy_set_load((const char *const *)paths, names->n, running->world,
                             running->findings, &set))
         set = NULL;
@@ -525,14 +338,16 @@ static struct dgf_policy_set *load_beside(struct running *running, const char *p
     return set;
 }
 
-static void run_root(struct running *running, const struct dgf_yaml *doc,
+static void run_root(struct dgf_running *running, const struct dgf_yaml *doc,
                      const struct dgf_yaml_node *root, const char *path)
 {
     struct test_file file = {.clock = NULL};
-    struct testing testing = {.running = running, .doc = doc, .clock_ns = EXAMPLE_TIME_NS};
+    struct testing testing = {
+        .running = running, .doc = doc, .clock_ns = EXAMPLE_TIME_NS};
     size_t errors = running->findings->n_errors;
 
-    dgf_opt_load(test_file_opts, &file, doc, root, "test file", NULL, running->findings);
+    dgf_opt_load(test_file_opts, &file, doc, root, "test file", NULL,
+                 running->findings);
     if (file.clock && !dgf_parse_time(dgf_bytes_str(file.clock), &testing.clock_ns))
         dgf_yaml_finding(doc, running->findings, DGF_FINDING_ERROR, "E0453",
                          dgf_yaml_get(root, "clock"),
@@ -541,13 +356,14 @@ static void run_root(struct running *running, const struct dgf_yaml *doc,
         dgf_yaml_finding(doc, running->findings, DGF_FINDING_ERROR, "E0453", file.tests,
                          "'tests' is %s; it must be a list",
                          dgf_yaml_kind_text(file.tests->kind));
-    testing.fixtures = file.fixtures && file.fixtures->kind == DGF_YAML_MAP ? file.fixtures : NULL;
+    testing.fixtures =
+        file.fixtures && file.fixtures->kind == DGF_YAML_MAP ? file.fixtures : NULL;
     dgf_buf_init(&testing.failure, 64 * 1024);
     if (running->findings->n_errors == errors)
         testing.set = load_beside(running, path, &file.policies);
     for (size_t i = 0; testing.set && i < testing.set->n_policies; i++)
         if (testing.set->policies[i]->ref.mode != DGF_MODE_OFF)
-            note(running, &running->ids, testing.set->policies[i]->ref.id);
+            dgf_running_note(running, &running->ids, testing.set->policies[i]->ref.id);
     for (size_t i = 0; testing.set && i < file.tests->n && !running->nomem; i++)
         run_test(&testing, file.tests->items[i]);
     dgf_policy_set_unref(testing.set);
@@ -555,7 +371,7 @@ static void run_root(struct running *running, const struct dgf_yaml *doc,
     dgf_opt_release(test_file_opts, &file);
 }
 
-static void run_test_file(struct running *running, const char *path)
+static void run_test_file(struct dgf_running *running, const char *path)
 {
     DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
     const struct dgf_yaml_node *root;
@@ -566,15 +382,16 @@ static void run_test_file(struct running *running, const char *path)
     if (root && root->kind == DGF_YAML_MAP)
         run_root(running, doc, root, path);
     else
-        dgf_findings_add(running->findings, DGF_FINDING_ERROR, "E0453",
-                         (struct dgf_mark){.file = path, .line = 1, .col = 1, .len = 1},
-                         dgf_yaml_line(doc, 1),
-                         "a test file must be a map with 'version', 'policies' and 'tests'");
+        dgf_findings_add(
+            running->findings, DGF_FINDING_ERROR, "E0453",
+            (struct dgf_mark){.file = path, .line = 1, .col = 1, .len = 1},
+            dgf_yaml_line(doc, 1),
+            "a test file must be a map with 'version', 'policies' and 'tests'");
 }
 
 /* ---- all ---- */
 
-static void gather(struct running *running, const struct dgf_map *seen,
+static void gather(struct dgf_running *running, const struct dgf_map *seen,
                    struct dgf_str_list *ret)
 {
     struct dgf_map_entry *entry;
@@ -589,7 +406,8 @@ static void gather(struct running *running, const struct dgf_map *seen,
     }
 }
 
-static enum dgf_rc run_all(struct running *running, const struct dgf_str_list *files,
+static enum dgf_rc run_all(struct dgf_running *running,
+                           const struct dgf_str_list *files,
                            const struct dgf_str_list *test_files)
 {
     struct dgf_policy_set *set = NULL;
@@ -602,7 +420,7 @@ static enum dgf_rc run_all(struct running *running, const struct dgf_str_list *f
             return rc;
     }
     for (size_t i = 0; i < files->n && !running->nomem; i++)
-        run_examples(running, set, files->list[i]);
+        dgf_running_examples(running, set, files->list[i]);
     dgf_policy_set_unref(set);
     for (size_t i = 0; i < test_files->n && !running->nomem; i++)
         run_test_file(running, test_files->list[i]);
@@ -613,10 +431,11 @@ static enum dgf_rc run_all(struct running *running, const struct dgf_str_list *f
 
 enum dgf_rc dgf_policy_tests_run(const char *const *paths, size_t n_paths,
                                  const struct dgf_policy_world *world,
-                                 struct dgf_findings *findings, struct dgf_policy_tests *tests)
+                                 struct dgf_findings *findings,
+                                 struct dgf_policy_tests *tests)
 {
     static const uint8_t key[DGF_TOKEN_KEY_BYTES];
-    struct running running = {.tests = tests, .world = world, .findings = findings};
+    struct dgf_running running = {.tests = tests, .world = world, .findings = findings};
     struct dgf_str_list files = {.list = NULL}, test_files = {.list = NULL};
     enum dgf_rc rc = dgf_policy_files(paths, n_paths, false, findings, &files);
 
