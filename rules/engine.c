@@ -1,3 +1,5 @@
+#include "engine.h"
+
 #include "engine_part.h"
 
 #include <string.h>

@@ -169,12 +169,14 @@ static bool message_node(struct dgf_policy_load *load, const struct dgf_policy *
     if (node->kind == DGF_YAML_MAP || node->kind == DGF_YAML_LIST)
         DGF_POLICY_ERROR(
             load, "E0428", node,
-            "policy '%s': YAML reads 'message' as %s; write the text after `>-` or in quotes",
+            "policy '%s': YAML reads 'message' as %s; write the text after `>-` or "
+            "in quotes",
             policy->ref.id, dgf_yaml_kind_text(node->kind));
     else if (node->plain && node->comment_after)
         DGF_POLICY_ERROR(
             load, "E0429", node,
-            "policy '%s': YAML cuts 'message' at ' #'; write the text after `>-` or in quotes",
+            "policy '%s': YAML cuts 'message' at ' #'; write the text after `>-` or "
+            "in quotes",
             policy->ref.id);
     else if (node->text_len > DGF_POLICY_MESSAGE_MAX)
         DGF_POLICY_ERROR(load, "E0437", node,

@@ -41,7 +41,7 @@ static const struct {
      "ALTER PUBLICATION dgf SET (publish = 'insert, update, delete, truncate')"},
     {DGF_GIVES_EVERY_VERSION, "every_version", NULL, NULL},
     {DGF_GIVES_ACTOR, "actor", "postgres",
-     "let the application call pg_logical_emit_message(true, 'dgf.actor', '{\"name\":...}')"},
+     "SELECT pg_logical_emit_message(true, 'dgf.actor', '{\"name\":\"...\"}')"},
     {DGF_GIVES_DDL, "ddl", NULL, NULL},
     {DGF_GIVES_KEY, "key", NULL, NULL},
 };

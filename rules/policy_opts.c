@@ -34,7 +34,7 @@ const struct dgf_opt dgf_policy_watch_opts[] = {
      .help = "names of sources; default: all"},
     {"objects", DGF_OPT_STR_LIST, AT(objects), 0,
      .help =
-         "patterns of objects: * inside one part of a name, ** across parts; default: all"},
+         "patterns of objects: * in one part of a name, ** across parts; default: all"},
     {"ops", DGF_OPT_STR_LIST, AT(ops), 0, .help = "operations; default: all"},
     {"kinds", DGF_OPT_STR_LIST, AT(kinds), 0,
      .help = "change, schema, access, setting, message, notice; default: change"},
@@ -58,7 +58,8 @@ const struct dgf_opt dgf_policy_opts[] = {
     {"watch", DGF_OPT_NODE, AT(watch), 0, .help = "which events are judged"},
     {"needs", DGF_OPT_STR_LIST, AT(needs), 0,
      .help =
-         "what the source must give: before, after, deletes, every_version, actor, ddl, key"},
+         "what the source must give: before, after, deletes, every_version, actor, ddl, "
+         "key"},
     {"when", DGF_OPT_NODE, AT(when), 0, .help = "expression: true is a violation"},
     {"require", DGF_OPT_NODE, AT(require), 0,
      .help = "expression: false is a violation"},

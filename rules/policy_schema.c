@@ -54,9 +54,9 @@ static const struct {
          "\"restricted\"]}}"},
     {dgf_policy_file_opts, "policies", .items = dgf_policy_opts},
     {dgf_policy_opts, "frameworks",
-     .raw =
-         "\"type\":\"object\",\"additionalProperties\":{\"type\":[\"string\",\"number\","
-         "\"array\"],\"items\":{\"type\":[\"string\",\"number\"]}}"},
+     .raw = "\"type\":\"object\",\"additionalProperties\":"
+            "{\"type\":[\"string\",\"number\","
+            "\"array\"],\"items\":{\"type\":[\"string\",\"number\"]}}"},
     {dgf_policy_opts, "watch", .map = dgf_policy_watch_opts},
     {dgf_policy_opts, "when", .raw = "\"type\":[\"string\",\"boolean\"]"},
     {dgf_policy_opts, "require", .raw = "\"type\":[\"string\",\"boolean\"]"},
