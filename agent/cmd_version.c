@@ -4,7 +4,7 @@
 #include <sqlite3.h>
 
 #include "cmd.h"
-#include "config.h"
+#include "config.h" /* PACKAGE_VERSION */
 
 const struct dgf_arg dgf_args_version[] = {DGF_ARG_END};
 

@@ -1,0 +1,105 @@
+/* cmd_check.c - preflight: loads everything, connects everywhere, changes
+ * nothing, and says what is missing with the fix beside it. */
+#include <string.h>
+
+#include "cmd.h"
+#include "settings.h"
+
+const struct dgf_arg dgf_args_check[] = {
+    DGF_ARG_CONFIG,
+    DGF_ARG_FORMAT,
+    {"fix-script", 0, NULL, "print only what mends the findings"},
+    DGF_ARG_END};
+
+static void check_source(const struct dgf_source_conf *conf, struct dgf_findings *findings)
+{
+    struct dgf_source *src = dgf_calloc(1, conf->type->self_size);
+    struct dgf_mark nowhere = {0};
+    struct dgf_err err = {0};
+
+    if (!src) {
+        findings->nomem = true;
+        return;
+    }
+    src->type = conf->type;
+    src->name = conf->name;
+    src->conf = conf->conf;
+    src->labels = conf->labels;
+    if (conf->type->check && conf->type->check(src, findings, &err))
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0501", nowhere, NULL, "sources.%s: %s",
+                         conf->name, err.text);
+    dgf_free(src);
+}
+
+static void check_sink(const struct dgf_sink_setup *setup, const struct dgf_settings *s,
+                       struct dgf_findings *findings)
+{
+    struct dgf_sink *sink = dgf_calloc(1, setup->type->self_size);
+    struct dgf_mark nowhere = {0};
+    struct dgf_err err = {0};
+
+    if (!sink) {
+        findings->nomem = true;
+        return;
+    }
+    sink->type = setup->type;
+    sink->name = setup->name;
+    sink->conf = setup->conf;
+    sink->agent = s->agent.name;
+    sink->env = s->agent.env;
+    sink->log_id = "";
+    if (setup->type->check && setup->type->check(sink, findings, &err))
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0502", nowhere, NULL, "sinks.%s: %s",
+                         setup->name, err.text);
+    dgf_free(sink);
+}
+
+static void print_fixes(const struct dgf_findings *findings)
+{
+    for (size_t i = 0; i < findings->n; i++)
+        if (findings->list[i].fix)
+            printf("-- %s\n%s\n", findings->list[i].text, findings->list[i].fix);
+}
+
+int dgf_cmd_check(int argc, char **argv)
+{
+    DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = NULL;
+    DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    struct dgf_args args;
+    const char *format;
+    bool json;
+    int exit_code = dgf_args_read("check", dgf_args_check, argc, argv, &args);
+
+    dgf_buf_init(&out, 16 << 20);
+    dgf_findings_init(&findings);
+    if (exit_code)
+        return exit_code;
+    if (args.n_operands)
+        return dgf_usage("check", "unexpected '%s'", args.operands[0]);
+    format = dgf_args_get(&args, "format");
+    json = format && strcmp(format, "json") == 0;
+    if (format && !json && strcmp(format, "human") != 0)
+        return dgf_usage("check", "--format must be human or json");
+    if (dgf_settings_load(dgf_args_get(&args, "config"), &findings, &s) ||
+        dgf_settings_policies(s, &findings, &set))
+        return dgf_report_findings(&findings);
+    for (size_t i = 0; i < s->n_sources; i++)
+        check_source(&s->sources[i], &findings);
+    for (size_t i = 0; i < s->n_sinks; i++)
+        check_sink(&s->sinks[i], s, &findings);
+    if (dgf_args_has(&args, "fix-script")) {
+        print_fixes(&findings);
+    } else {
+        dgf_findings_print(&findings, json ? DGF_FINDINGS_JSON : DGF_FINDINGS_HUMAN,
+                           dgf_colour(stdout), &out);
+        fwrite(out.ptr, 1, out.len, stdout);
+        if (!json && findings.n == 0)
+            printf("ok: %zu sources, %zu sinks, %zu policies\n", s->n_sources, s->n_sinks,
+                   dgf_policy_set_count(set));
+    }
+    if (findings.nomem)
+        return DGF_EXIT_CANNOT;
+    return findings.n_errors || findings.n_warnings ? DGF_EXIT_FINDINGS : DGF_EXIT_OK;
+}

@@ -1,0 +1,43 @@
+/* cmd_config.c - the effective configuration, its reference and its schema. */
+#include <string.h>
+
+#include "cmd.h"
+#include "settings.h"
+
+const struct dgf_arg dgf_args_config[] = {DGF_ARG_CONFIG, DGF_ARG_END};
+
+static int show(const struct dgf_args *args, struct dgf_buf *out)
+{
+    DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = NULL;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
+
+    dgf_findings_init(&findings);
+    if (dgf_settings_load(dgf_args_get(args, "config"), &findings, &s))
+        return dgf_report_findings(&findings);
+    (void)dgf_report_findings(&findings);
+    dgf_settings_show(s, out);
+    return DGF_EXIT_OK;
+}
+
+int dgf_cmd_config(int argc, char **argv)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    struct dgf_args args;
+    const char *what;
+    int exit_code = dgf_args_read("config", dgf_args_config, argc, argv, &args);
+
+    dgf_buf_init(&out, 16 << 20);
+    if (exit_code)
+        return exit_code;
+    what = args.n_operands == 1 ? args.operands[0] : "";
+    if (strcmp(what, "show") == 0)
+        exit_code = show(&args, &out);
+    else if (strcmp(what, "reference") == 0)
+        dgf_settings_reference(&out);
+    else if (strcmp(what, "schema") == 0)
+        dgf_settings_schema(&out);
+    else
+        return dgf_usage("config", "say 'show', 'reference' or 'schema'");
+    fwrite(out.ptr, 1, out.len, stdout);
+    return dgf_buf_rc(&out) ? DGF_EXIT_CANNOT : exit_code;
+}

@@ -1,0 +1,118 @@
+/* cmd_init.c - a first configuration and a first policy, ready to be edited. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cmd.h"
+
+const struct dgf_arg dgf_args_init[] = {
+    {"dir", 'd', "FOLDER", "where to write (default: here)"}, DGF_ARG_END};
+
+static const char config_text[] =
+    "# dgf.yaml - everything that is not said here has a default; all options:\n"
+    "#   dgf config reference\n"
+    "agent:\n"
+    "  name: dgf                 # names this agent in every record\n"
+    "  env: default              # part of topic names\n"
+    "  data_dir: data            # ledger, keys, status.json; relative to this file\n"
+    "\n"
+    "sources:\n"
+    "  orders:\n"
+    "    type: postgres\n"
+    "    # a role with LOGIN REPLICATION and SELECT; the password stays outside:\n"
+    "    url: ${DGF_POSTGRES_URL:-postgresql://dgf@localhost/postgres?sslmode=verify-full}\n"
+    "    tables: [public.*]\n"
+    "    # dgf makes its publication and its slot itself; without this it prints\n"
+    "    # the SQL for an administrator: dgf check --fix-script\n"
+    "    manage: true\n"
+    "    labels: {env: default}\n"
+    "\n"
+    "policies: [policies]\n"
+    "\n"
+    "# sinks:\n"
+    "#   events: {type: kafka, brokers: [\"kafka-1:9092\"], topic_prefix: dgf.default}\n"
+    "#   lines: {type: file, path: \"violations.ndjson\", select: {kinds: [violation, gap]}}\n";
+
+static const char policy_text[] =
+    "version: 1\n"
+    "info: {title: First policies, owner: you@example.org}\n"
+    "policies:\n"
+    "\n"
+    "  - id: CARD-001\n"
+    "    title: No card numbers in free-text columns\n"
+    "    why: Notes are copied to reporting; card numbers there leave the protected zone.\n"
+    "    severity: high\n"
+    "    watch: {objects: [\"public.*\"], ops: [insert, update]}\n"
+    "    when: >-\n"
+    "      pii.card(after)\n"
+    "    message: \"card number in {{event.object}}\"\n"
+    "    fix: Move the number to the vault and store its token.\n"
+    "    examples:\n"
+    "      violates: [{object: public.notes, op: insert, after: {note: \"call 4111 1111 1111 1111\"}}]\n"
+    "      passes:   [{object: public.notes, op: insert, after: {note: \"call +33 1 42 68 53 00\"}}]\n"
+    "\n"
+    "  - id: TRUNC-001\n"
+    "    title: No table is emptied at once\n"
+    "    severity: critical\n"
+    "    watch: {objects: [\"public.*\"], ops: [truncate]}\n"
+    "    when: \"true\"\n"
+    "    message: \"{{event.object}} was truncated\"\n"
+    "    examples:\n"
+    "      violates: [{object: public.notes, op: truncate}]\n";
+
+static int write_new(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    size_t len = strlen(text);
+    bool written;
+
+    if (fd < 0) {
+        fprintf(stderr, "dgf init: cannot write '%s': %s%s\n", path, strerror(errno),
+                errno == EEXIST ? "; nothing is overwritten" : "");
+        return DGF_EXIT_CANNOT;
+    }
+    written = write(fd, text, len) == (ssize_t)len;
+    if (close(fd) || !written) {
+        fprintf(stderr, "dgf init: cannot write '%s': %s\n", path, strerror(errno));
+        return DGF_EXIT_CANNOT;
+    }
+    printf("wrote %s\n", path);
+    return DGF_EXIT_OK;
+}
+
+int dgf_cmd_init(int argc, char **argv)
+{
+    struct dgf_args args;
+    char config[4096], folder[4096], policy[4096];
+    const char *dir;
+    int exit_code = dgf_args_read("init", dgf_args_init, argc, argv, &args);
+
+    if (exit_code)
+        return exit_code;
+    if (args.n_operands)
+        return dgf_usage("init", "unexpected '%s'", args.operands[0]);
+    dir = dgf_args_get(&args, "dir") ? dgf_args_get(&args, "dir") : ".";
+    if ((size_t)snprintf(folder, sizeof(folder) - 32, "%s/policies", dir) >= sizeof(folder) - 32)
+        return dgf_usage("init", "the folder's name is too long");
+    snprintf(config, sizeof(config), "%s/dgf.yaml", dir);
+    snprintf(policy, sizeof(policy), "%.4000s/first.yaml", folder);
+    if (dgf_file_exists(config) || dgf_file_exists(policy)) {
+        fprintf(stderr, "dgf init: '%s' is there already; nothing is overwritten\n",
+                dgf_file_exists(config) ? config : policy);
+        return DGF_EXIT_CANNOT;
+    }
+    if (mkdir(folder, 0755) && errno != EEXIST) {
+        fprintf(stderr, "dgf init: cannot make '%s': %s\n", folder, strerror(errno));
+        return DGF_EXIT_CANNOT;
+    }
+    exit_code = write_new(config, config_text);
+    if (!exit_code)
+        exit_code = write_new(policy, policy_text);
+    if (!exit_code)
+        printf("next: set DGF_POSTGRES_URL, then run\n  dgf check -c %s\n  dgf run -c %s\n", config,
+               config);
+    return exit_code;
+}

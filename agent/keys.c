@@ -1,0 +1,92 @@
+#include "keys.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/parse.h"
+
+static enum dgf_rc make_key(const char *path, uint8_t ret_key[32], struct dgf_err *err)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    enum dgf_rc rc;
+
+    dgf_buf_init(&text, 128);
+    dgf_random(ret_key, 32);
+    dgf_buf_add_hex(&text, dgf_bytes_of(ret_key, 32));
+    dgf_buf_add_byte(&text, '\n');
+    rc = dgf_buf_rc(&text);
+    if (!rc)
+        rc = dgf_file_replace(path, dgf_buf_bytes(&text), 0600, err);
+    if (text.ptr)
+        dgf_wipe(text.ptr, text.len);
+    if (!rc)
+        dgf_log(DGF_LOG_INFO, "key made", "file", path, NULL);
+    return rc;
+}
+
+static enum dgf_rc check_mode(const char *path, struct dgf_err *err)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && (st.st_mode & 077))
+        return dgf_err_set(err, DGF_BAD_CONFIG,
+                           "key file '%s' may be read by others (mode %03o): run chmod 600", path,
+                           (unsigned)st.st_mode & 0777);
+    return DGF_OK;
+}
+
+static enum dgf_rc read_key(const char *path, uint8_t ret_key[32], struct dgf_err *err)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    struct dgf_bytes content;
+    enum dgf_rc rc = check_mode(path, err);
+
+    if (rc)
+        return rc;
+    dgf_buf_init(&text, 256);
+    rc = dgf_file_slurp(path, 256, &text, err);
+    if (rc)
+        return dgf_err_prefix(err, "cannot read key file '%s'", path);
+    content = dgf_buf_bytes(&text);
+    while (content.len && (content.ptr[content.len - 1] == '\n' ||
+                           content.ptr[content.len - 1] == '\r'))
+        content.len--;
+    if (content.len == 64 && dgf_parse_hex(content, ret_key, 32))
+        rc = DGF_OK;
+    else if (text.len == 32)
+        memcpy(ret_key, text.ptr, 32);
+    else
+        rc = dgf_err_set(err, DGF_BAD_CONFIG,
+                         "key file '%s' does not hold 32 bytes or 64 hex digits", path);
+    dgf_wipe(text.ptr, text.len);
+    return rc;
+}
+
+static enum dgf_rc load_one(const char *data_dir, const char *name, const char *path,
+                            uint8_t ret_key[32], struct dgf_err *err)
+{
+    char made[4096];
+    enum dgf_rc rc;
+
+    if (path)
+        return read_key(path, ret_key, err);
+    if ((size_t)snprintf(made, sizeof(made), "%s/keys", data_dir) >= sizeof(made) - 32)
+        return dgf_err_set(err, DGF_BAD_CONFIG, "data_dir '%s' is too long", data_dir);
+    rc = dgf_dir_make(made, err);
+    if (rc)
+        return rc;
+    snprintf(made + strlen(made), 32, "/%s", name);
+    return dgf_file_exists(made) ? read_key(made, ret_key, err) : make_key(made, ret_key, err);
+}
+
+enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path, const char *token_path,
+                          uint8_t ret_tenant[32], uint8_t ret_token[32], struct dgf_err *err)
+{
+    enum dgf_rc rc = load_one(data_dir, "tenant", tenant_path, ret_tenant, err);
+
+    return rc ? rc : load_one(data_dir, "token", token_path, ret_token, err);
+}

@@ -1,0 +1,303 @@
+/* projector.c - feeds each sink from the ledger at its own pace and keeps its
+ * cursor.  A sink is always behind the ledger and never in its way. */
+#include "pipe.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define OFFERS_A_TURN 20000
+
+static struct pipe_sink *of(struct dgf_sink *sink)
+{
+    return sink->host_self;
+}
+
+static void set_ok(struct pipe_sink *ps, bool ok, const char *reason)
+{
+    if (ps->ok == ok && strcmp(ps->reason, reason) == 0)
+        return;
+    if (ps->ok != ok) {
+        ps->since_ns = dgf_clock_ns();
+        if (ok)
+            dgf_log(DGF_LOG_INFO, "sink delivering", "sink", ps->setup->name, NULL);
+        else
+            dgf_log(DGF_LOG_WARN, "sink in trouble", "sink", ps->setup->name, "cause", reason,
+                    NULL);
+    }
+    ps->ok = ok;
+    snprintf(ps->reason, sizeof(ps->reason), "%s", reason);
+    ps->pipeline->status_dirty = true;
+}
+
+static void host_durable(struct dgf_sink *sink, uint64_t next, struct dgf_bytes cursor)
+{
+    struct pipe_sink *ps = of(sink);
+
+    if (next < ps->durable)
+        return;
+    if (next > ps->durable)
+        ps->retry_ns = 0;
+    ps->durable = next;
+    dgf_metric_set(ps->m_next, (int64_t)next);
+    dgf_buf_clear(&ps->cursor);
+    dgf_buf_add_bytes(&ps->cursor, cursor);
+    if (dgf_buf_rc(&ps->cursor))
+        pipe_break(ps->pipeline, DGF_NOMEM, "cannot keep the cursor of a sink");
+    ps->cursor_dirty = true;
+}
+
+static void host_room(struct dgf_sink *sink)
+{
+    of(sink)->blocked = false;
+}
+
+static void host_fail(struct dgf_sink *sink, enum dgf_rc rc, const char *text)
+{
+    struct pipe_sink *ps = of(sink);
+
+    if (ps->failed)
+        return;
+    ps->failed = rc ? rc : DGF_RETRY;
+    set_ok(ps, false, text);
+}
+
+static void host_state(struct dgf_sink *sink, bool ok, const char *reason)
+{
+    set_ok(of(sink), ok, reason);
+}
+
+static const struct dgf_sink_host host = {
+    .durable = host_durable, .room = host_room, .fail = host_fail, .state = host_state};
+
+/* ---- life ------------------------------------------------------------------- */
+
+static enum dgf_rc restore(struct pipe_sink *ps)
+{
+    const struct dgf_ledger_cursor *kept =
+        dgf_ledger_find_cursor(ps->pipeline->ledger, dgf_bytes_str(ps->setup->name));
+    struct dgf_rd rd;
+
+    if (!kept)
+        return DGF_OK;
+    /* u64 next, then the sink's own bytes */
+    rd = dgf_rd_of(kept->value);
+    ps->durable = dgf_rd_le64(&rd);
+    if (rd.bad)
+        return DGF_FATAL;
+    dgf_buf_add(&ps->cursor, rd.ptr, dgf_rd_left(&rd));
+    return dgf_buf_rc(&ps->cursor);
+}
+
+enum dgf_rc pipe_sink_init(struct pipe_sink *ps, struct dgf_pipeline *pipeline,
+                           const struct dgf_sink_setup *setup, struct dgf_err *err)
+{
+    char labels[512];
+
+    ps->pipeline = pipeline;
+    ps->setup = setup;
+    ps->ok = true;
+    ps->since_ns = dgf_clock_ns();
+    dgf_buf_init(&ps->cursor, DGF_LEDGER_VALUE_MAX - 8);
+    ps->sink = dgf_calloc(1, setup->type->self_size);
+    if (!ps->sink)
+        return dgf_err_set(err, DGF_NOMEM, "cannot open sink '%s': out of memory", setup->name);
+    ps->sink->type = setup->type;
+    ps->sink->name = setup->name;
+    ps->sink->conf = setup->conf;
+    ps->sink->loop = pipeline->loop;
+    ps->sink->workers = pipeline->workers;
+    ps->sink->host = &host;
+    ps->sink->host_self = ps;
+    ps->sink->agent = pipeline->conf->agent;
+    ps->sink->env = pipeline->conf->env;
+    ps->sink->log_id = dgf_ledger_log_id_text(pipeline->ledger);
+    snprintf(labels, sizeof(labels), "sink=\"%s\"", setup->name);
+    ps->m_next = dgf_metric_get(DGF_METRIC_GAUGE, "dgf_sink_next",
+                                "index of the first record a sink lacks", labels);
+    ps->m_failures = dgf_metric_get(DGF_METRIC_COUNTER, "dgf_sink_failures_total",
+                                    "attempts of a sink that failed", labels);
+    if (restore(ps))
+        return dgf_err_set(err, DGF_FATAL, "the cursor of sink '%s' in the ledger is damaged",
+                           setup->name);
+    return DGF_OK;
+}
+
+static void close_sink(struct pipe_sink *ps)
+{
+    if (ps->is_open)
+        ps->sink->type->close(ps->sink);
+    ps->is_open = false;
+    ps->blocked = false;
+    dgf_ledger_reader_free(ps->reader);
+    ps->reader = NULL;
+}
+
+void pipe_sink_release(struct pipe_sink *ps)
+{
+    if (ps->sink)
+        close_sink(ps);
+    dgf_buf_release(&ps->cursor);
+    dgf_free(ps->sink);
+}
+
+static void act_on_failure(struct pipe_sink *ps, int64_t now_ns)
+{
+    enum dgf_rc rc = ps->failed;
+
+    close_sink(ps);
+    ps->failed = DGF_OK;
+    dgf_metric_add(ps->m_failures, 1);
+    if (rc == DGF_NOMEM) {
+        pipe_break(ps->pipeline, rc, ps->reason);
+        return;
+    }
+    if (rc == DGF_BAD_DATA || rc == DGF_FATAL) {
+        ps->stopped = true;
+        dgf_log(DGF_LOG_ERROR, "sink stopped", "sink", ps->setup->name, "cause", ps->reason, NULL);
+        return;
+    }
+    ps->retry_ns = ps->retry_ns ? ps->retry_ns * 2 : DGF_RETRY_MIN_NS;
+    if (ps->retry_ns > DGF_RETRY_MAX_NS)
+        ps->retry_ns = DGF_RETRY_MAX_NS;
+    ps->retry_at_ns = now_ns + ps->retry_ns;
+    dgf_log(DGF_LOG_WARN, "sink failed", "sink", ps->setup->name, "cause", ps->reason,
+            "#retry_ms", ps->retry_ns / 1000000, NULL);
+}
+
+/* A sink that is not required may find that what it lacks was pruned: one
+ * record says which indices it will never have. */
+static enum dgf_rc overtaken(struct pipe_sink *ps, uint64_t first)
+{
+    char detail[160];
+    enum dgf_rc rc;
+
+    snprintf(detail, sizeof(detail),
+             "{\"reason\":\"sink_overtaken\",\"sink_from\":%llu,\"sink_to\":%llu}",
+             (unsigned long long)ps->next, (unsigned long long)first);
+    rc = dgf_record_own(&ps->pipeline->recorder, DGF_RECORD_GAP, NULL, ps->setup->name, detail);
+    if (rc)
+        return rc;
+    ps->next = first;
+    return DGF_OK;
+}
+
+static void open_sink(struct pipe_sink *ps)
+{
+    struct dgf_ledger *ledger = ps->pipeline->ledger;
+    struct dgf_err err = {0};
+    enum dgf_rc rc;
+
+    ps->retry_at_ns = 0;
+    ps->next = ps->durable;
+    rc = ps->sink->type->open(ps->sink, dgf_buf_bytes(&ps->cursor), &ps->next, &err);
+    ps->is_open = true;
+    if (!rc && ps->next > ps->pipeline->news.next_index)
+        rc = dgf_err_set(&err, DGF_FATAL,
+                         "sink '%s' holds record %llu, which this ledger does not have: is it "
+                         "the output of another ledger?",
+                         ps->setup->name, (unsigned long long)ps->next - 1);
+    if (!rc && ps->next < dgf_ledger_first_index(ledger) &&
+        overtaken(ps, dgf_ledger_first_index(ledger)))
+        rc = dgf_err_set(&err, DGF_NOMEM, "cannot write the gap of sink '%s'", ps->setup->name);
+    if (!rc)
+        rc = dgf_ledger_reader_open(ledger, ps->next, &ps->reader, &err);
+    if (!rc && ps->next > ps->durable)
+        ps->durable = ps->next;
+    if (rc)
+        host_fail(ps->sink, rc == DGF_BAD_DATA ? DGF_FATAL : rc, err.text);
+}
+
+/* ---- delivery ------------------------------------------------------------------ */
+
+/* A reader gives a leaf once: what a full sink refused is read again. */
+static void refused(struct pipe_sink *ps)
+{
+    struct dgf_err err = {0};
+    enum dgf_rc rc;
+
+    ps->blocked = true;
+    dgf_ledger_reader_free(ps->reader);
+    ps->reader = NULL;
+    rc = dgf_ledger_reader_open(ps->pipeline->ledger, ps->next, &ps->reader, &err);
+    if (rc)
+        host_fail(ps->sink, DGF_FATAL, err.text);
+}
+
+static bool offer_one(struct pipe_sink *ps)
+{
+    struct dgf_record record;
+    struct dgf_leaf leaf;
+    struct dgf_err err = {0};
+    enum dgf_rc rc = dgf_ledger_reader_next(ps->reader, &leaf, &err);
+
+    if (rc == DGF_AGAIN)
+        return false;
+    if (rc) {
+        host_fail(ps->sink, DGF_FATAL, err.text);
+        return false;
+    }
+    if (dgf_record_get(leaf.header, leaf.line, leaf.index, &record)) {
+        char text[96];
+
+        snprintf(text, sizeof(text), "record %llu of the ledger has a damaged header",
+                 (unsigned long long)leaf.index);
+        host_fail(ps->sink, DGF_FATAL, text);
+        return false;
+    }
+    rc = ps->sink->type->offer(ps->sink, &record, &err);
+    if (rc == DGF_AGAIN) {
+        refused(ps);
+        return false;
+    }
+    if (rc) {
+        host_fail(ps->sink, rc, err.text);
+        return false;
+    }
+    ps->next = leaf.index + 1;
+    ps->flushed = false;
+    return true;
+}
+
+void pipe_sink_turn(struct pipe_sink *ps, int64_t now_ns, int64_t *wait_ns, bool *busy)
+{
+    int n = 0;
+
+    if (ps->failed)
+        act_on_failure(ps, now_ns);
+    if (ps->stopped || ps->pipeline->broken)
+        return;
+    if (!ps->is_open) {
+        if (now_ns < ps->retry_at_ns) {
+            pipe_wait_at_most(wait_ns, ps->retry_at_ns - now_ns);
+            return;
+        }
+        open_sink(ps);
+    }
+    while (!ps->failed && !ps->blocked && n < OFFERS_A_TURN && offer_one(ps))
+        n++;
+    if (ps->failed) {
+        *busy = true;
+        return;
+    }
+    if (n == OFFERS_A_TURN)
+        *busy = true;
+    else if (!ps->flushed) {
+        ps->flushed = true;
+        ps->sink->type->flush(ps->sink);
+    }
+}
+
+uint64_t pipe_sinks_through(const struct dgf_pipeline *p, bool only_required)
+{
+    uint64_t through = p->news.next_index;
+
+    for (size_t i = 0; i < p->conf->n_sinks; i++) {
+        const struct dgf_sink_conf *conf = p->conf->sinks[i].conf;
+
+        if ((conf->required || !only_required) && p->sinks[i].durable < through)
+            through = p->sinks[i].durable;
+    }
+    return through;
+}

@@ -1,0 +1,466 @@
+#include "settings.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "cmd.h"
+#include "registry.h"
+#include "settings_env.h"
+
+#define AT(f) offsetof(struct dgf_settings, f)
+
+static const struct dgf_opt agent_opts[] = {
+    {"name", DGF_OPT_STR, AT(agent.name), 0, "dgf", .help = "names this agent in every record"},
+    {"env", DGF_OPT_STR, AT(agent.env), 0, "default",
+     .help = "environment; part of topic names and records"},
+    {"data_dir", DGF_OPT_STR, AT(agent.data_dir), 0, "/var/lib/dgf",
+     .help = "folder of the ledger, the keys and status.json; one agent owns it"},
+    {"ack", DGF_OPT_ENUM, AT(agent.ack), 0, "local", .words = "local|sinks",
+     .help = "acknowledge a source after the local fsync, or when every required sink has the "
+             "records too"},
+    DGF_OPT_END};
+
+static const struct dgf_opt ledger_opts[] = {
+    {"keep", DGF_OPT_DURATION, AT(ledger.keep_ns), 0, "30d", "0s", "3650d",
+     "how long delivered journal segments stay"},
+    {"journal_bytes", DGF_OPT_SIZE, AT(ledger.journal_bytes), 0, "4GiB", "16MiB", "16TiB",
+     "beyond it sources pause until sinks have caught up"},
+    {"segment_bytes", DGF_OPT_SIZE, AT(ledger.segment_bytes), 0, "64MiB", "1MiB", "1GiB",
+     "size of one journal file"},
+    DGF_OPT_END};
+
+static const struct dgf_opt limits_opts[] = {
+    {"event_bytes", DGF_OPT_SIZE, AT(limits.event_bytes), 0, "16MiB", "64KiB", "1GiB",
+     "largest event; a larger one becomes an undecodable record"},
+    DGF_OPT_END};
+
+static const struct dgf_opt keys_opts[] = {
+    {"tenant", DGF_OPT_STR, AT(keys.tenant), 0, NULL,
+     .help = "file with 64 hex digits, mode 0600: makes violation ids; default: made in data_dir/keys"},
+    {"token", DGF_OPT_STR, AT(keys.token), 0, NULL,
+     .help = "file with 64 hex digits, mode 0600: makes the tokens of hidden values; default: made "
+             "in data_dir/keys"},
+    DGF_OPT_END};
+
+static const struct dgf_opt log_opts[] = {
+    {"level", DGF_OPT_ENUM, AT(log.level), 0, "info", .words = "debug|info|warn|error",
+     .help = "least severe line that is logged"},
+    DGF_OPT_END};
+
+static const struct dgf_opt root_opts[] = {
+    {"agent", DGF_OPT_GROUP, 0, .help = "this agent", .group = agent_opts},
+    {"sources", DGF_OPT_NODE, AT(sources_node), DGF_REQUIRED, .help = "databases to watch, by name",
+     .example = "sources: {orders: {type: postgres, url: \"${ORDERS_URL}\"}}"},
+    {"sinks", DGF_OPT_NODE, AT(sinks_node), .help = "where records go, by name"},
+    {"policies", DGF_OPT_STR_LIST, AT(policies), .help = "policy files and folders"},
+    {"classification", DGF_OPT_NODE, AT(classification),
+     .help = "list of {match, class}: what may be shown"},
+    {"naming", DGF_OPT_NODE, AT(naming), .help = "module names for naming policies"},
+    {"ledger", DGF_OPT_GROUP, 0, .help = "the journal", .group = ledger_opts},
+    {"limits", DGF_OPT_GROUP, 0, .help = "caps", .group = limits_opts},
+    {"keys", DGF_OPT_GROUP, 0, .help = "secrets of the tenant", .group = keys_opts},
+    {"log", DGF_OPT_GROUP, 0, .help = "what is logged", .group = log_opts},
+    DGF_OPT_END};
+
+struct loader {
+    struct dgf_settings *settings;
+    struct dgf_findings *findings;
+};
+
+/* ---- sources and sinks ------------------------------------------------------- */
+
+static const char *type_of(struct loader *l, const struct dgf_yaml_node *node, const char *what)
+{
+    struct dgf_yaml_node *type;
+
+    if (node->kind != DGF_YAML_MAP) {
+        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0201", node,
+                         "%s must be a map", what);
+        return NULL;
+    }
+    type = dgf_yaml_get(node, "type");
+    if (!type || type->kind != DGF_YAML_STR) {
+        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0203",
+                         type ? type : node, "%s: 'type' is missing; example: type: postgres", what);
+        return NULL;
+    }
+    return type->text;
+}
+
+static void unknown_type(struct loader *l, const struct dgf_yaml_node *node, const char *what,
+                         const char *word, const char *const *names, size_t n)
+{
+    const char *near = dgf_nearest(word, names, n);
+    struct dgf_yaml_node *type = dgf_yaml_get(node, "type");
+
+    if (near)
+        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0208", type,
+                         "%s: unknown type '%s'; did you mean '%s'?", what, word, near);
+    else
+        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0208", type,
+                         "%s: unknown type '%s'", what, word);
+}
+
+/* labels: a flat map of texts, on every source. */
+struct labels {
+    struct dgf_str_map map;
+};
+static const struct dgf_opt label_opts[] = {
+    {"labels", DGF_OPT_STR_MAP, offsetof(struct labels, map), 0, NULL,
+     .help = "copied to event.labels"},
+    DGF_OPT_END};
+
+static bool name_ok(struct loader *l, const struct dgf_yaml_node *key)
+{
+    for (const char *c = key->text; *c; c++)
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '_' || *c == '-')) {
+            dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0209", key,
+                             "name '%s' may only hold a-z, 0-9, '-' and '_'", key->text);
+            return false;
+        }
+    return key->text_len > 0 && key->text_len <= 63;
+}
+
+static void note_insecure(struct loader *l, const struct dgf_yaml_node *node, const char *what)
+{
+    struct dgf_yaml_node *insecure = dgf_yaml_get(node, "insecure");
+
+    if (!insecure || insecure->kind != DGF_YAML_BOOL || !insecure->boolean)
+        return;
+    l->settings->insecure = true;
+    dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_WARNING, "W0201", insecure,
+                     "%s runs without verified encryption", what);
+}
+
+static void load_source(struct loader *l, const struct dgf_yaml_node *key,
+                        const struct dgf_yaml_node *node)
+{
+    static const char *const ignore[] = {"type", "labels", NULL};
+    struct dgf_settings *s = l->settings;
+    struct dgf_source_conf *conf = &s->sources[s->n_sources];
+    const struct dgf_source_type *type;
+    const char *names[32], *word;
+    char what[256];
+    size_t n = 0;
+
+    snprintf(what, sizeof(what), "sources.%s", key->text);
+    word = name_ok(l, key) ? type_of(l, node, what) : NULL;
+    if (!word)
+        return;
+    type = dgf_source_type_find(word);
+    if (!type) {
+        while (n < 32 && dgf_source_type_at(n)) {
+            names[n] = dgf_source_type_at(n)->name;
+            n++;
+        }
+        unknown_type(l, node, what, word, names, n);
+        return;
+    }
+    snprintf(what, sizeof(what), "sources.%s (%s)", key->text, type->name);
+    *conf = (struct dgf_source_conf){.name = key->text, .type = type};
+    conf->conf = dgf_calloc(1, type->conf_size);
+    if (!conf->conf) {
+        l->findings->nomem = true;
+        return;
+    }
+    s->n_sources++;
+    dgf_opt_load(type->opts, conf->conf, s->doc, node, what, ignore, l->findings);
+    if (dgf_yaml_get(node, "labels")) {
+        struct dgf_yaml_node *labels_key = NULL, *labels_item = dgf_yaml_get(node, "labels");
+        struct dgf_yaml_node one = *node;
+
+        for (size_t i = 0; i < node->n; i++)
+            if (node->items[i] == labels_item)
+                labels_key = node->keys[i];
+        one.n = 1;
+        one.keys = &labels_key;
+        one.items = &labels_item;
+        dgf_opt_load(label_opts, &conf->labels, s->doc, &one, what, NULL, l->findings);
+    }
+    if (type->validate && l->findings->n_errors == 0)
+        type->validate(conf->conf, what, node->mark, l->findings);
+    note_insecure(l, node, what);
+}
+
+static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
+                      const struct dgf_yaml_node *node)
+{
+    static const char *const ignore[] = {"type", NULL};
+    struct dgf_settings *s = l->settings;
+    struct dgf_sink_setup *setup = &s->sinks[s->n_sinks];
+    const struct dgf_sink_type *type;
+    const char *names[32], *word;
+    char what[256];
+    size_t n = 0;
+
+    snprintf(what, sizeof(what), "sinks.%s", key->text);
+    word = name_ok(l, key) ? type_of(l, node, what) : NULL;
+    if (!word)
+        return;
+    type = dgf_sink_type_find(word);
+    if (!type) {
+        while (n < 32 && dgf_sink_type_at(n)) {
+            names[n] = dgf_sink_type_at(n)->name;
+            n++;
+        }
+        unknown_type(l, node, what, word, names, n);
+        return;
+    }
+    snprintf(what, sizeof(what), "sinks.%s (%s)", key->text, type->name);
+    *setup = (struct dgf_sink_setup){.name = key->text, .type = type};
+    setup->conf = dgf_calloc(1, type->conf_size);
+    if (!setup->conf) {
+        l->findings->nomem = true;
+        return;
+    }
+    s->n_sinks++;
+    dgf_opt_load(type->opts, setup->conf, s->doc, node, what, ignore, l->findings);
+    if (type->validate && l->findings->n_errors == 0)
+        type->validate(setup->conf, what, node->mark, l->findings);
+    note_insecure(l, node, what);
+}
+
+static void load_parts(struct loader *l)
+{
+    struct dgf_settings *s = l->settings;
+    const struct dgf_yaml_node *sources = s->sources_node, *sinks = s->sinks_node;
+    size_t n_sources = sources && sources->kind == DGF_YAML_MAP ? sources->n : 0;
+    size_t n_sinks = sinks && sinks->kind == DGF_YAML_MAP ? sinks->n : 0;
+
+    s->sources = dgf_calloc(n_sources + 1, sizeof(*s->sources));
+    s->sinks = dgf_calloc(n_sinks + 1, sizeof(*s->sinks));
+    if (!s->sources || !s->sinks) {
+        l->findings->nomem = true;
+        return;
+    }
+    if (sources && n_sources == 0)
+        dgf_yaml_finding(s->doc, l->findings, DGF_FINDING_ERROR, "E0203", sources,
+                         "'sources' must name at least one source");
+    if (sinks && sinks->kind != DGF_YAML_MAP && sinks->kind != DGF_YAML_NULL)
+        dgf_yaml_finding(s->doc, l->findings, DGF_FINDING_ERROR, "E0201", sinks,
+                         "'sinks' must be a map");
+    for (size_t i = 0; i < n_sources; i++)
+        load_source(l, sources->keys[i], sources->items[i]);
+    for (size_t i = 0; i < n_sinks; i++)
+        load_sink(l, sinks->keys[i], sinks->items[i]);
+}
+
+/* ---- paths and the record of the configuration ------------------------------------ */
+
+/* Relative paths are relative to the file, so that it works from anywhere. */
+static bool make_absolute(struct loader *l, char **path)
+{
+    char *full;
+
+    if (!*path || (*path)[0] == '/')
+        return true;
+    if (asprintf(&full, "%s/%s", l->settings->folder, *path) < 0) {
+        l->findings->nomem = true;
+        return false;
+    }
+    dgf_free(*path);
+    *path = full;
+    return true;
+}
+
+static void resolve_paths(struct loader *l)
+{
+    struct dgf_settings *s = l->settings;
+
+    make_absolute(l, &s->agent.data_dir);
+    make_absolute(l, &s->keys.tenant);
+    make_absolute(l, &s->keys.token);
+    for (size_t i = 0; i < s->policies.n; i++)
+        make_absolute(l, &s->policies.list[i]);
+}
+
+static void describe(struct loader *l)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf shown;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    struct dgf_json json = dgf_json_of(&out);
+    struct dgf_settings *s = l->settings;
+    uint8_t digest[DGF_SHA256_LEN];
+
+    dgf_buf_init(&shown, 1 << 20);
+    dgf_buf_init(&out, 60000);
+    dgf_settings_show(s, &shown);
+    dgf_sha256(dgf_buf_bytes(&shown), digest);
+    dgf_json_begin_object(&json);
+    dgf_json_key(&json, "digest");
+    dgf_buf_add_str(&out, "\"sha256:");
+    dgf_buf_add_hex(&out, dgf_bytes_of(digest, sizeof(digest)));
+    dgf_buf_add_byte(&out, '"');
+    json.comma = true;
+    dgf_json_key(&json, "sources");
+    dgf_json_begin_object(&json);
+    for (size_t i = 0; i < s->n_sources; i++) {
+        dgf_json_key(&json, s->sources[i].name);
+        dgf_json_str(&json, s->sources[i].type->name);
+    }
+    dgf_json_end_object(&json);
+    dgf_json_key(&json, "sinks");
+    dgf_json_begin_object(&json);
+    for (size_t i = 0; i < s->n_sinks; i++) {
+        dgf_json_key(&json, s->sinks[i].name);
+        dgf_json_str(&json, s->sinks[i].type->name);
+    }
+    dgf_json_end_object(&json);
+    dgf_json_key(&json, "insecure");
+    dgf_json_bool(&json, s->insecure);
+    dgf_json_end_object(&json);
+    s->config_json = dgf_strdup(dgf_buf_str(&out));
+    if (!s->config_json || dgf_buf_rc(&out) || dgf_buf_rc(&shown))
+        l->findings->nomem = true;
+}
+
+/* ---- load ------------------------------------------------------------------------- */
+
+static char *folder_of(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+
+    if (!slash)
+        return dgf_strdup(".");
+    return dgf_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
+                              struct dgf_settings **ret)
+{
+    DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = dgf_calloc(1, sizeof(*s));
+    struct loader l = {.settings = s, .findings = findings};
+    enum dgf_rc rc;
+
+    if (!s)
+        return DGF_NOMEM;
+    if (!path && access("dgf.yaml", F_OK) == 0)
+        path = "dgf.yaml";
+    if (!path && access("/etc/dgf/dgf.yaml", F_OK) == 0)
+        path = "/etc/dgf/dgf.yaml";
+    s->folder = folder_of(path);
+    if (!s->folder)
+        return DGF_NOMEM;
+    rc = dgf_settings_read(path, s->folder, findings, &s->doc);
+    if (rc)
+        return rc;
+    dgf_opt_load(root_opts, s, s->doc, dgf_yaml_root(s->doc), "configuration", NULL, findings);
+    load_parts(&l);
+    resolve_paths(&l);
+    if (findings->n_errors || findings->nomem)
+        return DGF_BAD_CONFIG;
+    describe(&l);
+    if (findings->nomem)
+        return DGF_NOMEM;
+    *ret = dgf_steal(s);
+    return DGF_OK;
+}
+
+void dgf_settings_free(struct dgf_settings *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n_sources; i++) {
+        dgf_opt_release(s->sources[i].type->opts, s->sources[i].conf);
+        dgf_opt_release(label_opts, &s->sources[i].labels);
+        dgf_free(s->sources[i].conf);
+    }
+    for (size_t i = 0; i < s->n_sinks; i++) {
+        dgf_opt_release(s->sinks[i].type->opts, s->sinks[i].conf);
+        dgf_free(s->sinks[i].conf);
+    }
+    dgf_free(s->sources);
+    dgf_free(s->sinks);
+    dgf_opt_release(root_opts, s);
+    dgf_free(s->config_json);
+    dgf_free(s->folder);
+    dgf_yaml_free(s->doc);
+    dgf_free(s);
+}
+
+enum dgf_rc dgf_settings_policies(const struct dgf_settings *s, struct dgf_findings *findings,
+                                  struct dgf_policy_set **ret)
+{
+    const char **names = dgf_calloc(s->n_sources + 1, sizeof(*names));
+    const char **types = dgf_calloc(s->n_sources + 1, sizeof(*types));
+    struct dgf_policy_world world = {.source_names = names,
+                                     .source_types = types,
+                                     .n_sources = s->n_sources,
+                                     .config = s->doc,
+                                     .now_ns = dgf_clock_ns()};
+    enum dgf_rc rc = DGF_NOMEM;
+
+    if (names && types) {
+        for (size_t i = 0; i < s->n_sources; i++) {
+            names[i] = s->sources[i].name;
+            types[i] = s->sources[i].type->name;
+        }
+        rc = dgf_policy_set_load((const char *const *)s->policies.list, s->policies.n, &world,
+                                 findings, ret);
+    }
+    dgf_free(names);
+    dgf_free(types);
+    return rc;
+}
+
+/* ---- show, reference, schema -------------------------------------------------------- */
+
+void dgf_settings_show(const struct dgf_settings *s, struct dgf_buf *out)
+{
+    dgf_opt_show(root_opts, s, 0, out);
+    dgf_buf_add_str(out, "sources:\n");
+    for (size_t i = 0; i < s->n_sources; i++) {
+        dgf_buf_addf(out, "  %s:\n    type: %s\n", s->sources[i].name, s->sources[i].type->name);
+        dgf_opt_show(s->sources[i].type->opts, s->sources[i].conf, 4, out);
+        if (s->sources[i].labels.n)
+            dgf_opt_show(label_opts, &s->sources[i].labels, 4, out);
+    }
+    if (s->n_sinks)
+        dgf_buf_add_str(out, "sinks:\n");
+    for (size_t i = 0; i < s->n_sinks; i++) {
+        dgf_buf_addf(out, "  %s:\n    type: %s\n", s->sinks[i].name, s->sinks[i].type->name);
+        dgf_opt_show(s->sinks[i].type->opts, s->sinks[i].conf, 4, out);
+    }
+}
+
+void dgf_settings_reference(struct dgf_buf *out)
+{
+    static const char head[] = "\n| option | type | default | bounds | meaning |\n"
+                               "| --- | --- | --- | --- | --- |\n";
+    const struct dgf_source_type *source;
+    const struct dgf_sink_type *sink;
+
+    dgf_buf_add_str(out, "# Configuration reference\n\nMade by `dgf config reference`; times as "
+                         "`5s`, sizes as `4MiB`.\n");
+    dgf_buf_add_str(out, head);
+    dgf_opt_reference(root_opts, "", out);
+    for (size_t i = 0; (source = dgf_source_type_at(i)); i++) {
+        dgf_buf_addf(out, "\n## Source `%s`: %s\n", source->name, source->summary);
+        dgf_buf_add_str(out, head);
+        dgf_opt_reference(label_opts, "", out);
+        dgf_opt_reference(source->opts, "", out);
+    }
+    for (size_t i = 0; (sink = dgf_sink_type_at(i)); i++) {
+        dgf_buf_addf(out, "\n## Sink `%s`: %s\n", sink->name, sink->summary);
+        dgf_buf_add_str(out, head);
+        dgf_opt_reference(sink->opts, "", out);
+    }
+}
+
+int dgf_report_findings(const struct dgf_findings *findings)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+
+    dgf_buf_init(&out, 16 << 20);
+    dgf_findings_print(findings, DGF_FINDINGS_HUMAN, dgf_colour(stderr), &out);
+    fwrite(out.ptr, 1, out.len, stderr);
+    if (findings->nomem)
+        fprintf(stderr, "dgf: out of memory while checking\n");
+    return findings->n_errors || findings->nomem ? DGF_EXIT_CONFIG : DGF_EXIT_OK;
+}

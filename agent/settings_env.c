@@ -1,0 +1,213 @@
+#include "settings_env.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+
+#define MAX_TEXT (1u << 20)
+#define PREFIX "DGF_"
+
+extern char **environ;
+
+/* ---- DGF_SECTION__KEY=value --------------------------------------------------- */
+
+/* One variable as a nested flow map: {"agent": {"name": value}}. */
+static bool variable_as_yaml(const char *entry, struct dgf_buf *out)
+{
+    const char *equals = strchr(entry, '=');
+    const char *at = entry + strlen(PREFIX);
+    int depth = 0;
+
+    if (!equals || strncmp(entry, PREFIX, strlen(PREFIX)) != 0 || !strstr(entry, "__") ||
+        strstr(entry, "__") > equals)
+        return false;
+    while (at < equals) {
+        const char *end = strstr(at, "__");
+
+        if (!end || end > equals)
+            end = equals;
+        dgf_buf_add_str(out, "{\"");
+        for (; at < end; at++)
+            dgf_buf_add_byte(out, (uint8_t)tolower((unsigned char)*at));
+        dgf_buf_add_str(out, "\": ");
+        depth++;
+        at = end == equals ? equals : end + 2;
+    }
+    if (equals[1] == '[' || equals[1] == '{') {
+        dgf_buf_add_str(out, equals + 1); /* a list or map, written in flow style */
+    } else if (strpbrk(equals + 1, ":#,[]{}&*!|>'\"%@`\\ \t\n") || equals[1] == '\0' ||
+               equals[1] == '-') {
+        dgf_buf_add_byte(out, '"');
+        dgf_json_escape(out, dgf_bytes_str(equals + 1));
+        dgf_buf_add_byte(out, '"');
+    } else {
+        dgf_buf_add_str(out, equals + 1); /* numbers and booleans keep their type */
+    }
+    while (depth-- > 0)
+        dgf_buf_add_byte(out, '}');
+    dgf_buf_add_byte(out, '\n');
+    return true;
+}
+
+static enum dgf_rc overlay_environment(struct dgf_yaml *doc, struct dgf_findings *findings)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    enum dgf_rc rc = DGF_OK;
+
+    dgf_buf_init(&text, MAX_TEXT);
+    for (char **entry = environ; *entry && !rc; entry++) {
+        char name[256];
+        struct dgf_yaml *overlay = NULL;
+
+        dgf_buf_clear(&text);
+        if (!variable_as_yaml(*entry, &text))
+            continue;
+        snprintf(name, sizeof(name), "environment %.*s", (int)strcspn(*entry, "="), *entry);
+        rc = dgf_yaml_parse(name, dgf_buf_bytes(&text), findings, &overlay);
+        if (!rc)
+            rc = dgf_yaml_overlay(doc, overlay);
+    }
+    return rc;
+}
+
+/* ---- conf.d ------------------------------------------------------------------------ */
+
+struct names {
+    char *list[256];
+    size_t n;
+};
+
+static void take_name(void *ctx, const char *name)
+{
+    struct names *names = ctx;
+    size_t len = strlen(name);
+
+    if (len > 5 && strcmp(name + len - 5, ".yaml") == 0 && name[0] != '.' && names->n < 256)
+        names->list[names->n++] = dgf_strdup(name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static enum dgf_rc overlay_folder(struct dgf_yaml *doc, const char *folder,
+                                  struct dgf_findings *findings)
+{
+    struct names names = {.n = 0};
+    enum dgf_rc rc = DGF_OK;
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/conf.d", folder);
+    if (!dgf_file_exists(path) || dgf_dir_list(path, take_name, &names, NULL))
+        return DGF_OK;
+    qsort(names.list, names.n, sizeof(names.list[0]), by_name);
+    for (size_t i = 0; i < names.n; i++) {
+        struct dgf_yaml *overlay = NULL;
+
+        snprintf(path, sizeof(path), "%s/conf.d/%s", folder, names.list[i] ? names.list[i] : "");
+        if (!rc)
+            rc = dgf_yaml_load(path, findings, &overlay);
+        if (!rc)
+            rc = dgf_yaml_overlay(doc, overlay);
+        dgf_free(names.list[i]);
+    }
+    return rc;
+}
+
+/* ---- the environment alone ------------------------------------------------------------ */
+
+static const char *env(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && *value ? value : NULL;
+}
+
+static void add_quoted(struct dgf_buf *out, const char *text)
+{
+    dgf_buf_add_byte(out, '"');
+    dgf_json_escape(out, dgf_bytes_str(text));
+    dgf_buf_add_byte(out, '"');
+}
+
+/* keyword='value' of a connection string, quoted as libpq wants it. */
+static void add_keyword(struct dgf_buf *out, const char *keyword, const char *value)
+{
+    if (!value)
+        return;
+    dgf_buf_addf(out, "%s='", keyword);
+    for (; *value; value++) {
+        if (*value == '\'' || *value == '\\')
+            dgf_buf_add_byte(out, '\\');
+        dgf_buf_add_byte(out, (uint8_t)*value);
+    }
+    dgf_buf_add_str(out, "' ");
+}
+
+/* The variables people set in a sidecar's manifest.  Values are not expanded
+ * again: a password may hold ${ }. */
+static void environment_as_yaml(struct dgf_buf *out)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf url;
+
+    dgf_buf_init(&url, 65536);
+    dgf_buf_add_str(out, "sources:\n");
+    if (env("POSTGRESQL_HOST")) {
+        add_keyword(&url, "host", env("POSTGRESQL_HOST"));
+        add_keyword(&url, "port", env("POSTGRESQL_PORT"));
+        add_keyword(&url, "user", env("POSTGRESQL_USER"));
+        add_keyword(&url, "password", env("POSTGRESQL_PASSWORD"));
+        add_keyword(&url, "dbname", env("POSTGRESQL_DATABASE"));
+        setenv("DGF_POSTGRESQL_CONNINFO", dgf_buf_str(&url), 1);
+        dgf_wipe(url.ptr, url.len);
+        dgf_buf_add_str(out, "  postgresql:\n    type: postgres\n"
+                             "    url: ${DGF_POSTGRESQL_CONNINFO}\n");
+    }
+    if (env("KAFKA_BROKERS")) {
+        dgf_buf_add_str(out, "sinks:\n  kafka:\n    type: kafka\n    brokers: [");
+        for (const char *at = env("KAFKA_BROKERS"); *at;) {
+            size_t n = strcspn(at, ",");
+            char *one = dgf_strndup(at, n);
+
+            if (one)
+                add_quoted(out, one);
+            dgf_free(one);
+            at += n;
+            if (*at == ',') {
+                dgf_buf_add_byte(out, ',');
+                at++;
+            }
+        }
+        dgf_buf_add_str(out, "]\n");
+    }
+}
+
+enum dgf_rc dgf_settings_read(const char *path, const char *folder,
+                              struct dgf_findings *findings, struct dgf_yaml **ret)
+{
+    DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    enum dgf_rc rc;
+
+    dgf_buf_init(&text, MAX_TEXT);
+    if (path) {
+        rc = dgf_yaml_load(path, findings, &doc);
+        if (!rc)
+            rc = overlay_folder(doc, folder, findings);
+    } else {
+        environment_as_yaml(&text);
+        rc = dgf_yaml_parse("environment", dgf_buf_bytes(&text), findings, &doc);
+    }
+    if (!rc)
+        rc = overlay_environment(doc, findings);
+    if (rc)
+        return rc;
+    *ret = dgf_steal(doc);
+    return DGF_OK;
+}
