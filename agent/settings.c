@@ -453,6 +453,50 @@ void dgf_settings_reference(struct dgf_buf *out)
     }
 }
 
+/* An object of one part: its type word, its options, nothing else. */
+static void add_part_schema(struct dgf_json *json, const char *type, const struct dgf_opt *opts,
+                            bool labels)
+{
+    dgf_json_begin_object(json);
+    dgf_json_key(json, "type");
+    dgf_json_str(json, "object");
+    dgf_json_key(json, "title");
+    dgf_json_str(json, type);
+    dgf_opt_schema(opts, json);
+    dgf_json_key(json, "$comment");
+    dgf_json_str(json, labels ? "also: type, labels" : "also: type");
+    dgf_json_end_object(json);
+}
+
+void dgf_settings_schema(struct dgf_buf *out)
+{
+    struct dgf_json json = dgf_json_of(out);
+    const struct dgf_source_type *source;
+    const struct dgf_sink_type *sink;
+
+    dgf_json_begin_object(&json);
+    dgf_json_key(&json, "$schema");
+    dgf_json_str(&json, "https://json-schema.org/draft/2020-12/schema");
+    dgf_json_key(&json, "title");
+    dgf_json_str(&json, "dgf configuration");
+    dgf_json_key(&json, "type");
+    dgf_json_str(&json, "object");
+    dgf_opt_schema(root_opts, &json);
+    dgf_json_key(&json, "$defs");
+    dgf_json_begin_object(&json);
+    for (size_t i = 0; (source = dgf_source_type_at(i)); i++) {
+        dgf_json_key(&json, source->name);
+        add_part_schema(&json, source->name, source->opts, true);
+    }
+    for (size_t i = 0; (sink = dgf_sink_type_at(i)); i++) {
+        dgf_json_key(&json, sink->name);
+        add_part_schema(&json, sink->name, sink->opts, false);
+    }
+    dgf_json_end_object(&json);
+    dgf_json_end_object(&json);
+    dgf_buf_add_byte(out, '\n');
+}
+
 int dgf_report_findings(const struct dgf_findings *findings)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf out;

@@ -1,6 +1,6 @@
 /* settings.h - the configuration of an agent, typed and checked.
  *
- * Order: built-in defaults, the file, conf.d/*.yaml beside it, the environment
+ * Order: built-in defaults, the file, then conf.d beside it, then the environment
  * (DGF_SECTION__KEY).  With no file the environment alone is enough
  * (POSTGRESQL_HOST ..., KAFKA_BROKERS).  Everything wrong is found at once.
  * Relative paths are relative to the folder of the file.  Thread: loop. */
