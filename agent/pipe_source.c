@@ -500,9 +500,9 @@ enum dgf_rc pipe_source_commit(struct pipe_source *ps, struct dgf_err *err)
     struct dgf_buf *text = &ps->pipeline->scratch;
     enum dgf_rc rc;
 
+    dgf_buf_init(&counters, DGF_LEDGER_VALUE_MAX);
     if (!ps->dirty || ps->position.len == 0)
         return DGF_OK;
-    dgf_buf_init(&counters, DGF_LEDGER_VALUE_MAX);
     dgf_coverage_encode(&ps->coverage, &counters);
     position_text(ps, text);
     at.position = dgf_buf_bytes(&ps->position);

@@ -136,7 +136,7 @@ static void put_json(struct dgf_recorder *recorder, const json_t *value,
         dgf_mask_token(&recorder->masker, dgf_buf_bytes(&recorder->scratch), out);
         lit(out, "\"}");
     }
-    free(text); /* jansson's own allocation */
+    dgf_free(text);
 }
 
 static void add_list(struct dgf_recorder *recorder, struct dgf_pieces *pieces,
@@ -274,7 +274,7 @@ static enum dgf_rc write_parsed(struct dgf_recorder *recorder, struct own *own,
         return DGF_NOMEM;
     rc = strlen(dump) > DETAIL_BUDGET ? write_long(recorder, own, rest)
                                       : write_short(recorder, own, dgf_bytes_str(dump));
-    free(dump); /* jansson's own allocation */
+    dgf_free(dump);
     return rc;
 }
 

@@ -131,6 +131,9 @@ static enum dgf_rc open_segment(struct dgf_ledger_reader *reader, uint64_t index
         return rc;
     reader->index = segment->first;
     rc = set_limit(reader, err);
+    /* What was read along with the head may lie beyond the limit, where the
+     * writer is still at work: it is read again when the limit has passed it. */
+    dgf_scan_seek(&reader->scan, reader->scan.at);
     reader->open = !rc;
     return rc;
 }
@@ -153,6 +156,14 @@ static enum dgf_rc more(struct dgf_ledger_reader *reader, struct dgf_err *err)
 
     if (!reader->ledger && is_newest(reader))
         rc = look_again(reader, err);
+    next = dgf_segments_find(segments_of(reader), reader->from);
+    if (!rc && next && next->first > reader->first) {
+        /* All of the open segment was given out and it was pruned since. */
+        const struct dgf_segment *mine = dgf_segments_find(segments_of(reader), reader->first);
+
+        if (!mine)
+            return open_segment(reader, reader->from, err);
+    }
     if (!rc)
         rc = set_limit(reader, err);
     if (rc || reader->scan.limit > before)

@@ -109,13 +109,6 @@ void *dgf_realloc(void *old, size_t size)
     return ptr;
 }
 
-static void end_of_life(void)
-{
-    while (life.after != &life)
-        dgf_free(life.after + 1);
-    tracking = false;
-}
-
 static void *sqlite_malloc(int size)
 {
     return dgf_malloc((size_t)size);
@@ -145,6 +138,29 @@ static int sqlite_init(void *unused)
 static void sqlite_shutdown(void *unused)
 {
     (void)unused;
+}
+
+static void start_sqlite(void)
+{
+    static const sqlite3_mem_methods memory = {sqlite_malloc, dgf_free,       sqlite_realloc,
+                                               sqlite_size,   sqlite_roundup, sqlite_init,
+                                               sqlite_shutdown, NULL};
+
+    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &memory) != SQLITE_OK ||
+        sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) != SQLITE_OK ||
+        sqlite3_initialize() != SQLITE_OK)
+        abort();
+    simdisk_register_vfs();
+}
+
+/* Nothing of SQLite's own may still point into the memory of the dead. */
+static void end_of_life(void)
+{
+    tracking = false;
+    sqlite3_shutdown();
+    while (life.after != &life)
+        dgf_free(life.after + 1);
+    start_sqlite();
 }
 
 /* ---- mutants -------------------------------------------------------------------- */
@@ -181,7 +197,8 @@ struct world {
     bool life_inside[200000];          /* a life ended inside this transaction */
 } world;
 
-static uint64_t lives, rows_judged, reopened, reloads, full_disks, prunes;
+static uint64_t lives, rows_judged, reopened, reloads, full_disks;
+static uint64_t rows_this_world;
 static jmp_buf dead;
 static bool armed;
 static const char *target;
@@ -456,6 +473,8 @@ static enum dgf_rc sink_offer(struct dgf_sink *sink, const struct dgf_record *re
     (void)err;
     if (simdisk_random() % 16 == 0)
         return DGF_AGAIN;
+    if (self->number != 0 && record->seq > self->next)
+        self->next = record->seq; /* not required: pruning may overtake it, with a record */
     if (record->seq != self->next)
         fail("a sink was offered records out of order", record->seq, self->next);
     remember(record->seq, record->line);
@@ -479,13 +498,13 @@ static void sink_deliver(struct model_sink *self)
     DGF_RELEASE(dgf_buf_release) struct dgf_buf cursor;
     uint64_t n = self->next - self->given;
 
+    dgf_buf_init(&cursor, 16);
     dgf_sink_room(&self->base);
     if (n == 0)
         return;
     self->given += 1 + simdisk_random() % n;
     if (self->given > world.sink_next[self->number])
         world.sink_next[self->number] = self->given;
-    dgf_buf_init(&cursor, 16);
     dgf_buf_add_le64(&cursor, self->given);
     dgf_sink_durable(&self->base, self->given, dgf_buf_bytes(&cursor));
 }
@@ -642,7 +661,8 @@ static void look_at_disk(void)
         fail("coverage counted more than was judged", look.counted, look.judged);
     if (look.row != 0 && look.row != n_rows(look.tx))
         world.life_inside[look.tx] = true;
-    rows_judged = look.judged;
+    rows_judged += look.judged - rows_this_world;
+    rows_this_world = look.judged;
 }
 
 /* ---- one life --------------------------------------------------------------------------------------- */
@@ -740,8 +760,6 @@ static void live(struct dgf_pipeline_conf *conf)
         act(p);
         if (dgf_pipeline_turn(p, &wait_ns, &err))
             fail(err.text, 0, 0);
-        if (p->news.prune_before)
-            prunes++;
     }
     if (simdisk_random() % 4) {
         longjmp(dead, 1);
@@ -795,6 +813,7 @@ static void new_world(uint64_t seed)
     for (size_t i = 0; i < world.n_leaves; i++)
         free(world.leaves[i]);
     memset(&world, 0, sizeof(world));
+    rows_this_world = 0;
     world.seed = seed;
     simdisk_format(seed);
 }
@@ -842,10 +861,11 @@ static int report(void)
                (unsigned long long)points[i].visits, (unsigned long long)points[i].deaths);
         missing += points[i].deaths == 0;
     }
-    printf("model: %llu lives, %llu reopened sources, %llu reloads, %llu full disks, %llu prunes; "
+    printf("model: %llu lives, %llu rows, %llu reopened sources, %llu reloads, %llu full disks; "
            "%d crash points never hit\n",
-           (unsigned long long)lives, (unsigned long long)reopened, (unsigned long long)reloads,
-           (unsigned long long)full_disks, (unsigned long long)prunes, missing);
+           (unsigned long long)lives, (unsigned long long)rows_judged,
+           (unsigned long long)reopened, (unsigned long long)reloads,
+           (unsigned long long)full_disks, missing);
     return missing ? 1 : 0;
 }
 
@@ -853,9 +873,6 @@ int main(int argc, char **argv)
 {
     uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    static const sqlite3_mem_methods memory = {sqlite_malloc, dgf_free,     sqlite_realloc,
-                                               sqlite_size,   sqlite_roundup, sqlite_init,
-                                               sqlite_shutdown, NULL};
     static struct dgf_sink_conf sink_confs[N_SINKS] = {{.required = true}, {.required = false}};
     static const struct dgf_source_conf sources[] = {{.name = "m", .type = &model_source_type}};
     static const struct dgf_sink_setup sinks[] = {
@@ -872,11 +889,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc > 3 && i < DGF_ARRAY_LEN(mutant_names); i++)
         if (strcmp(argv[3], mutant_names[i]) == 0)
             mutant = (enum mutant)i;
-    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &memory) != SQLITE_OK ||
-        sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) != SQLITE_OK ||
-        sqlite3_initialize() != SQLITE_OK)
-        return 2;
-    simdisk_register_vfs();
+    start_sqlite();
     simdisk_on_crash_point = on_crash_point;
     dgf_log_init(2, DGF_LOG_ERROR, 0);
     new_world(seed);

@@ -437,6 +437,36 @@ enum dgf_rc dgf_dir_list(const char *path, void (*visit)(void *ctx, const char *
     return DGF_OK;
 }
 
+enum dgf_rc dgf_file_slurp(const char *path, size_t max, struct dgf_buf *ret, struct dgf_err *err)
+{
+    struct name *name = find(path, false);
+
+    if (!name || !name->now)
+        return dgf_err_set(err, DGF_RETRY, "cannot open '%s': no such file", path);
+    if (inodes[name->now - 1].n_now > max)
+        return dgf_err_set(err, DGF_BAD_DATA, "'%s' is too large", path);
+    dgf_buf_add(ret, inodes[name->now - 1].now, inodes[name->now - 1].n_now);
+    return dgf_buf_rc(ret);
+}
+
+/* Written aside, synced, renamed, folder synced: all or nothing. */
+enum dgf_rc dgf_file_replace(const char *path, struct dgf_bytes bytes, unsigned mode,
+                             struct dgf_err *err)
+{
+    struct name *name;
+    int inode;
+
+    (void)mode;
+    if (full)
+        return dgf_err_set(err, DGF_AGAIN, "no space left on device");
+    name = find(path, true);
+    inode = new_inode();
+    inode_write(inode, 0, bytes.ptr, bytes.len);
+    inode_sync(inode);
+    name->now = name->safe = inode + 1;
+    return DGF_OK;
+}
+
 enum dgf_rc dgf_lock_take(const char *path, struct dgf_lock **ret, int *ret_pid,
                           struct dgf_err *err)
 {
