@@ -177,10 +177,13 @@ struct dgf_mark dgf_yaml_text_mark(const struct dgf_yaml *doc, const struct dgf_
                                    size_t offset, unsigned len)
 {
     struct dgf_bytes text = dgf_bytes_of(scalar->text, scalar->text_len);
-    size_t at = content_begin(doc, scalar), i = 0;
-    bool quoted = !scalar->plain && !scalar->block && scalar->begin < doc->source.len;
-    bool escapes = quoted && doc->source.ptr[scalar->begin] == '"';
+    size_t at, i = 0;
+    bool quoted, escapes;
 
+    doc = dgf_yaml_doc_of(doc, scalar->mark.file);
+    at = content_begin(doc, scalar);
+    quoted = !scalar->plain && !scalar->block && scalar->begin < doc->source.len;
+    escapes = quoted && doc->source.ptr[scalar->begin] == '"';
     for (; i < offset && i < text.len; i = next_char(text, i))
         at = skip_char(doc, text.ptr[i], escapes, quoted && !escapes, at);
     at = skip_joined(doc->source, escapes, at);
@@ -286,6 +289,7 @@ void dgf_yaml_free(struct dgf_yaml *doc)
 {
     if (!doc)
         return;
+    dgf_yaml_free(doc->overlay);
     dgf_wipe((void *)doc->source.ptr, doc->source.len);
     dgf_wipe(doc->lines, doc->lines ? doc->source.len : 0);
     dgf_arena_release(&doc->arena);
@@ -327,6 +331,7 @@ void dgf_yaml_finding(const struct dgf_yaml *doc, struct dgf_findings *findings,
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    doc = dgf_yaml_doc_of(doc, node->mark.file);
     dgf_findings_add(findings, severity, code, node->mark, dgf_yaml_line(doc, node->mark.line),
                      "%s", text);
 }

@@ -41,6 +41,11 @@ enum dgf_rc dgf_yaml_load(const char *path, struct dgf_findings *findings, struc
 void dgf_yaml_free(struct dgf_yaml *doc);
 DGF_CLEANUP_OF(struct dgf_yaml *, dgf_yaml_free)
 
+/* Puts the overlay's values over those of doc: maps are merged key by key, all
+ * else is replaced.  Marks go on saying where a value was written.  The overlay
+ * belongs to doc from now on, also on failure (DGF_NOMEM). */
+enum dgf_rc dgf_yaml_overlay(struct dgf_yaml *doc, struct dgf_yaml *take_overlay) DGF_MUST_USE;
+
 struct dgf_yaml_node *dgf_yaml_root(const struct dgf_yaml *doc); /* NULL for an empty file */
 struct dgf_yaml_node *dgf_yaml_get(const struct dgf_yaml_node *map, const char *key);
 const char *dgf_yaml_kind_text(enum dgf_yaml_kind kind); /* "a map", "a list", "text" */

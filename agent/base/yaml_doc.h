@@ -16,7 +16,11 @@ struct dgf_yaml {
     /* Where the last question was about: files are read forward, and a file
      * may be one long line. */
     size_t last_line, last_col, last_at;
+    struct dgf_yaml *overlay; /* owned: a document whose nodes were put into this one */
 };
+
+/* The document a place belongs to: doc or one of its overlays. */
+const struct dgf_yaml *dgf_yaml_doc_of(const struct dgf_yaml *doc, const char *file);
 
 /* Byte of the source at a line and column that count from 0, in characters. */
 size_t dgf_yaml_offset(struct dgf_yaml *doc, size_t line, size_t col);
