@@ -110,6 +110,7 @@ void pipe_source_close(struct pipe_source *ps);
 enum dgf_rc pipe_source_commit(struct pipe_source *ps, struct dgf_err *err) DGF_MUST_USE;
 void pipe_source_handed(struct pipe_source *ps, uint64_t next_index);
 void pipe_source_durable(struct pipe_source *ps);
+void pipe_source_tell(struct pipe_source *ps);
 void pipe_source_pause(struct pipe_source *ps, bool pause);
 enum dgf_rc pipe_source_coverage(struct pipe_source *ps, int64_t now_ns) DGF_MUST_USE;
 bool pipe_source_settled(const struct pipe_source *ps);

@@ -532,12 +532,25 @@ static void tell(struct pipe_source *ps, uint64_t seq)
         ps->src->type->durable(ps->src, seq);
 }
 
-/* The batch handed over last is on disk. */
-void pipe_source_durable(struct pipe_source *ps)
+/* ack: sinks: what required sinks have too. */
+void pipe_source_tell(struct pipe_source *ps)
 {
-    uint64_t through;
+    uint64_t through = pipe_sinks_through(ps->pipeline, true);
     size_t n = 0;
 
+    while (n < ps->n_acks && ps->acks[n].next_index <= through)
+        n++;
+    if (n == 0)
+        return;
+    tell(ps, ps->acks[n - 1].seq);
+    ps->n_acks -= n;
+    memmove(ps->acks, ps->acks + n, ps->n_acks * sizeof(ps->acks[0]));
+}
+
+/* The batch handed over last is on disk.  A batch may hold positions and no
+ * records: only this call, never an index alone, says that it is durable. */
+void pipe_source_durable(struct pipe_source *ps)
+{
     if (!ps->pipeline->conf->ack_sinks) {
         tell(ps, ps->handed_seq);
         return;
@@ -549,14 +562,7 @@ void pipe_source_durable(struct pipe_source *ps)
         ps->acks[ps->n_acks++] =
             (struct pipe_ack){.next_index = ps->handed_next, .seq = ps->handed_seq};
     }
-    through = pipe_sinks_through(ps->pipeline, true);
-    while (n < ps->n_acks && ps->acks[n].next_index <= through)
-        n++;
-    if (n == 0)
-        return;
-    tell(ps, ps->acks[n - 1].seq);
-    ps->n_acks -= n;
-    memmove(ps->acks, ps->acks + n, ps->n_acks * sizeof(ps->acks[0]));
+    pipe_source_tell(ps);
 }
 
 bool pipe_source_settled(const struct pipe_source *ps)

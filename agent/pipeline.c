@@ -406,9 +406,8 @@ enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns, stru
         rc = cover(p, ret_wait_ns, err);
     for (size_t i = 0; !rc && i < p->conf->n_sinks; i++)
         pipe_sink_turn(&p->sinks[i], now_ns, ret_wait_ns, &busy);
-    if (!rc && p->conf->ack_sinks)
-        for (size_t i = 0; i < p->conf->n_sources; i++)
-            pipe_source_durable(&p->sources[i]);
+    for (size_t i = 0; !rc && p->conf->ack_sinks && i < p->conf->n_sources; i++)
+        pipe_source_tell(&p->sources[i]);
     if (!rc)
         rc = prune(p, err);
     if (!rc)
