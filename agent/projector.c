@@ -235,7 +235,10 @@ static bool offer_one(struct pipe_sink *ps)
     if (rc == DGF_AGAIN)
         return false;
     if (rc) {
-        host_fail(ps->sink, DGF_FATAL, err.text);
+        /* Overtaken by pruning: opening again says what it will never have. */
+        bool pruned = ps->next < dgf_ledger_first_index(ps->pipeline->ledger);
+
+        host_fail(ps->sink, pruned ? DGF_RETRY : DGF_FATAL, err.text);
         return false;
     }
     if (dgf_record_get(leaf.header, leaf.line, leaf.index, &record)) {
