@@ -43,7 +43,7 @@ struct pipe_source {
     bool is_open, paused, wants_turn, caught_up;
     size_t turn_bytes;
     enum dgf_source_state state;
-    char reason[512];
+    char reason[DGF_ERR_TEXT_MAX];
     int64_t state_since_ns;
     enum dgf_rc failed;              /* set by fail(); acted upon in the turn */
     bool stopped;                    /* FATAL: stays down */
@@ -62,7 +62,7 @@ struct pipe_sink {
     struct dgf_buf cursor;           /* newest cursor */
     bool cursor_dirty;
     bool is_open, blocked, flushed, stopped, ok;
-    char reason[512];
+    char reason[DGF_ERR_TEXT_MAX];
     int64_t since_ns;
     enum dgf_rc failed;
     int64_t retry_at_ns, retry_ns;
@@ -94,7 +94,7 @@ struct dgf_pipeline {
     int64_t drain_until_ns;
     bool status_dirty;
     int64_t started_ns;
-    char reload_error[512];
+    char reload_error[DGF_ERR_TEXT_MAX];
     uint64_t reload_generation;
     struct dgf_metric *m_ledger_size, *m_commit;
     int64_t handed_at_ns;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/parse.h"
 #include "cmd.h"
 #include "registry.h"
 #include "settings_env.h"
