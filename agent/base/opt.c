@@ -1,0 +1,446 @@
+#include "base/opt.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/parse.h"
+
+#define SECRET_FILE_MAX 65536
+
+struct loading {
+    const struct dgf_yaml *doc;
+    const char *what;
+    struct dgf_findings *findings;
+};
+
+static void *at(void *conf, const struct dgf_opt *opt)
+{
+    return (uint8_t *)conf + opt->offset;
+}
+
+static const void *at_const(const void *conf, const struct dgf_opt *opt)
+{
+    return (const uint8_t *)conf + opt->offset;
+}
+
+static bool is_secret(const struct dgf_opt *opt)
+{
+    return opt->type == DGF_OPT_SECRET_STR || (opt->flags & DGF_SECRET);
+}
+
+DGF_PRINTF(4, 5)
+static void say(const struct loading *l, const char *code, const struct dgf_yaml_node *node,
+                const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    dgf_yaml_finding(l->doc, l->findings, DGF_FINDING_ERROR, code, node, "%s: %s", l->what, text);
+}
+
+/* ---- ${...} -------------------------------------------------------------------- */
+
+static bool add_file(const char *path, bool secret, struct dgf_buf *out, char *why, size_t size)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    struct dgf_err err = {0};
+    struct stat st;
+    size_t len;
+
+    dgf_buf_init(&text, SECRET_FILE_MAX);
+    if (secret && stat(path, &st) == 0 && (st.st_mode & 077)) {
+        snprintf(why, size, "file '%s' may be read by others (mode %03o): run chmod 600", path,
+                 (unsigned)st.st_mode & 0777);
+        return false;
+    }
+    if (dgf_file_slurp(path, SECRET_FILE_MAX, &text, &err)) {
+        snprintf(why, size, "%.500s", err.text);
+        return false;
+    }
+    len = text.len;
+    while (len && (text.ptr[len - 1] == '\n' || text.ptr[len - 1] == '\r'))
+        len--;
+    dgf_buf_add(out, text.ptr, len);
+    dgf_wipe(text.ptr, text.len);
+    return true;
+}
+
+/* One reference, without ${ and }. */
+static bool add_reference(const char *ref, bool secret, struct dgf_buf *out, char *why, size_t size)
+{
+    const char *fallback = strstr(ref, ":-");
+    const char *value;
+    char name[256];
+    size_t len = fallback ? (size_t)(fallback - ref) : strlen(ref);
+
+    if (strncmp(ref, "file:", 5) == 0)
+        return add_file(ref + 5, secret, out, why, size);
+    if (len == 0 || len >= sizeof(name)) {
+        snprintf(why, size, "'${%.100s}' names no variable", ref);
+        return false;
+    }
+    memcpy(name, ref, len);
+    name[len] = '\0';
+    value = getenv(name);
+    if (!value || (fallback && !*value))
+        value = fallback ? fallback + 2 : NULL;
+    if (!value) {
+        snprintf(why, size, "environment variable '%s' is not set; write ${%s:-default} to allow that",
+                 name, name);
+        return false;
+    }
+    dgf_buf_add_str(out, value);
+    return true;
+}
+
+char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *node, bool secret,
+                     struct dgf_findings *findings)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    const char *p = node->text;
+    char why[700], *copy;
+
+    dgf_buf_init(&out, 1 << 20);
+    while (*p) {
+        const char *end = p[0] == '$' && p[1] == '{' ? strchr(p, '}') : NULL;
+        char *ref;
+        bool good;
+
+        if (!end) {
+            dgf_buf_add_byte(&out, (uint8_t)*p++);
+            continue;
+        }
+        ref = dgf_strndup(p + 2, (size_t)(end - p - 2));
+        good = ref && add_reference(ref, secret, &out, why, sizeof(why));
+        if (ref && !good)
+            dgf_yaml_finding(doc, findings, DGF_FINDING_ERROR, "E0207", node, "%s", why);
+        if (!ref)
+            findings->nomem = true;
+        dgf_free(ref);
+        if (!good)
+            return NULL;
+        p = end + 1;
+    }
+    copy = dgf_buf_rc(&out) ? NULL : dgf_strndup((const char *)out.ptr, out.len);
+    if (out.ptr)
+        dgf_wipe(out.ptr, out.len);
+    if (!copy)
+        findings->nomem = true;
+    return copy;
+}
+
+/* ---- values ----------------------------------------------------------------------- */
+
+static bool number_of(enum dgf_opt_type type, const char *text, int64_t *ret)
+{
+    uint64_t size;
+
+    switch (type) {
+    case DGF_OPT_DURATION:
+        return dgf_parse_duration(dgf_bytes_str(text), ret);
+    case DGF_OPT_SIZE:
+        if (!dgf_parse_size(dgf_bytes_str(text), &size) || size > INT64_MAX)
+            return false;
+        *ret = (int64_t)size;
+        return true;
+    default:
+        return dgf_parse_i64(dgf_bytes_str(text), ret);
+    }
+}
+
+static const char *wanted(enum dgf_opt_type type)
+{
+    switch (type) {
+    case DGF_OPT_DURATION:
+        return "a time such as 500ms, 5s or 10m";
+    case DGF_OPT_SIZE:
+        return "a size such as 64KiB or 4MiB";
+    case DGF_OPT_INT:
+        return "a whole number";
+    default:
+        return "text";
+    }
+}
+
+static void set_number(const struct loading *l, const struct dgf_opt *opt,
+                       const struct dgf_yaml_node *node, const char *text, void *to)
+{
+    int64_t value, lo, hi;
+
+    if (!number_of(opt->type, text, &value)) {
+        say(l, "E0204", node, "'%s' is '%.64s'; must be %s", opt->name, text, wanted(opt->type));
+        return;
+    }
+    if ((opt->lo && number_of(opt->type, opt->lo, &lo) && value < lo) ||
+        (opt->hi && number_of(opt->type, opt->hi, &hi) && value > hi)) {
+        if (opt->lo && opt->hi)
+            say(l, "E0205", node, "'%s' is %.64s; must be %s to %s", opt->name, text, opt->lo,
+                opt->hi);
+        else
+            say(l, "E0205", node, "'%s' is %.64s; must be at %s %s", opt->name, text,
+                opt->lo ? "least" : "most", opt->lo ? opt->lo : opt->hi);
+        return;
+    }
+    *(int64_t *)to = value;
+}
+
+static int word_index(const char *words, const char *text)
+{
+    int n = 0;
+
+    for (const char *w = words; *w; n++) {
+        size_t len = strcspn(w, "|");
+
+        if (strlen(text) == len && strncmp(w, text, len) == 0)
+            return n;
+        w += len + (w[len] == '|');
+    }
+    return -1;
+}
+
+static void set_list(const struct loading *l, const struct dgf_opt *opt,
+                     const struct dgf_yaml_node *node, struct dgf_str_list *to)
+{
+    size_t n = node->kind == DGF_YAML_LIST ? node->n : 1;
+
+    to->list = dgf_calloc(n ? n : 1, sizeof(char *));
+    if (!to->list) {
+        l->findings->nomem = true;
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct dgf_yaml_node *item = node->kind == DGF_YAML_LIST ? node->items[i] : node;
+
+        if (item->kind == DGF_YAML_MAP || item->kind == DGF_YAML_LIST) {
+            say(l, "E0201", item, "'%s' must be a list of texts", opt->name);
+            continue;
+        }
+        to->list[to->n] = dgf_opt_expand(l->doc, item, is_secret(opt), l->findings);
+        to->n += to->list[to->n] != NULL;
+    }
+}
+
+static void set_map(const struct loading *l, const struct dgf_opt *opt,
+                    const struct dgf_yaml_node *node, struct dgf_str_map *to)
+{
+    to->keys = dgf_calloc(node->n + 1, sizeof(char *));
+    to->values = dgf_calloc(node->n + 1, sizeof(char *));
+    if (!to->keys || !to->values) {
+        l->findings->nomem = true;
+        return;
+    }
+    for (size_t i = 0; i < node->n; i++) {
+        const struct dgf_yaml_node *item = node->items[i];
+
+        if (item->kind == DGF_YAML_MAP || item->kind == DGF_YAML_LIST) {
+            say(l, "E0201", item, "'%s.%s' must be text", opt->name, node->keys[i]->text);
+            continue;
+        }
+        to->keys[to->n] = dgf_strdup(node->keys[i]->text);
+        to->values[to->n] = dgf_opt_expand(l->doc, item, is_secret(opt), l->findings);
+        to->n++;
+        if (!to->keys[to->n - 1] || !to->values[to->n - 1])
+            return;
+    }
+}
+
+static bool kind_fits(const struct loading *l, const struct dgf_opt *opt,
+                      const struct dgf_yaml_node *node)
+{
+    enum dgf_yaml_kind kind = node->kind;
+    bool map = opt->type == DGF_OPT_GROUP || opt->type == DGF_OPT_STR_MAP;
+    bool fits = opt->type == DGF_OPT_NODE ||
+                (map ? kind == DGF_YAML_MAP
+                     : kind != DGF_YAML_MAP &&
+                           (kind != DGF_YAML_LIST || opt->type == DGF_OPT_STR_LIST));
+
+    if (!fits)
+        say(l, "E0201", node, "'%s' must be %s, not %s", opt->name,
+            map ? "a map" : wanted(opt->type), dgf_yaml_kind_text(kind));
+    return fits;
+}
+
+static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf,
+                       const struct dgf_yaml_node *node, const char *const *ignore);
+
+/* text: already expanded; node may be NULL for a default. */
+static void set_scalar(const struct loading *l, const struct dgf_opt *opt,
+                       const struct dgf_yaml_node *node, char *text, void *to)
+{
+    int word;
+    bool value;
+
+    switch (opt->type) {
+    case DGF_OPT_STR:
+    case DGF_OPT_SECRET_STR:
+        *(char **)to = dgf_steal(text);
+        break;
+    case DGF_OPT_BOOL:
+        if (dgf_parse_bool(dgf_bytes_str(text), &value))
+            *(bool *)to = value;
+        else
+            say(l, "E0204", node, "'%s' is '%.64s'; must be true or false", opt->name, text);
+        break;
+    case DGF_OPT_ENUM:
+        word = word_index(opt->words, text);
+        if (word >= 0)
+            *(int *)to = word;
+        else
+            say(l, "E0206", node, "'%s' is '%.64s'; must be one of %s", opt->name, text,
+                opt->words);
+        break;
+    default:
+        set_number(l, opt, node, text, to);
+    }
+    dgf_free(text);
+}
+
+static void set_one(struct loading *l, const struct dgf_opt *opt, void *conf,
+                    const struct dgf_yaml_node *node)
+{
+    void *to = at(conf, opt);
+    char *text;
+
+    if (!kind_fits(l, opt, node))
+        return;
+    switch (opt->type) {
+    case DGF_OPT_GROUP:
+        load_group(l, opt->group, to, node, NULL);
+        break;
+    case DGF_OPT_NODE:
+        *(const struct dgf_yaml_node **)to = node;
+        break;
+    case DGF_OPT_STR_LIST:
+        set_list(l, opt, node, to);
+        break;
+    case DGF_OPT_STR_MAP:
+        set_map(l, opt, node, to);
+        break;
+    default:
+        text = dgf_opt_expand(l->doc, node, is_secret(opt), l->findings);
+        if (text)
+            set_scalar(l, opt, node, text, to);
+    }
+}
+
+static void set_default(struct loading *l, const struct dgf_opt *opt, void *conf)
+{
+    char *text;
+
+    if (opt->type == DGF_OPT_GROUP) {
+        load_group(l, opt->group, at(conf, opt), NULL, NULL);
+        return;
+    }
+    if (!opt->fallback || opt->type == DGF_OPT_STR_LIST || opt->type == DGF_OPT_STR_MAP)
+        return;
+    text = dgf_strdup(opt->fallback);
+    if (text)
+        set_scalar(l, opt, NULL, text, at(conf, opt));
+    else
+        l->findings->nomem = true;
+}
+
+static bool is_ignored(const char *const *ignore, const char *name)
+{
+    for (; ignore && *ignore; ignore++)
+        if (strcmp(*ignore, name) == 0)
+            return true;
+    return false;
+}
+
+static void unknown_key(struct loading *l, const struct dgf_opt *opts,
+                        const struct dgf_yaml_node *key)
+{
+    const char *names[128];
+    const char *near;
+    size_t n = 0;
+
+    for (; n < 128 && opts[n].name; n++)
+        names[n] = opts[n].name;
+    near = dgf_nearest(key->text, names, n);
+    if (near)
+        say(l, "E0202", key, "unknown option '%.64s'; did you mean '%s'?", key->text, near);
+    else
+        say(l, "E0202", key, "unknown option '%.64s'", key->text);
+}
+
+static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf,
+                       const struct dgf_yaml_node *node, const char *const *ignore)
+{
+    for (size_t i = 0; node && i < node->n; i++) {
+        bool found = is_ignored(ignore, node->keys[i]->text);
+
+        for (const struct dgf_opt *opt = opts; opt->name && !found; opt++)
+            found = strcmp(opt->name, node->keys[i]->text) == 0;
+        if (!found)
+            unknown_key(l, opts, node->keys[i]);
+    }
+    for (const struct dgf_opt *opt = opts; opt->name; opt++) {
+        const struct dgf_yaml_node *value = node ? dgf_yaml_get(node, opt->name) : NULL;
+
+        if (value && value->kind != DGF_YAML_NULL)
+            set_one(l, opt, conf, value);
+        else if (!(opt->flags & DGF_REQUIRED))
+            set_default(l, opt, conf);
+        else if (node)
+            say(l, "E0203", node, "'%s' is missing%s%s", opt->name,
+                opt->example ? "; example: " : "", opt->example ? opt->example : "");
+    }
+}
+
+void dgf_opt_load(const struct dgf_opt *opts, void *conf, const struct dgf_yaml *doc,
+                  const struct dgf_yaml_node *node, const char *what, const char *const *ignore,
+                  struct dgf_findings *findings)
+{
+    struct loading l = {.doc = doc, .what = what, .findings = findings};
+
+    if (node && node->kind != DGF_YAML_MAP) {
+        say(&l, "E0201", node, "must be a map, not %s", dgf_yaml_kind_text(node->kind));
+        return;
+    }
+    load_group(&l, opts, conf, node, ignore);
+}
+
+void dgf_opt_release(const struct dgf_opt *opts, void *conf)
+{
+    for (const struct dgf_opt *opt = opts; conf && opt->name; opt++) {
+        void *to = at(conf, opt);
+
+        if (opt->type == DGF_OPT_STR || opt->type == DGF_OPT_SECRET_STR) {
+            char **text = to;
+
+            if (*text && is_secret(opt))
+                dgf_wipe(*text, strlen(*text));
+            dgf_free(*text);
+            *text = NULL;
+        } else if (opt->type == DGF_OPT_STR_LIST) {
+            struct dgf_str_list *list = to;
+
+            for (size_t i = 0; i < list->n; i++)
+                dgf_free(list->list[i]);
+            dgf_free(list->list);
+            *list = (struct dgf_str_list){0};
+        } else if (opt->type == DGF_OPT_STR_MAP) {
+            struct dgf_str_map *map = to;
+
+            for (size_t i = 0; i < map->n; i++) {
+                if (map->values[i] && is_secret(opt))
+                    dgf_wipe(map->values[i], strlen(map->values[i]));
+                dgf_free(map->keys[i]);
+                dgf_free(map->values[i]);
+            }
+            dgf_free(map->keys);
+            dgf_free(map->values);
+            *map = (struct dgf_str_map){0};
+        } else if (opt->type == DGF_OPT_GROUP) {
+            dgf_opt_release(opt->group, to);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+/* What option tables print: the values in force, the reference, the schema. */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "base/opt.h"
+#include "base/parse.h"
+
+static void quoted(struct dgf_buf *out, const char *text)
+{
+    dgf_buf_add_byte(out, '"');
+    dgf_json_escape(out, dgf_bytes_str(text));
+    dgf_buf_add_byte(out, '"');
+}
+
+static void word_at(struct dgf_buf *out, const char *words, int n)
+{
+    while (n-- > 0 && strchr(words, '|'))
+        words = strchr(words, '|') + 1;
+    dgf_buf_add(out, words, strcspn(words, "|"));
+}
+
+static void show_list(const struct dgf_opt *opt, const struct dgf_str_list *list,
+                      struct dgf_buf *out)
+{
+    dgf_buf_add_str(out, "[");
+    for (size_t i = 0; i < list->n; i++) {
+        dgf_buf_add_str(out, i ? ", " : "");
+        quoted(out, opt->flags & DGF_SECRET ? "***" : list->list[i]);
+    }
+    dgf_buf_add_str(out, "]");
+}
+
+static void show_map(const struct dgf_opt *opt, const struct dgf_str_map *map,
+                     struct dgf_buf *out)
+{
+    dgf_buf_add_str(out, "{");
+    for (size_t i = 0; i < map->n; i++) {
+        dgf_buf_add_str(out, i ? ", " : "");
+        quoted(out, map->keys[i]);
+        dgf_buf_add_str(out, ": ");
+        quoted(out, opt->flags & DGF_SECRET ? "***" : map->values[i]);
+    }
+    dgf_buf_add_str(out, "}");
+}
+
+static void show_value(const struct dgf_opt *opt, const void *from, struct dgf_buf *out)
+{
+    const char *text;
+
+    switch (opt->type) {
+    case DGF_OPT_STR:
+    case DGF_OPT_SECRET_STR:
+        text = *(char *const *)from;
+        if (!text)
+            dgf_buf_add_str(out, "null");
+        else
+            quoted(out, opt->type == DGF_OPT_SECRET_STR || (opt->flags & DGF_SECRET) ? "***" : text);
+        break;
+    case DGF_OPT_BOOL:
+        dgf_buf_add_str(out, *(const bool *)from ? "true" : "false");
+        break;
+    case DGF_OPT_INT:
+        dgf_buf_add_i64(out, *(const int64_t *)from);
+        break;
+    case DGF_OPT_DURATION:
+        dgf_format_duration(out, *(const int64_t *)from);
+        break;
+    case DGF_OPT_SIZE:
+        dgf_format_size(out, *(const uint64_t *)from);
+        break;
+    case DGF_OPT_ENUM:
+        word_at(out, opt->words, *(const int *)from);
+        break;
+    case DGF_OPT_STR_LIST:
+        show_list(opt, from, out);
+        break;
+    case DGF_OPT_STR_MAP:
+        show_map(opt, from, out);
+        break;
+    default:
+        break;
+    }
+}
+
+void dgf_opt_show(const struct dgf_opt *opts, const void *conf, unsigned indent,
+                  struct dgf_buf *out)
+{
+    for (const struct dgf_opt *opt = opts; opt->name; opt++) {
+        const void *from = (const uint8_t *)conf + opt->offset;
+
+        if (opt->type == DGF_OPT_NODE)
+            continue;
+        for (unsigned i = 0; i < indent; i++)
+            dgf_buf_add_byte(out, ' ');
+        dgf_buf_addf(out, "%s:", opt->name);
+        if (opt->type == DGF_OPT_GROUP) {
+            dgf_buf_add_byte(out, '\n');
+            dgf_opt_show(opt->group, from, indent + 2, out);
+            continue;
+        }
+        dgf_buf_add_byte(out, ' ');
+        show_value(opt, from, out);
+        dgf_buf_add_byte(out, '\n');
+    }
+}
+
+static const char *type_text(enum dgf_opt_type type)
+{
+    static const char *const texts[] = {"text", "true/false", "number", "time",  "size", "word",
+                                        "list", "map",        "map",    "value", "text"};
+
+    return texts[type];
+}
+
+void dgf_opt_reference(const struct dgf_opt *opts, const char *prefix, struct dgf_buf *out)
+{
+    for (const struct dgf_opt *opt = opts; opt->name; opt++) {
+        char name[256];
+
+        snprintf(name, sizeof(name), "%s%s", prefix, opt->name);
+        if (opt->type == DGF_OPT_GROUP) {
+            snprintf(name, sizeof(name), "%s%s.", prefix, opt->name);
+            dgf_opt_reference(opt->group, name, out);
+            continue;
+        }
+        dgf_buf_addf(out, "| `%s` | %s | %s%s%s | ", name, type_text(opt->type),
+                     opt->fallback ? "`" : "",
+                     opt->fallback                  ? opt->fallback
+                     : opt->flags & DGF_REQUIRED ? "required"
+                                                    : "",
+                     opt->fallback ? "`" : "");
+        if (opt->words) {
+            for (const char *c = opt->words; *c; c++)
+                dgf_buf_add_str(out, *c == '|' ? ", " : (const char[]){*c, '\0'});
+        } else if (opt->lo || opt->hi) {
+            dgf_buf_addf(out, "%s to %s", opt->lo ? opt->lo : "", opt->hi ? opt->hi : "");
+        }
+        dgf_buf_addf(out, " | %s |\n", opt->help ? opt->help : "");
+    }
+}
+
+static void schema_words(const char *words, struct dgf_json *json)
+{
+    dgf_json_key(json, "enum");
+    dgf_json_begin_array(json);
+    for (const char *w = words; *w;) {
+        size_t len = strcspn(w, "|");
+
+        dgf_json_text(json, dgf_bytes_of(w, len));
+        w += len + (w[len] == '|');
+    }
+    dgf_json_end_array(json);
+}
+
+static void schema_one(const struct dgf_opt *opt, struct dgf_json *json)
+{
+    static const char *const types[] = {"string", "boolean", "integer", "string", "string",
+                                        "string", "array",   "object",  "object", "",
+                                        "string"};
+
+    dgf_json_key(json, opt->name);
+    dgf_json_begin_object(json);
+    if (*types[opt->type]) {
+        dgf_json_key(json, "type");
+        dgf_json_str(json, types[opt->type]);
+    }
+    if (opt->help) {
+        dgf_json_key(json, "description");
+        dgf_json_str(json, opt->help);
+    }
+    if (opt->words)
+        schema_words(opt->words, json);
+    if (opt->type == DGF_OPT_GROUP)
+        dgf_opt_schema(opt->group, json);
+    dgf_json_end_object(json);
+}
+
+void dgf_opt_schema(const struct dgf_opt *opts, struct dgf_json *json)
+{
+    dgf_json_key(json, "properties");
+    dgf_json_begin_object(json);
+    for (const struct dgf_opt *opt = opts; opt->name; opt++)
+        schema_one(opt, json);
+    dgf_json_end_object(json);
+    dgf_json_key(json, "required");
+    dgf_json_begin_array(json);
+    for (const struct dgf_opt *opt = opts; opt->name; opt++)
+        if (opt->flags & DGF_REQUIRED)
+            dgf_json_str(json, opt->name);
+    dgf_json_end_array(json);
+}
