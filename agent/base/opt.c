@@ -22,11 +22,6 @@ static void *at(void *conf, const struct dgf_opt *opt)
     return (uint8_t *)conf + opt->offset;
 }
 
-static const void *at_const(const void *conf, const struct dgf_opt *opt)
-{
-    return (const uint8_t *)conf + opt->offset;
-}
-
 static bool is_secret(const struct dgf_opt *opt)
 {
     return opt->type == DGF_OPT_SECRET_STR || (opt->flags & DGF_SECRET);
