@@ -135,7 +135,10 @@ static void on_read(evutil_socket_t fd, short what, void *ctx)
     if (link->source->failed)
         return;
     if (link->state == DGF_PG_LINK_COPY) {
-        link->on_copy(link->source);
+        if (link->on_copy)
+            link->on_copy(link->source);
+        else
+            (void)event_del(link->read); /* early data waits until the stream begins */
         return;
     }
     if (!PQconsumeInput(link->conn)) {
@@ -316,5 +319,6 @@ void dgf_pg_link_close(struct dgf_pg_link *link)
     if (link->conn)
         PQfinish(link->conn);
     link->conn = NULL;
+    link->on_copy = NULL;
     link->state = DGF_PG_LINK_CLOSED;
 }
