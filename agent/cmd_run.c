@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "cmd.h"
 #include "pipeline.h"
 #include "settings.h"
@@ -218,5 +219,6 @@ int dgf_cmd_run(int argc, char **argv)
     free_event(d.sighup);
     free_event(d.sigusr1);
     event_base_free(d.loop);
+    dgf_metrics_release();
     return exit_code;
 }

@@ -178,3 +178,25 @@ void dgf_metrics_print(struct dgf_buf *out)
         print_family(out, entry->key, entry->value);
     (void)pthread_mutex_unlock(&lock);
 }
+
+void dgf_metrics_release(void)
+{
+    struct dgf_map_entry *entry;
+
+    (void)pthread_mutex_lock(&lock);
+    for (size_t at = 0; ready && (entry = dgf_map_next(&families, &at));) {
+        struct family *family = entry->value;
+
+        for (struct series *series = family->first, *next; series; series = next) {
+            next = series->next;
+            dgf_free(series->labels);
+            dgf_free(series);
+        }
+        dgf_free(family->help);
+        dgf_free(family);
+    }
+    if (ready)
+        dgf_map_release(&families, NULL);
+    ready = false;
+    (void)pthread_mutex_unlock(&lock);
+}

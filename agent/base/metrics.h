@@ -39,5 +39,7 @@ static inline void dgf_metric_set(struct dgf_metric *metric, int64_t value)
 void dgf_metric_observe_ns(struct dgf_metric *metric, int64_t ns);
 /* Prometheus text exposition. */
 void dgf_metrics_print(struct dgf_buf *out);
+/* Forgets all; every pointer from dgf_metric_get is dead.  At the end of a process. */
+void dgf_metrics_release(void);
 
 #endif

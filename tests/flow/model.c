@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "ledger/reader.h"
 #include "pipe.h"
 #include "simdisk.h"
@@ -160,6 +161,7 @@ static void end_of_life(void)
     tracking = false;
     close_range(3, ~0u, 0); /* its eventfd; all other files are simulated */
     sqlite3_shutdown();
+    dgf_metrics_release();
     while (life.after != &life)
         dgf_free(life.after + 1);
     start_sqlite();

@@ -109,5 +109,16 @@ START_TEST(threads_update_together)
 }
 END_TEST
 
+START_TEST(released_metrics_are_gone_and_can_be_made_anew)
+{
+    dgf_metric_add(dgf_metric_get(DGF_METRIC_COUNTER, "again", "A.", ""), 7);
+    dgf_metrics_release();
+    ck_assert_ptr_null(strstr(printed(), "again"));
+    dgf_metric_add(dgf_metric_get(DGF_METRIC_COUNTER, "again", "A.", ""), 2);
+    ck_assert_ptr_nonnull(strstr(printed(), "\nagain 2\n"));
+}
+END_TEST
+
 DGF_UNIT(metrics, counters_and_gauges_are_grouped_by_name, a_histogram_counts_up_to_each_bound,
-         labels_of_a_histogram_stand_before_the_bound, threads_update_together)
+         labels_of_a_histogram_stand_before_the_bound, threads_update_together,
+         released_metrics_are_gone_and_can_be_made_anew)
