@@ -54,7 +54,8 @@ static int no_such(const char *command, const struct dgf_arg *table, const char 
     }
     near = dgf_nearest(word + strspn(word, "-"), names, n);
     if (near)
-        return dgf_usage(command, "unknown option '%s'; did you mean '--%s'?", word, near);
+        return dgf_usage(command, "unknown option '%s'; did you mean '--%s'?", word,
+                         near);
     return dgf_usage(command, "unknown option '%s'", word);
 }
 
@@ -75,7 +76,8 @@ static int read_option(const struct dgf_arg *table, int argc, char **argv, int *
         return dgf_usage(ret->command, "option '--%s' is given twice", table[row].name);
     if (!table[row].value) {
         if (equals)
-            return dgf_usage(ret->command, "option '--%s' takes no value", table[row].name);
+            return dgf_usage(ret->command, "option '--%s' takes no value",
+                             table[row].name);
     } else if (equals) {
         value = equals + 1;
     } else if (!is_long && word[2]) {
@@ -83,15 +85,15 @@ static int read_option(const struct dgf_arg *table, int argc, char **argv, int *
     } else if (*at + 1 < argc) {
         value = argv[++*at];
     } else {
-        return dgf_usage(ret->command, "option '--%s' needs a value: %s", table[row].name,
-                         table[row].value);
+        return dgf_usage(ret->command, "option '--%s' needs a value: %s",
+                         table[row].name, table[row].value);
     }
     ret->values[row] = value;
     return 0;
 }
 
-int dgf_args_read(const char *command, const struct dgf_arg *table, int argc, char **argv,
-                  struct dgf_args *ret)
+int dgf_args_read(const char *command, const struct dgf_arg *table, int argc,
+                  char **argv, struct dgf_args *ret)
 {
     int n = 0, at, exit_code;
 

@@ -12,13 +12,13 @@
 
 enum dgf_exit {
     DGF_EXIT_OK = 0,
-    DGF_EXIT_FINDINGS = 1,    /* findings; ledger: tampered */
-    DGF_EXIT_CANNOT = 2,      /* cannot run; ledger: incomplete */
+    DGF_EXIT_FINDINGS = 1, /* findings; ledger: tampered */
+    DGF_EXIT_CANNOT = 2,   /* cannot run; ledger: incomplete */
     DGF_EXIT_UNVERIFIABLE = 3,
     DGF_EXIT_USAGE = 64,
     DGF_EXIT_FAIL_CLOSED = 70,
-    DGF_EXIT_STORAGE = 71,    /* storage cannot be trusted */
-    DGF_EXIT_OWNED = 75,      /* another agent owns this data directory */
+    DGF_EXIT_STORAGE = 71, /* storage cannot be trusted */
+    DGF_EXIT_OWNED = 75,   /* another agent owns this data directory */
     DGF_EXIT_FORK = 76,
     DGF_EXIT_CONFIG = 78,
 };
@@ -32,9 +32,18 @@ struct dgf_arg {
 };
 
 #define DGF_ARGS_MAX 24
-#define DGF_ARG_END {.name = NULL}
-#define DGF_ARG_FORMAT {"format", 0, "FORMAT", "human or json"}
-#define DGF_ARG_CONFIG {"config", 'c', "FILE", "configuration file (dgf.yaml)"}
+#define DGF_ARG_END  \
+    {                \
+        .name = NULL \
+    }
+#define DGF_ARG_FORMAT                         \
+    {                                          \
+        "format", 0, "FORMAT", "human or json" \
+    }
+#define DGF_ARG_CONFIG                                         \
+    {                                                          \
+        "config", 'c', "FILE", "configuration file (dgf.yaml)" \
+    }
 
 struct dgf_args {
     const char *command;
@@ -46,17 +55,19 @@ struct dgf_args {
 
 /* Reads argv by the table (--name=value and --name value, -c value, --).  0, or
  * DGF_EXIT_USAGE after saying on stderr what is wrong and what is meant. */
-int dgf_args_read(const char *command, const struct dgf_arg *table, int argc, char **argv,
-                  struct dgf_args *ret);
-const char *dgf_args_get(const struct dgf_args *args, const char *name); /* NULL: not given */
+int dgf_args_read(const char *command, const struct dgf_arg *table, int argc,
+                  char **argv, struct dgf_args *ret);
+const char *dgf_args_get(const struct dgf_args *args,
+                         const char *name); /* NULL: not given */
 bool dgf_args_has(const struct dgf_args *args, const char *name);
 /* stderr: "dgf <command>: text" and a hint at help; returns DGF_EXIT_USAGE. */
-int dgf_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int dgf_usage(const char *command, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Is out a terminal on which colours are wanted (NO_COLOR)? */
 bool dgf_colour(FILE *out);
 
-#define COMMAND(name, operands, summary)                                           \
-    int dgf_cmd_##name(int argc, char **argv);                                     \
+#define COMMAND(name, operands, summary)       \
+    int dgf_cmd_##name(int argc, char **argv); \
     extern const struct dgf_arg dgf_args_##name[];
 #include "commands.def"
 #undef COMMAND

@@ -11,7 +11,8 @@ const struct dgf_arg dgf_args_check[] = {
     {"fix-script", 0, NULL, "print only what mends the findings"},
     DGF_ARG_END};
 
-static void check_source(const struct dgf_source_conf *conf, struct dgf_findings *findings)
+static void check_source(const struct dgf_source_conf *conf,
+                         struct dgf_findings *findings)
 {
     struct dgf_source *src = dgf_calloc(1, conf->type->self_size);
     struct dgf_mark nowhere = {0};
@@ -26,8 +27,8 @@ static void check_source(const struct dgf_source_conf *conf, struct dgf_findings
     src->conf = conf->conf;
     src->labels = conf->labels;
     if (conf->type->check && conf->type->check(src, findings, &err))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0501", nowhere, NULL, "sources.%s: %s",
-                         conf->name, err.text);
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0501", nowhere, NULL,
+                         "sources.%s: %s", conf->name, err.text);
     dgf_free(src);
 }
 
@@ -49,8 +50,8 @@ static void check_sink(const struct dgf_sink_setup *setup, const struct dgf_sett
     sink->env = s->agent.env;
     sink->log_id = "";
     if (setup->type->check && setup->type->check(sink, findings, &err))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0502", nowhere, NULL, "sinks.%s: %s",
-                         setup->name, err.text);
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0502", nowhere, NULL,
+                         "sinks.%s: %s", setup->name, err.text);
     dgf_free(sink);
 }
 
@@ -96,8 +97,8 @@ int dgf_cmd_check(int argc, char **argv)
                            dgf_colour(stdout), &out);
         fwrite(out.ptr, 1, out.len, stdout);
         if (!json && findings.n == 0)
-            printf("ok: %zu sources, %zu sinks, %zu policies\n", s->n_sources, s->n_sinks,
-                   dgf_policy_set_count(set));
+            printf("ok: %zu sources, %zu sinks, %zu policies\n", s->n_sources,
+                   s->n_sinks, dgf_policy_set_count(set));
     }
     if (findings.nomem)
         return DGF_EXIT_CANNOT;

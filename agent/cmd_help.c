@@ -38,8 +38,9 @@ static void print_one(const struct row *row)
         printf("\n");
     for (const struct dgf_arg *arg = row->args; arg->name; arg++) {
         char left[64];
-        int n = arg->letter ? snprintf(left, sizeof(left), "-%c, --%s", arg->letter, arg->name)
-                            : snprintf(left, sizeof(left), "    --%s", arg->name);
+        int n = arg->letter
+                    ? snprintf(left, sizeof(left), "-%c, --%s", arg->letter, arg->name)
+                    : snprintf(left, sizeof(left), "    --%s", arg->name);
 
         if (arg->value && n > 0 && (size_t)n < sizeof(left))
             snprintf(left + n, sizeof(left) - (size_t)n, " %s", arg->value);

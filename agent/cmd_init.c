@@ -95,7 +95,8 @@ int dgf_cmd_init(int argc, char **argv)
     if (args.n_operands)
         return dgf_usage("init", "unexpected '%s'", args.operands[0]);
     dir = dgf_args_get(&args, "dir") ? dgf_args_get(&args, "dir") : ".";
-    if ((size_t)snprintf(folder, sizeof(folder) - 32, "%s/policies", dir) >= sizeof(folder) - 32)
+    if ((size_t)snprintf(folder, sizeof(folder) - 32, "%s/policies", dir) >=
+        sizeof(folder) - 32)
         return dgf_usage("init", "the folder's name is too long");
     snprintf(config, sizeof(config), "%s/dgf.yaml", dir);
     snprintf(policy, sizeof(policy), "%.4000s/first.yaml", folder);
@@ -112,7 +113,8 @@ int dgf_cmd_init(int argc, char **argv)
     if (!exit_code)
         exit_code = write_new(policy, policy_text);
     if (!exit_code)
-        printf("next: set DGF_POSTGRES_URL, then run\n  dgf check -c %s\n  dgf run -c %s\n", config,
-               config);
+        printf(
+            "next: set DGF_POSTGRES_URL, then run\n  dgf check -c %s\n  dgf run -c %s\n",
+            config, config);
     return exit_code;
 }

@@ -14,7 +14,8 @@
 
 const struct dgf_arg dgf_args_run[] = {
     DGF_ARG_CONFIG,
-    {"until-caught-up", 0, NULL, "stop when everything the sources had at start is judged and delivered"},
+    {"until-caught-up", 0, NULL,
+     "stop when everything the sources had at start is judged and delivered"},
     {"log-format", 0, "FORMAT", "json, or text (the default on a terminal)"},
     DGF_ARG_END};
 
@@ -68,7 +69,8 @@ static void on_reload(evutil_socket_t fd, short what, void *arg)
         (void)dgf_report_findings(&findings);
         dgf_log(DGF_LOG_ERROR, "reload refused; the old policies stay", "#errors",
                 (int64_t)findings.n_errors, NULL);
-        dgf_pipeline_reload_failed(d->pipeline, findings.n ? findings.list[0].text : "out of memory");
+        dgf_pipeline_reload_failed(d->pipeline, findings.n ? findings.list[0].text
+                                                           : "out of memory");
         return;
     }
     if (dgf_pipeline_reload(d->pipeline, set, &err)) {
@@ -94,8 +96,8 @@ static bool add_events(struct daemon *d, int ledger_fd)
     d->sigint = add_signal(d, SIGINT, on_stop);
     d->sighup = add_signal(d, SIGHUP, on_reload);
     d->sigusr1 = add_signal(d, SIGUSR1, on_status);
-    return d->timer && d->ledger && d->sigterm && d->sigint && d->sighup && d->sigusr1 &&
-           event_add(d->ledger, NULL) == 0;
+    return d->timer && d->ledger && d->sigterm && d->sigint && d->sighup &&
+           d->sigusr1 && event_add(d->ledger, NULL) == 0;
 }
 
 static void free_event(struct event *event)
@@ -132,7 +134,8 @@ static int run_loop(struct daemon *d)
     return dgf_pipeline_exit_code(d->pipeline);
 }
 
-static int start(struct daemon *d, struct dgf_policy_set *set, const struct dgf_args *args)
+static int start(struct daemon *d, struct dgf_policy_set *set,
+                 const struct dgf_args *args)
 {
     const struct dgf_settings *s = d->settings;
     struct dgf_err err = {0};
@@ -170,8 +173,9 @@ static int start(struct daemon *d, struct dgf_policy_set *set, const struct dgf_
         dgf_log(DGF_LOG_ERROR, "cannot start", "cause", "out of memory", NULL);
         exit_code = DGF_EXIT_CANNOT;
     } else {
-        dgf_log(DGF_LOG_INFO, "started", "agent", s->agent.name, "data_dir", s->agent.data_dir,
-                "#policies", (int64_t)dgf_policy_set_count(set), NULL);
+        dgf_log(DGF_LOG_INFO, "started", "agent", s->agent.name, "data_dir",
+                s->agent.data_dir, "#policies", (int64_t)dgf_policy_set_count(set),
+                NULL);
         exit_code = run_loop(d);
     }
     dgf_pipeline_free(d->pipeline);

@@ -10,7 +10,8 @@
 
 const struct dgf_arg dgf_args_status[] = {
     DGF_ARG_CONFIG,
-    {"data-dir", 'd', "FOLDER", "data_dir of the agent, instead of a configuration file"},
+    {"data-dir", 'd', "FOLDER",
+     "data_dir of the agent, instead of a configuration file"},
     DGF_ARG_FORMAT,
     DGF_ARG_END};
 
@@ -28,13 +29,15 @@ static void print_parts(json_t *parts, const char *title)
 
     if (json_object_size(parts))
         printf("%s\n", title);
-    json_object_foreach(parts, name, part) {
-        printf("  %-14s %-10s %-10s since %s", name, text_of(part, "type"), text_of(part, "state"),
-               text_of(part, "since"));
+    json_object_foreach(parts, name, part)
+    {
+        printf("  %-14s %-10s %-10s since %s", name, text_of(part, "type"),
+               text_of(part, "state"), text_of(part, "since"));
         if (json_object_get(part, "position"))
             printf("  at %s", text_of(part, "position"));
         if (json_object_get(part, "next"))
-            printf("  next %lld", (long long)json_integer_value(json_object_get(part, "next")));
+            printf("  next %lld",
+                   (long long)json_integer_value(json_object_get(part, "next")));
         printf("\n");
         if (*text_of(part, "reason"))
             printf("  %-14s %s\n", "", text_of(part, "reason"));
@@ -55,8 +58,8 @@ static int print_human(json_t *status)
     const char *health = running ? text_of(status, "health") : "not running";
     json_t *ledger = json_object_get(status, "ledger");
 
-    printf("%s  %s (%s)  written %s\n", health, text_of(status, "agent"), text_of(status, "env"),
-           text_of(status, "written"));
+    printf("%s  %s (%s)  written %s\n", health, text_of(status, "agent"),
+           text_of(status, "env"), text_of(status, "written"));
     printf("ledger  %lld records  log %s\n",
            (long long)json_integer_value(json_object_get(ledger, "size")),
            text_of(ledger, "log_id"));

@@ -12,11 +12,14 @@
 
 const struct dgf_arg dgf_args_tail[] = {
     DGF_ARG_CONFIG,
-    {"data-dir", 'd', "FOLDER", "data_dir of the agent, instead of a configuration file"},
-    {"kind", 'k', "KINDS", "kinds of records, with commas (default violation,rule_error,gap,undecodable)"},
+    {"data-dir", 'd', "FOLDER",
+     "data_dir of the agent, instead of a configuration file"},
+    {"kind", 'k', "KINDS",
+     "kinds of records, with commas (default violation,rule_error,gap,undecodable)"},
     {"policy", 'p', "ID", "only this policy; * stands for anything"},
     {"severity", 's', "LEVEL", "this severity and above"},
-    {"from", 'f', "INDEX", "start at this record; 'start' for the first (default: only new ones)"},
+    {"from", 'f', "INDEX",
+     "start at this record; 'start' for the first (default: only new ones)"},
     {"count", 'n', "N", "end after N records"},
     {"no-follow", 0, NULL, "end when there are no more"},
     DGF_ARG_FORMAT,
@@ -65,9 +68,10 @@ static void print_human(const struct tail *tail, const struct dgf_record *record
     message = text_of(line, "message");
     what = policy ? text_of(policy, "id") : dgf_record_kind_text(record->kind);
     time = text_of(line, "time");
-    printf("%.19s  %s%-9s%s %-12s %s", time, tail->colour ? paint(record->severity) : "",
-           policy ? text_of(policy, "severity") : "-", tail->colour ? "\033[0m" : "", what,
-           *message ? message : text_of(line, "reason"));
+    printf("%.19s  %s%-9s%s %-12s %s", time,
+           tail->colour ? paint(record->severity) : "",
+           policy ? text_of(policy, "severity") : "-", tail->colour ? "\033[0m" : "",
+           what, *message ? message : text_of(line, "reason"));
     if (record->verdict == DGF_VERDICT_REVIEW || record->verdict == DGF_VERDICT_WAIVED)
         printf("  (%s)", dgf_verdict_text((enum dgf_verdict)record->verdict));
     if (record->shadow)
@@ -115,7 +119,8 @@ static int follow(const struct tail *tail, struct dgf_ledger_reader *reader)
         if (!rc)
             rc = dgf_record_get(leaf.header, leaf.line, leaf.index, &record);
         if (rc) {
-            fprintf(stderr, "dgf tail: %s\n", err.text[0] ? err.text : "a record has a damaged header");
+            fprintf(stderr, "dgf tail: %s\n",
+                    err.text[0] ? err.text : "a record has a damaged header");
             return DGF_EXIT_FINDINGS;
         }
         if (!dgf_select_match(&tail->select, &record))
@@ -178,7 +183,8 @@ static int read_tail(const struct dgf_args *args, struct tail *tail)
             return dgf_usage("tail", "unknown severity '%s'", severity);
         tail->select.min_severity = word;
     }
-    if (count && (!dgf_parse_u64(dgf_bytes_str(count), &tail->count) || tail->count == 0))
+    if (count &&
+        (!dgf_parse_u64(dgf_bytes_str(count), &tail->count) || tail->count == 0))
         return dgf_usage("tail", "--count must be a number from 1");
     if (policy) {
         tail->select.policies.list = dgf_calloc(1, sizeof(char *));

@@ -33,9 +33,10 @@ static enum dgf_rc check_mode(const char *path, struct dgf_err *err)
     struct stat st;
 
     if (stat(path, &st) == 0 && (st.st_mode & 077))
-        return dgf_err_set(err, DGF_BAD_CONFIG,
-                           "key file '%s' may be read by others (mode %03o): run chmod 600", path,
-                           (unsigned)st.st_mode & 0777);
+        return dgf_err_set(
+            err, DGF_BAD_CONFIG,
+            "key file '%s' may be read by others (mode %03o): run chmod 600", path,
+            (unsigned)st.st_mode & 0777);
     return DGF_OK;
 }
 
@@ -80,11 +81,13 @@ static enum dgf_rc load_one(const char *data_dir, const char *name, const char *
     if (rc)
         return rc;
     snprintf(made + strlen(made), 32, "/%s", name);
-    return dgf_file_exists(made) ? read_key(made, ret_key, err) : make_key(made, ret_key, err);
+    return dgf_file_exists(made) ? read_key(made, ret_key, err)
+                                 : make_key(made, ret_key, err);
 }
 
-enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path, const char *token_path,
-                          uint8_t ret_tenant[32], uint8_t ret_token[32], struct dgf_err *err)
+enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path,
+                          const char *token_path, uint8_t ret_tenant[32],
+                          uint8_t ret_token[32], struct dgf_err *err)
 {
     enum dgf_rc rc = load_one(data_dir, "tenant", tenant_path, ret_tenant, err);
 

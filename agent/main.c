@@ -44,6 +44,7 @@ int main(int argc, char **argv)
         word = "version";
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (strcmp(commands[i].name, word) == 0)
-            return commands[i].run(argc > 1 ? argc - 1 : argc, argc > 1 ? argv + 1 : argv);
+            return commands[i].run(argc > 1 ? argc - 1 : argc,
+                                   argc > 1 ? argv + 1 : argv);
     return unknown(word);
 }

@@ -10,8 +10,8 @@
 
 #define DGF_SECOND_NS INT64_C(1000000000)
 #define DGF_COVERAGE_NS (60 * DGF_SECOND_NS)
-#define DGF_LAZY_NS DGF_SECOND_NS           /* a batch nobody waits for */
-#define DGF_TURN_BYTES (1u << 20)           /* a source's quota a turn of the loop */
+#define DGF_LAZY_NS DGF_SECOND_NS /* a batch nobody waits for */
+#define DGF_TURN_BYTES (1u << 20) /* a source's quota a turn of the loop */
 #define DGF_RETRY_MIN_NS (DGF_SECOND_NS / 4)
 #define DGF_RETRY_MAX_NS (30 * DGF_SECOND_NS)
 #define DGF_STANDBY_RETRY_NS DGF_SECOND_NS
@@ -23,21 +23,22 @@ struct pipe_ack {
 };
 
 struct pipe_source {
-    struct dgf_source *src;          /* type->self_size bytes, owned */
+    struct dgf_source *src; /* type->self_size bytes, owned */
     struct dgf_pipeline *pipeline;
     const struct dgf_source_conf *conf;
     struct dgf_engine *engine;       /* its own: sources take a new set one by one */
     struct dgf_policy_set *set;      /* in force for this source */
     struct dgf_policy_set *next_set; /* waits for a transaction boundary */
 
-    struct dgf_buf position;         /* last accepted */
+    struct dgf_buf position; /* last accepted */
     struct dgf_coverage coverage;
-    bool dirty;                      /* position or counts are not in a batch yet */
-    bool in_tx;                      /* last accepted event was inside a transaction */
-    uint64_t accepted_seq;           /* newest event that was judged */
-    uint64_t handed_seq, handed_next;/* newest in the batch being written, and its end */
-    uint64_t told_seq;               /* newest the source was told is durable */
-    struct pipe_ack acks[64];        /* ack: sinks; oldest first */
+    bool dirty;            /* position or counts are not in a batch yet */
+    bool in_tx;            /* last accepted event was inside a transaction */
+    uint64_t accepted_seq; /* newest event that was judged */
+    uint64_t handed_seq,
+        handed_next;          /* newest in the batch being written, and its end */
+    uint64_t told_seq;        /* newest the source was told is durable */
+    struct pipe_ack acks[64]; /* ack: sinks; oldest first */
     size_t n_acks;
 
     bool is_open, paused, wants_turn, caught_up;
@@ -45,21 +46,21 @@ struct pipe_source {
     enum dgf_source_state state;
     char reason[DGF_ERR_TEXT_MAX];
     int64_t state_since_ns;
-    enum dgf_rc failed;              /* set by fail(); acted upon in the turn */
-    bool stopped;                    /* FATAL: stays down */
-    int64_t retry_at_ns, retry_ns;   /* monotonic; 0: none */
-    int64_t position_time_ns;        /* commit time of the newest event */
+    enum dgf_rc failed;            /* set by fail(); acted upon in the turn */
+    bool stopped;                  /* FATAL: stays down */
+    int64_t retry_at_ns, retry_ns; /* monotonic; 0: none */
+    int64_t position_time_ns;      /* commit time of the newest event */
     struct dgf_metric *m_events[DGF_KIND_N], *m_gaps, *m_position_time, *m_state;
 };
 
 struct pipe_sink {
-    struct dgf_sink *sink;           /* type->self_size bytes, owned */
+    struct dgf_sink *sink; /* type->self_size bytes, owned */
     struct dgf_pipeline *pipeline;
     const struct dgf_sink_setup *setup;
     struct dgf_ledger_reader *reader;
-    uint64_t next;                   /* to offer next */
-    uint64_t durable;                /* everything below is delivered */
-    struct dgf_buf cursor;           /* newest cursor */
+    uint64_t next;         /* to offer next */
+    uint64_t durable;      /* everything below is delivered */
+    struct dgf_buf cursor; /* newest cursor */
     bool cursor_dirty;
     bool is_open, blocked, flushed, stopped, ok;
     char reason[DGF_ERR_TEXT_MAX];
@@ -75,22 +76,23 @@ struct dgf_pipeline {
     struct dgf_workers *workers;
     struct dgf_ledger *ledger;
     struct dgf_recorder recorder;
-    struct dgf_policy_set *set;      /* newest */
+    struct dgf_policy_set *set; /* newest */
     uint8_t tenant_key[32], token_key[32];
     struct pipe_source *sources;
     struct pipe_sink *sinks;
     struct dgf_ledger_news news;
     struct dgf_buf scratch;
-    enum dgf_rc broken;              /* a failure inside a callback that ends the process */
+    enum dgf_rc broken; /* a failure inside a callback that ends the process */
     char broken_text[DGF_ERR_TEXT_MAX];
     int exit_code;
 
-    int64_t lazy_since_ns;           /* monotonic time the open batch got its first content; 0: empty */
-    bool held;                       /* budget or disk: sources are paused and it was said */
+    int64_t lazy_since_ns; /* monotonic time the open batch got its first content; 0:
+                              empty */
+    bool held;             /* budget or disk: sources are paused and it was said */
     bool held_by_space;
     int64_t held_since_ns;
     bool draining;
-    bool drain_delivery;             /* also wait for sinks, until drain_until_ns */
+    bool drain_delivery; /* also wait for sinks, until drain_until_ns */
     int64_t drain_until_ns;
     bool status_dirty;
     int64_t started_ns;
@@ -102,12 +104,14 @@ struct dgf_pipeline {
 
 /* pipe_source.c */
 enum dgf_rc pipe_source_init(struct pipe_source *ps, struct dgf_pipeline *pipeline,
-                             const struct dgf_source_conf *conf, struct dgf_err *err) DGF_MUST_USE;
+                             const struct dgf_source_conf *conf, struct dgf_err *err)
+    DGF_MUST_USE;
 void pipe_source_release(struct pipe_source *ps);
 void pipe_source_turn(struct pipe_source *ps, int64_t now_ns, int64_t *wait_ns);
 void pipe_source_close(struct pipe_source *ps);
 /* Puts position and counts into the open batch when they changed. */
-enum dgf_rc pipe_source_commit(struct pipe_source *ps, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc pipe_source_commit(struct pipe_source *ps, struct dgf_err *err)
+    DGF_MUST_USE;
 void pipe_source_handed(struct pipe_source *ps, uint64_t next_index);
 void pipe_source_durable(struct pipe_source *ps);
 void pipe_source_tell(struct pipe_source *ps);
@@ -117,10 +121,12 @@ bool pipe_source_settled(const struct pipe_source *ps);
 
 /* projector.c */
 enum dgf_rc pipe_sink_init(struct pipe_sink *sink, struct dgf_pipeline *pipeline,
-                           const struct dgf_sink_setup *setup, struct dgf_err *err) DGF_MUST_USE;
+                           const struct dgf_sink_setup *setup, struct dgf_err *err)
+    DGF_MUST_USE;
 void pipe_sink_release(struct pipe_sink *sink);
 /* Offers what is durable; *busy when there is more to do at once. */
-void pipe_sink_turn(struct pipe_sink *sink, int64_t now_ns, int64_t *wait_ns, bool *busy);
+void pipe_sink_turn(struct pipe_sink *sink, int64_t now_ns, int64_t *wait_ns,
+                    bool *busy);
 /* The first index some required sink (only_required) or any sink lacks. */
 uint64_t pipe_sinks_through(const struct dgf_pipeline *pipeline, bool only_required);
 

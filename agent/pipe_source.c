@@ -26,8 +26,9 @@ static enum dgf_rc judge(struct pipe_source *ps, const struct dgf_event *event)
     for (size_t i = 0; i < judged.n; i++) {
         const struct dgf_judgement *one = &judged.list[i];
 
-        rc = one->verdict == DGF_VERDICT_ERROR ? dgf_record_rule_error(recorder, event, one)
-                                               : dgf_record_violation(recorder, event, one);
+        rc = one->verdict == DGF_VERDICT_ERROR
+                 ? dgf_record_rule_error(recorder, event, one)
+                 : dgf_record_violation(recorder, event, one);
         if (rc)
             return rc;
     }
@@ -40,7 +41,8 @@ static enum dgf_rc judge(struct pipe_source *ps, const struct dgf_event *event)
 }
 
 /* "to", "since" ... of a special event's extra section, NUL-terminated. */
-static bool extra_text(const struct dgf_event *event, const char *name, struct dgf_buf *out)
+static bool extra_text(const struct dgf_event *event, const char *name,
+                       struct dgf_buf *out)
 {
     struct dgf_bytes value =
         dgf_event_field(event, DGF_SECTION_EXTRA, dgf_bytes_str(name));
@@ -69,7 +71,8 @@ enum dgf_rc pipe_source_coverage(struct pipe_source *ps, int64_t now_ns)
     if (ps->position.len == 0)
         return DGF_OK;
     position_text(ps, text);
-    rc = dgf_recorder_policy_set(&ps->pipeline->recorder, dgf_policy_set_digest(ps->set));
+    rc = dgf_recorder_policy_set(&ps->pipeline->recorder,
+                                 dgf_policy_set_digest(ps->set));
     if (rc)
         return rc;
     ps->dirty = true;
@@ -177,7 +180,8 @@ static enum dgf_rc accept_event(struct pipe_source *ps, struct dgf_event *event)
         rc = dgf_buf_rc(&ps->position);
     }
     if (rc) {
-        pipe_break(p, rc, err.text[0] ? err.text : "cannot write the records of an event");
+        pipe_break(p, rc,
+                   err.text[0] ? err.text : "cannot write the records of an event");
         return DGF_FATAL;
     }
     ps->in_tx = !at_boundary(event);
@@ -207,7 +211,8 @@ static enum dgf_rc host_emit(struct dgf_source *src, struct dgf_event *take_even
     return DGF_AGAIN;
 }
 
-static void set_state(struct pipe_source *ps, enum dgf_source_state state, const char *reason)
+static void set_state(struct pipe_source *ps, enum dgf_source_state state,
+                      const char *reason)
 {
     if (ps->state == state && strcmp(ps->reason, reason) == 0)
         return;
@@ -219,7 +224,8 @@ static void set_state(struct pipe_source *ps, enum dgf_source_state state, const
     dgf_metric_set(ps->m_state, state);
 }
 
-static void host_state(struct dgf_source *src, enum dgf_source_state state, const char *reason)
+static void host_state(struct dgf_source *src, enum dgf_source_state state,
+                       const char *reason)
 {
     struct pipe_source *ps = of(src);
 
@@ -265,7 +271,8 @@ static enum dgf_rc host_put_state(struct dgf_source *src, struct dgf_bytes key,
     state_key(src, key, &full);
     rc = dgf_buf_rc(&full);
     if (!rc)
-        rc = dgf_batch_state(dgf_ledger_batch(ps->pipeline->ledger), dgf_buf_bytes(&full), value);
+        rc = dgf_batch_state(dgf_ledger_batch(ps->pipeline->ledger),
+                             dgf_buf_bytes(&full), value);
     if (rc)
         pipe_break(ps->pipeline, rc, "cannot keep the state of a source");
     return rc;
@@ -308,7 +315,8 @@ static enum dgf_rc restore(struct pipe_source *ps, struct dgf_err *err)
     ps->src->known = true;
     dgf_buf_add_bytes(&ps->position, kept->position);
     if (dgf_coverage_decode(&ps->coverage, kept->counters))
-        return dgf_err_set(err, DGF_FATAL, "the counts of source '%s' in the ledger are damaged",
+        return dgf_err_set(err, DGF_FATAL,
+                           "the counts of source '%s' in the ledger are damaged",
                            ps->conf->name);
     return dgf_buf_rc(&ps->position);
 }
@@ -324,9 +332,11 @@ static void make_metrics(struct pipe_source *ps)
                                             "events accepted from a source", labels);
     }
     snprintf(labels, sizeof(labels), "source=\"%s\"", ps->conf->name);
-    ps->m_gaps = dgf_metric_get(DGF_METRIC_COUNTER, "dgf_gaps_total", "gap records", labels);
-    ps->m_position_time = dgf_metric_get(DGF_METRIC_GAUGE, "dgf_source_position_time_seconds",
-                                         "commit time of the newest event", labels);
+    ps->m_gaps =
+        dgf_metric_get(DGF_METRIC_COUNTER, "dgf_gaps_total", "gap records", labels);
+    ps->m_position_time =
+        dgf_metric_get(DGF_METRIC_GAUGE, "dgf_source_position_time_seconds",
+                       "commit time of the newest event", labels);
     ps->m_state = dgf_metric_get(DGF_METRIC_GAUGE, "dgf_source_state",
                                  "state of a source, numbered as in the docs", labels);
 }
@@ -344,7 +354,8 @@ enum dgf_rc pipe_source_init(struct pipe_source *ps, struct dgf_pipeline *pipeli
     dgf_coverage_init(&ps->coverage);
     ps->src = dgf_calloc(1, conf->type->self_size);
     if (!ps->src)
-        return dgf_err_set(err, DGF_NOMEM, "cannot open source '%s': out of memory", conf->name);
+        return dgf_err_set(err, DGF_NOMEM, "cannot open source '%s': out of memory",
+                           conf->name);
     ps->src->type = conf->type;
     ps->src->name = conf->name;
     ps->src->conf = conf->conf;
@@ -417,7 +428,8 @@ static void act_on_failure(struct pipe_source *ps, int64_t now_ns)
     }
     if (rc == DGF_FATAL || rc == DGF_BAD_DATA) {
         ps->stopped = true;
-        dgf_log(DGF_LOG_ERROR, "source stopped", "source", ps->src->name, "cause", cause, NULL);
+        dgf_log(DGF_LOG_ERROR, "source stopped", "source", ps->src->name, "cause",
+                cause, NULL);
         ps->reason[0] = '\0';
         set_state(ps, DGF_STATE_STOPPED, cause);
         return;
@@ -512,7 +524,8 @@ enum dgf_rc pipe_source_commit(struct pipe_source *ps, struct dgf_err *err)
     if (!rc)
         rc = dgf_batch_position(dgf_ledger_batch(ps->pipeline->ledger), &at);
     if (rc)
-        return dgf_err_set(err, rc, "cannot keep the position of source '%s'", ps->conf->name);
+        return dgf_err_set(err, rc, "cannot keep the position of source '%s'",
+                           ps->conf->name);
     ps->dirty = false;
     return DGF_OK;
 }

@@ -45,8 +45,8 @@ static enum dgf_rc put(void *ctx, struct dgf_bytes header, struct dgf_bytes line
 
 /* ---- start ----------------------------------------------------------------------- */
 
-static enum dgf_rc own(struct dgf_pipeline *p, enum dgf_record_kind kind, const char *message,
-                       const char *detail, struct dgf_err *err)
+static enum dgf_rc own(struct dgf_pipeline *p, enum dgf_record_kind kind,
+                       const char *message, const char *detail, struct dgf_err *err)
 {
     enum dgf_rc rc = dgf_record_own(&p->recorder, kind, NULL, message, detail);
 
@@ -59,11 +59,13 @@ static void note_policy_set(struct dgf_pipeline *p, struct dgf_policy_set *set)
     const char *text = dgf_policy_set_digest(set);
     uint8_t digest[DGF_SHA256_LEN] = {0};
 
-    if (strlen(text) == 7 + 64 && dgf_parse_hex(dgf_bytes_of(text + 7, 64), digest, sizeof(digest)))
+    if (strlen(text) == 7 + 64 &&
+        dgf_parse_hex(dgf_bytes_of(text + 7, 64), digest, sizeof(digest)))
         dgf_batch_policy_set(dgf_ledger_batch(p->ledger), digest);
 }
 
-static enum dgf_rc record_policy_set(struct dgf_pipeline *p, struct dgf_policy_set *old_set,
+static enum dgf_rc record_policy_set(struct dgf_pipeline *p,
+                                     struct dgf_policy_set *old_set,
                                      struct dgf_policy_set *set, struct dgf_err *err)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf diff;
@@ -74,8 +76,8 @@ static enum dgf_rc record_policy_set(struct dgf_pipeline *p, struct dgf_policy_s
     if (!rc)
         rc = dgf_buf_rc(&diff);
     if (!rc)
-        rc = dgf_record_own(&p->recorder, DGF_RECORD_POLICY_SET, NULL, "policies in force",
-                            dgf_buf_str(&diff));
+        rc = dgf_record_own(&p->recorder, DGF_RECORD_POLICY_SET, NULL,
+                            "policies in force", dgf_buf_str(&diff));
     if (rc)
         return dgf_err_set(err, rc, "cannot write the record of the policy set");
     note_policy_set(p, set);
@@ -92,21 +94,24 @@ static bool set_is_new(struct dgf_pipeline *p)
     return strcmp(hex, dgf_policy_set_digest(p->set)) != 0;
 }
 
-static enum dgf_rc first_records(struct dgf_pipeline *p, const struct dgf_ledger_cut *cut,
-                                 struct dgf_err *err)
+static enum dgf_rc first_records(struct dgf_pipeline *p,
+                                 const struct dgf_ledger_cut *cut, struct dgf_err *err)
 {
     char detail[256];
     enum dgf_rc rc;
 
     snprintf(detail, sizeof(detail), "{\"log\":\"%s\",\"new\":%s,\"cut_bytes\":%llu}",
-             dgf_ledger_log_id_text(p->ledger), dgf_ledger_was_new(p->ledger) ? "true" : "false",
+             dgf_ledger_log_id_text(p->ledger),
+             dgf_ledger_was_new(p->ledger) ? "true" : "false",
              (unsigned long long)cut->bytes);
-    rc = own(p, DGF_RECORD_RESUME,
-             dgf_ledger_was_new(p->ledger) ? "a new ledger begins" : "the agent goes on", detail,
-             err);
+    rc =
+        own(p, DGF_RECORD_RESUME,
+            dgf_ledger_was_new(p->ledger) ? "a new ledger begins" : "the agent goes on",
+            detail, err);
     if (rc)
         return rc;
-    rc = own(p, DGF_RECORD_CONFIG, p->conf->insecure ? "runs with insecure: true" : "configuration in force",
+    rc = own(p, DGF_RECORD_CONFIG,
+             p->conf->insecure ? "runs with insecure: true" : "configuration in force",
              p->conf->config_json ? p->conf->config_json : "{}", err);
     if (!rc && set_is_new(p))
         rc = record_policy_set(p, NULL, p->set, err);
@@ -149,19 +154,20 @@ static enum dgf_rc open_ledger(struct dgf_pipeline *p, struct dgf_ledger_cut *cu
                 (int64_t)cut->bytes, "#segment", (int64_t)cut->segment, NULL);
     p->news.next_index = dgf_ledger_next_index(p->ledger);
     p->news.idle = true;
-    rc = dgf_keys_load(conf->ledger.dir, conf->keys_tenant, conf->keys_token, p->tenant_key,
-                       p->token_key, err);
+    rc = dgf_keys_load(conf->ledger.dir, conf->keys_tenant, conf->keys_token,
+                       p->tenant_key, p->token_key, err);
     if (rc)
         return rc;
-    rc = dgf_recorder_init(&p->recorder, out, conf->agent, conf->env, p->tenant_key, p->token_key,
-                           1, dgf_ledger_log_id(p->ledger));
+    rc = dgf_recorder_init(&p->recorder, out, conf->agent, conf->env, p->tenant_key,
+                           p->token_key, 1, dgf_ledger_log_id(p->ledger));
     if (rc)
         return dgf_err_set(err, rc, "cannot start the record writer");
     p->recorder.last_logged_ns = dgf_ledger_time_ns(p->ledger);
     return DGF_OK;
 }
 
-enum dgf_rc dgf_pipeline_open(struct event_base *loop, const struct dgf_pipeline_conf *conf,
+enum dgf_rc dgf_pipeline_open(struct event_base *loop,
+                              const struct dgf_pipeline_conf *conf,
                               struct dgf_policy_set *set, struct dgf_pipeline **ret,
                               struct dgf_err *err)
 {
@@ -177,9 +183,11 @@ enum dgf_rc dgf_pipeline_open(struct event_base *loop, const struct dgf_pipeline
     p->status_dirty = true;
     dgf_buf_init(&p->scratch, 1 << 20);
     p->set = dgf_policy_set_ref(set);
-    p->m_ledger_size = dgf_metric_get(DGF_METRIC_GAUGE, "dgf_ledger_size", "records in the ledger", "");
-    p->m_commit = dgf_metric_get(DGF_METRIC_HISTOGRAM_SECONDS, "dgf_ledger_commit_seconds",
-                                 "from hand-over to durable", "");
+    p->m_ledger_size = dgf_metric_get(DGF_METRIC_GAUGE, "dgf_ledger_size",
+                                      "records in the ledger", "");
+    p->m_commit =
+        dgf_metric_get(DGF_METRIC_HISTOGRAM_SECONDS, "dgf_ledger_commit_seconds",
+                       "from hand-over to durable", "");
     rc = loop ? dgf_workers_new(loop, 1, &p->workers, err) : DGF_OK;
     if (!rc)
         rc = open_ledger(p, &cut, err);
@@ -215,7 +223,8 @@ void dgf_pipeline_free(struct dgf_pipeline *p)
     dgf_free(p);
 }
 
-/* ---- one turn ---------------------------------------------------------------------- */
+/* ---- one turn ----------------------------------------------------------------------
+ */
 
 /* What the writer has to say; the moment it is idle the open batch goes out. */
 static enum dgf_rc listen(struct dgf_pipeline *p, struct dgf_err *err)
@@ -252,12 +261,16 @@ static enum dgf_rc hold(struct dgf_pipeline *p, struct dgf_err *err)
         p->held_by_space = p->news.no_space;
         p->held_since_ns = dgf_clock_ns();
         dgf_log(DGF_LOG_WARN, "sources paused", "cause",
-                p->held_by_space ? "no space in data_dir" : "ledger.journal_bytes is used up", NULL);
+                p->held_by_space ? "no space in data_dir"
+                                 : "ledger.journal_bytes is used up",
+                NULL);
     } else {
         dgf_log(DGF_LOG_INFO, "sources resumed", NULL);
     }
-    snprintf(detail, sizeof(detail), "{\"state\":\"%s\",\"cause\":\"%s\",\"paused_ms\":%lld}",
-             must ? "paused" : "resumed", p->held_by_space ? "disk_full" : "journal_budget",
+    snprintf(detail, sizeof(detail),
+             "{\"state\":\"%s\",\"cause\":\"%s\",\"paused_ms\":%lld}",
+             must ? "paused" : "resumed",
+             p->held_by_space ? "disk_full" : "journal_budget",
              must ? 0LL : (long long)((dgf_clock_ns() - p->held_since_ns) / 1000000));
     rc = dgf_record_own(&p->recorder, DGF_RECORD_BACKPRESSURE, NULL,
                         must ? "sources are paused" : "sources read again", detail);
@@ -278,7 +291,8 @@ static enum dgf_rc cover(struct dgf_pipeline *p, int64_t *wait_ns, struct dgf_er
             enum dgf_rc rc = pipe_source_coverage(ps, now_ns);
 
             if (rc)
-                return dgf_err_set(err, rc, "cannot write coverage of '%s'", ps->src->name);
+                return dgf_err_set(err, rc, "cannot write coverage of '%s'",
+                                   ps->src->name);
         } else {
             ps->coverage.since_ns = now_ns;
         }
@@ -317,10 +331,12 @@ static enum dgf_rc put_cursors(struct dgf_pipeline *p, struct dgf_err *err)
         dgf_buf_add_bytes(&p->scratch, dgf_buf_bytes(&ps->cursor));
         rc = dgf_buf_rc(&p->scratch);
         if (!rc)
-            rc = dgf_batch_cursor(dgf_ledger_batch(p->ledger), dgf_bytes_str(ps->setup->name),
+            rc = dgf_batch_cursor(dgf_ledger_batch(p->ledger),
+                                  dgf_bytes_str(ps->setup->name),
                                   dgf_buf_bytes(&p->scratch));
         if (rc)
-            return dgf_err_set(err, rc, "cannot keep the cursor of sink '%s'", ps->setup->name);
+            return dgf_err_set(err, rc, "cannot keep the cursor of sink '%s'",
+                               ps->setup->name);
         ps->cursor_dirty = false;
     }
     return DGF_OK;
@@ -392,7 +408,8 @@ static void steer_sources(struct dgf_pipeline *p, int64_t now_ns, int64_t *wait_
     }
 }
 
-enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns, struct dgf_err *err)
+enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns,
+                              struct dgf_err *err)
 {
     int64_t now_ns = dgf_clock_mono_ns();
     bool busy = false;
@@ -434,7 +451,8 @@ int dgf_pipeline_ledger_fd(const struct dgf_pipeline *p)
     return dgf_ledger_fd(p->ledger);
 }
 
-/* ---- stop ---------------------------------------------------------------------------- */
+/* ---- stop
+ * ---------------------------------------------------------------------------- */
 
 void dgf_pipeline_drain(struct dgf_pipeline *p, int64_t limit_ns)
 {
@@ -487,7 +505,8 @@ int dgf_pipeline_exit_code(const struct dgf_pipeline *p)
     return DGF_EXIT_OK;
 }
 
-/* ---- another policy set ----------------------------------------------------------------- */
+/* ---- another policy set
+ * ----------------------------------------------------------------- */
 
 enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *p, struct dgf_policy_set *set,
                                 struct dgf_err *err)
@@ -508,7 +527,8 @@ enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *p, struct dgf_policy_set *s
     }
     dgf_policy_set_unref(p->set);
     p->set = dgf_policy_set_ref(set);
-    dgf_log(DGF_LOG_INFO, "policies reloaded", "policy_set", dgf_policy_set_digest(set), NULL);
+    dgf_log(DGF_LOG_INFO, "policies reloaded", "policy_set", dgf_policy_set_digest(set),
+            NULL);
     return DGF_OK;
 }
 

@@ -24,35 +24,36 @@ struct dgf_pipeline;
 struct dgf_source_conf {
     const char *name;
     const struct dgf_source_type *type;
-    void *conf;                    /* loaded by type->opts; borrowed */
-    struct dgf_str_map labels;     /* borrowed */
+    void *conf;                /* loaded by type->opts; borrowed */
+    struct dgf_str_map labels; /* borrowed */
 };
 
 struct dgf_sink_setup {
     const char *name;
     const struct dgf_sink_type *type;
-    void *conf;                    /* begins with struct dgf_sink_conf; borrowed */
+    void *conf; /* begins with struct dgf_sink_conf; borrowed */
 };
 
 struct dgf_pipeline_conf {
     const char *agent, *env;
     struct dgf_ledger_conf ledger;
-    bool ack_sinks;                /* acknowledge only what required sinks have */
-    bool until_caught_up;          /* stop when all there was at start is through */
-    size_t event_bytes;            /* limits.event_bytes */
+    bool ack_sinks;       /* acknowledge only what required sinks have */
+    bool until_caught_up; /* stop when all there was at start is through */
+    size_t event_bytes;   /* limits.event_bytes */
     const struct dgf_source_conf *sources;
     size_t n_sources;
     const struct dgf_sink_setup *sinks;
     size_t n_sinks;
     const char *keys_tenant, *keys_token; /* files; NULL: made in data_dir/keys */
-    const char *config_json;       /* for the config record: digest and names, no secrets */
-    bool insecure;                 /* something runs with insecure: true */
+    const char *config_json; /* for the config record: digest and names, no secrets */
+    bool insecure;           /* something runs with insecure: true */
 };
 
 /* Everything in conf is borrowed for the life of the pipeline; set is
  * referenced.  DGF_AGAIN: another agent owns the data directory (exit 75).
  * DGF_FATAL: the journal cannot be trusted (71). */
-enum dgf_rc dgf_pipeline_open(struct event_base *loop, const struct dgf_pipeline_conf *conf,
+enum dgf_rc dgf_pipeline_open(struct event_base *loop,
+                              const struct dgf_pipeline_conf *conf,
                               struct dgf_policy_set *set, struct dgf_pipeline **ret,
                               struct dgf_err *err) DGF_MUST_USE;
 /* Closes sources and sinks; what was not handed over is forgotten, as in a crash. */
@@ -73,8 +74,9 @@ int dgf_pipeline_exit_code(const struct dgf_pipeline *pipeline);
 int dgf_pipeline_ledger_fd(const struct dgf_pipeline *pipeline);
 
 /* A new policy set: each source takes it at its next transaction boundary. */
-enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *pipeline, struct dgf_policy_set *set,
-                                struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *pipeline,
+                                struct dgf_policy_set *set, struct dgf_err *err)
+    DGF_MUST_USE;
 /* A failed reload: the old set stays; said in status.json. */
 void dgf_pipeline_reload_failed(struct dgf_pipeline *pipeline, const char *why);
 

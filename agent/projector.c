@@ -23,8 +23,8 @@ static void set_ok(struct pipe_sink *ps, bool ok, const char *reason)
         if (ok)
             dgf_log(DGF_LOG_INFO, "sink delivering", "sink", ps->setup->name, NULL);
         else
-            dgf_log(DGF_LOG_WARN, "sink in trouble", "sink", ps->setup->name, "cause", reason,
-                    NULL);
+            dgf_log(DGF_LOG_WARN, "sink in trouble", "sink", ps->setup->name, "cause",
+                    reason, NULL);
     }
     ps->ok = ok;
     snprintf(ps->reason, sizeof(ps->reason), "%s", reason);
@@ -102,7 +102,8 @@ enum dgf_rc pipe_sink_init(struct pipe_sink *ps, struct dgf_pipeline *pipeline,
     dgf_buf_init(&ps->cursor, DGF_LEDGER_VALUE_MAX - 8);
     ps->sink = dgf_calloc(1, setup->type->self_size);
     if (!ps->sink)
-        return dgf_err_set(err, DGF_NOMEM, "cannot open sink '%s': out of memory", setup->name);
+        return dgf_err_set(err, DGF_NOMEM, "cannot open sink '%s': out of memory",
+                           setup->name);
     ps->sink->type = setup->type;
     ps->sink->name = setup->name;
     ps->sink->conf = setup->conf;
@@ -119,7 +120,8 @@ enum dgf_rc pipe_sink_init(struct pipe_sink *ps, struct dgf_pipeline *pipeline,
     ps->m_failures = dgf_metric_get(DGF_METRIC_COUNTER, "dgf_sink_failures_total",
                                     "attempts of a sink that failed", labels);
     if (restore(ps))
-        return dgf_err_set(err, DGF_FATAL, "the cursor of sink '%s' in the ledger is damaged",
+        return dgf_err_set(err, DGF_FATAL,
+                           "the cursor of sink '%s' in the ledger is damaged",
                            setup->name);
     return DGF_OK;
 }
@@ -155,7 +157,8 @@ static void act_on_failure(struct pipe_sink *ps, int64_t now_ns)
     }
     if (rc == DGF_BAD_DATA || rc == DGF_FATAL) {
         ps->stopped = true;
-        dgf_log(DGF_LOG_ERROR, "sink stopped", "sink", ps->setup->name, "cause", ps->reason, NULL);
+        dgf_log(DGF_LOG_ERROR, "sink stopped", "sink", ps->setup->name, "cause",
+                ps->reason, NULL);
         return;
     }
     ps->retry_ns = ps->retry_ns ? ps->retry_ns * 2 : DGF_RETRY_MIN_NS;
@@ -176,7 +179,8 @@ static enum dgf_rc overtaken(struct pipe_sink *ps, uint64_t first)
     snprintf(detail, sizeof(detail),
              "{\"reason\":\"sink_overtaken\",\"sink_from\":%llu,\"sink_to\":%llu}",
              (unsigned long long)ps->next, (unsigned long long)first);
-    rc = dgf_record_own(&ps->pipeline->recorder, DGF_RECORD_GAP, NULL, ps->setup->name, detail);
+    rc = dgf_record_own(&ps->pipeline->recorder, DGF_RECORD_GAP, NULL, ps->setup->name,
+                        detail);
     if (rc)
         return rc;
     ps->next = first;
@@ -194,13 +198,15 @@ static void open_sink(struct pipe_sink *ps)
     rc = ps->sink->type->open(ps->sink, dgf_buf_bytes(&ps->cursor), &ps->next, &err);
     ps->is_open = true;
     if (!rc && ps->next > ps->pipeline->news.next_index)
-        rc = dgf_err_set(&err, DGF_FATAL,
-                         "sink '%s' holds record %llu, which this ledger does not have: is it "
-                         "the output of another ledger?",
-                         ps->setup->name, (unsigned long long)ps->next - 1);
+        rc = dgf_err_set(
+            &err, DGF_FATAL,
+            "sink '%s' holds record %llu, which this ledger does not have: is it "
+            "the output of another ledger?",
+            ps->setup->name, (unsigned long long)ps->next - 1);
     if (!rc && ps->next < dgf_ledger_first_index(ledger) &&
         overtaken(ps, dgf_ledger_first_index(ledger)))
-        rc = dgf_err_set(&err, DGF_NOMEM, "cannot write the gap of sink '%s'", ps->setup->name);
+        rc = dgf_err_set(&err, DGF_NOMEM, "cannot write the gap of sink '%s'",
+                         ps->setup->name);
     if (!rc)
         rc = dgf_ledger_reader_open(ledger, ps->next, &ps->reader, &err);
     if (!rc && ps->next > ps->durable)

@@ -17,23 +17,25 @@
 #define AT(f) offsetof(struct dgf_settings, f)
 
 static const struct dgf_opt agent_opts[] = {
-    {"name", DGF_OPT_STR, AT(agent.name), 0, "dgf", .help = "names this agent in every record"},
+    {"name", DGF_OPT_STR, AT(agent.name), 0, "dgf",
+     .help = "names this agent in every record"},
     {"env", DGF_OPT_STR, AT(agent.env), 0, "default",
      .help = "environment; part of topic names and records"},
     {"data_dir", DGF_OPT_STR, AT(agent.data_dir), 0, "/var/lib/dgf",
      .help = "folder of the ledger, the keys and status.json; one agent owns it"},
     {"ack", DGF_OPT_ENUM, AT(agent.ack), 0, "local", .words = "local|sinks",
-     .help = "acknowledge a source after the local fsync, or when every required sink has the "
-             "records too"},
+     .help =
+         "acknowledge a source after the local fsync, or when every required sink has the "
+         "records too"},
     DGF_OPT_END};
 
 static const struct dgf_opt ledger_opts[] = {
     {"keep", DGF_OPT_DURATION, AT(ledger.keep_ns), 0, "30d", "0s", "3650d",
      "how long delivered journal segments stay"},
-    {"journal_bytes", DGF_OPT_SIZE, AT(ledger.journal_bytes), 0, "4GiB", "16MiB", "16TiB",
-     "beyond it sources pause until sinks have caught up"},
-    {"segment_bytes", DGF_OPT_SIZE, AT(ledger.segment_bytes), 0, "64MiB", "1MiB", "1GiB",
-     "size of one journal file"},
+    {"journal_bytes", DGF_OPT_SIZE, AT(ledger.journal_bytes), 0, "4GiB", "16MiB",
+     "16TiB", "beyond it sources pause until sinks have caught up"},
+    {"segment_bytes", DGF_OPT_SIZE, AT(ledger.segment_bytes), 0, "64MiB", "1MiB",
+     "1GiB", "size of one journal file"},
     DGF_OPT_END};
 
 static const struct dgf_opt limits_opts[] = {
@@ -43,20 +45,23 @@ static const struct dgf_opt limits_opts[] = {
 
 static const struct dgf_opt keys_opts[] = {
     {"tenant", DGF_OPT_STR, AT(keys.tenant), 0, NULL,
-     .help = "file with 64 hex digits, mode 0600: makes violation ids; default: made in data_dir/keys"},
+     .help =
+         "file with 64 hex digits, mode 0600: makes violation ids; default: made in data_dir/keys"},
     {"token", DGF_OPT_STR, AT(keys.token), 0, NULL,
-     .help = "file with 64 hex digits, mode 0600: makes the tokens of hidden values; default: made "
-             "in data_dir/keys"},
+     .help =
+         "file with 64 hex digits, mode 0600: makes the tokens of hidden values; default: made "
+         "in data_dir/keys"},
     DGF_OPT_END};
 
-static const struct dgf_opt log_opts[] = {
-    {"level", DGF_OPT_ENUM, AT(log.level), 0, "info", .words = "debug|info|warn|error",
-     .help = "least severe line that is logged"},
-    DGF_OPT_END};
+static const struct dgf_opt log_opts[] = {{"level", DGF_OPT_ENUM, AT(log.level), 0,
+                                           "info", .words = "debug|info|warn|error",
+                                           .help = "least severe line that is logged"},
+                                          DGF_OPT_END};
 
 static const struct dgf_opt root_opts[] = {
     {"agent", DGF_OPT_GROUP, 0, .help = "this agent", .group = agent_opts},
-    {"sources", DGF_OPT_NODE, AT(sources_node), DGF_REQUIRED, .help = "databases to watch, by name",
+    {"sources", DGF_OPT_NODE, AT(sources_node), DGF_REQUIRED,
+     .help = "databases to watch, by name",
      .example = "sources: {orders: {type: postgres, url: \"${ORDERS_URL}\"}}"},
     {"sinks", DGF_OPT_NODE, AT(sinks_node), .help = "where records go, by name"},
     {"policies", DGF_OPT_STR_LIST, AT(policies), .help = "policy files and folders"},
@@ -76,67 +81,74 @@ struct loader {
 
 /* ---- sources and sinks ------------------------------------------------------- */
 
-static const char *type_of(struct loader *l, const struct dgf_yaml_node *node, const char *what)
+static const char *type_of(struct loader *l, const struct dgf_yaml_node *node,
+                           const char *what)
 {
     struct dgf_yaml_node *type;
 
     if (node->kind != DGF_YAML_MAP) {
-        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0201", node,
-                         "%s must be a map", what);
+        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0201",
+                         node, "%s must be a map", what);
         return NULL;
     }
     type = dgf_yaml_get(node, "type");
     if (!type || type->kind != DGF_YAML_STR) {
         dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0203",
-                         type ? type : node, "%s: 'type' is missing; example: type: postgres", what);
+                         type ? type : node,
+                         "%s: 'type' is missing; example: type: postgres", what);
         return NULL;
     }
     return type->text;
 }
 
-static void unknown_type(struct loader *l, const struct dgf_yaml_node *node, const char *what,
-                         const char *word, const char *const *names, size_t n)
+static void unknown_type(struct loader *l, const struct dgf_yaml_node *node,
+                         const char *what, const char *word, const char *const *names,
+                         size_t n)
 {
     const char *near = dgf_nearest(word, names, n);
     struct dgf_yaml_node *type = dgf_yaml_get(node, "type");
 
     if (near)
-        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0208", type,
-                         "%s: unknown type '%s'; did you mean '%s'?", what, word, near);
+        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0208",
+                         type, "%s: unknown type '%s'; did you mean '%s'?", what, word,
+                         near);
     else
-        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0208", type,
-                         "%s: unknown type '%s'", what, word);
+        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0208",
+                         type, "%s: unknown type '%s'", what, word);
 }
 
 /* labels: a flat map of texts, on every source. */
 struct labels {
     struct dgf_str_map map;
 };
-static const struct dgf_opt label_opts[] = {
-    {"labels", DGF_OPT_STR_MAP, offsetof(struct labels, map), 0, NULL,
-     .help = "copied to event.labels"},
-    DGF_OPT_END};
+static const struct dgf_opt label_opts[] = {{"labels", DGF_OPT_STR_MAP,
+                                             offsetof(struct labels, map), 0, NULL,
+                                             .help = "copied to event.labels"},
+                                            DGF_OPT_END};
 
 static bool name_ok(struct loader *l, const struct dgf_yaml_node *key)
 {
     for (const char *c = key->text; *c; c++)
-        if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '_' || *c == '-')) {
-            dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0209", key,
-                             "name '%s' may only hold a-z, 0-9, '-' and '_'", key->text);
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '_' ||
+              *c == '-')) {
+            dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0209",
+                             key, "name '%s' may only hold a-z, 0-9, '-' and '_'",
+                             key->text);
             return false;
         }
     return key->text_len > 0 && key->text_len <= 63;
 }
 
-static void note_insecure(struct loader *l, const struct dgf_yaml_node *node, const char *what)
+static void note_insecure(struct loader *l, const struct dgf_yaml_node *node,
+                          const char *what)
 {
     struct dgf_yaml_node *insecure = dgf_yaml_get(node, "insecure");
 
     if (!insecure || insecure->kind != DGF_YAML_BOOL || !insecure->boolean)
         return;
     l->settings->insecure = true;
-    dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_WARNING, "W0201", insecure,
-                     "%s runs without verified encryption", what);
+    dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_WARNING, "W0201",
+                     insecure, "%s runs without verified encryption", what);
 }
 
 static void load_source(struct loader *l, const struct dgf_yaml_node *key,
@@ -173,7 +185,8 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
     s->n_sources++;
     dgf_opt_load(type->opts, conf->conf, s->doc, node, what, ignore, l->findings);
     if (dgf_yaml_get(node, "labels")) {
-        struct dgf_yaml_node *labels_key = NULL, *labels_item = dgf_yaml_get(node, "labels");
+        struct dgf_yaml_node *labels_key = NULL,
+                             *labels_item = dgf_yaml_get(node, "labels");
         struct dgf_yaml_node one = *node;
 
         for (size_t i = 0; i < node->n; i++)
@@ -252,7 +265,8 @@ static void load_parts(struct loader *l)
         load_sink(l, sinks->keys[i], sinks->items[i]);
 }
 
-/* ---- paths and the record of the configuration ------------------------------------ */
+/* ---- paths and the record of the configuration ------------------------------------
+ */
 
 /* Relative paths are relative to the file, so that it works from anywhere. */
 static bool make_absolute(struct loader *l, char **path)
@@ -321,7 +335,8 @@ static void describe(struct loader *l)
         l->findings->nomem = true;
 }
 
-/* ---- load ------------------------------------------------------------------------- */
+/* ---- load -------------------------------------------------------------------------
+ */
 
 static char *folder_of(const char *path)
 {
@@ -351,7 +366,8 @@ enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
     rc = dgf_settings_read(path, s->folder, findings, &s->doc);
     if (rc)
         return rc;
-    dgf_opt_load(root_opts, s, s->doc, dgf_yaml_root(s->doc), "configuration", NULL, findings);
+    dgf_opt_load(root_opts, s, s->doc, dgf_yaml_root(s->doc), "configuration", NULL,
+                 findings);
     load_parts(&l);
     resolve_paths(&l);
     if (findings->n_errors || findings->nomem)
@@ -385,7 +401,8 @@ void dgf_settings_free(struct dgf_settings *s)
     dgf_free(s);
 }
 
-enum dgf_rc dgf_settings_policies(const struct dgf_settings *s, struct dgf_findings *findings,
+enum dgf_rc dgf_settings_policies(const struct dgf_settings *s,
+                                  struct dgf_findings *findings,
                                   struct dgf_policy_set **ret)
 {
     const char **names = dgf_calloc(s->n_sources + 1, sizeof(*names));
@@ -402,22 +419,24 @@ enum dgf_rc dgf_settings_policies(const struct dgf_settings *s, struct dgf_findi
             names[i] = s->sources[i].name;
             types[i] = s->sources[i].type->name;
         }
-        rc = dgf_policy_set_load((const char *const *)s->policies.list, s->policies.n, &world,
-                                 findings, ret);
+        rc = dgf_policy_set_load((const char *const *)s->policies.list, s->policies.n,
+                                 &world, findings, ret);
     }
     dgf_free(names);
     dgf_free(types);
     return rc;
 }
 
-/* ---- show, reference, schema -------------------------------------------------------- */
+/* ---- show, reference, schema --------------------------------------------------------
+ */
 
 void dgf_settings_show(const struct dgf_settings *s, struct dgf_buf *out)
 {
     dgf_opt_show(root_opts, s, 0, out);
     dgf_buf_add_str(out, "sources:\n");
     for (size_t i = 0; i < s->n_sources; i++) {
-        dgf_buf_addf(out, "  %s:\n    type: %s\n", s->sources[i].name, s->sources[i].type->name);
+        dgf_buf_addf(out, "  %s:\n    type: %s\n", s->sources[i].name,
+                     s->sources[i].type->name);
         dgf_opt_show(s->sources[i].type->opts, s->sources[i].conf, 4, out);
         if (s->sources[i].labels.n)
             dgf_opt_show(label_opts, &s->sources[i].labels, 4, out);
@@ -425,7 +444,8 @@ void dgf_settings_show(const struct dgf_settings *s, struct dgf_buf *out)
     if (s->n_sinks)
         dgf_buf_add_str(out, "sinks:\n");
     for (size_t i = 0; i < s->n_sinks; i++) {
-        dgf_buf_addf(out, "  %s:\n    type: %s\n", s->sinks[i].name, s->sinks[i].type->name);
+        dgf_buf_addf(out, "  %s:\n    type: %s\n", s->sinks[i].name,
+                     s->sinks[i].type->name);
         dgf_opt_show(s->sinks[i].type->opts, s->sinks[i].conf, 4, out);
     }
 }
@@ -437,8 +457,9 @@ void dgf_settings_reference(struct dgf_buf *out)
     const struct dgf_source_type *source;
     const struct dgf_sink_type *sink;
 
-    dgf_buf_add_str(out, "# Configuration reference\n\nMade by `dgf config reference`; times as "
-                         "`5s`, sizes as `4MiB`.\n");
+    dgf_buf_add_str(
+        out, "# Configuration reference\n\nMade by `dgf config reference`; times as "
+             "`5s`, sizes as `4MiB`.\n");
     dgf_buf_add_str(out, head);
     dgf_opt_reference(root_opts, "", out);
     for (size_t i = 0; (source = dgf_source_type_at(i)); i++) {
@@ -455,8 +476,8 @@ void dgf_settings_reference(struct dgf_buf *out)
 }
 
 /* An object of one part: its type word, its options, nothing else. */
-static void add_part_schema(struct dgf_json *json, const char *type, const struct dgf_opt *opts,
-                            bool labels)
+static void add_part_schema(struct dgf_json *json, const char *type,
+                            const struct dgf_opt *opts, bool labels)
 {
     dgf_json_begin_object(json);
     dgf_json_key(json, "type");

@@ -37,10 +37,10 @@ struct dgf_settings {
     size_t n_sources;
     struct dgf_sink_setup *sinks;
     size_t n_sinks;
-    bool insecure;                /* some part says insecure: true */
-    char *config_json;            /* for the config record */
-    struct dgf_yaml *doc;         /* owned; nodes above point into it */
-    char *folder;                 /* of the file; "." when there is none */
+    bool insecure;        /* some part says insecure: true */
+    char *config_json;    /* for the config record */
+    struct dgf_yaml *doc; /* owned; nodes above point into it */
+    char *folder;         /* of the file; "." when there is none */
 };
 
 /* path NULL: dgf.yaml in this folder, else /etc/dgf/dgf.yaml, else the
@@ -52,8 +52,8 @@ DGF_CLEANUP_OF(struct dgf_settings *, dgf_settings_free)
 
 /* Loads the policies the settings name (none: the empty set). */
 enum dgf_rc dgf_settings_policies(const struct dgf_settings *settings,
-                                  struct dgf_findings *findings, struct dgf_policy_set **ret)
-    DGF_MUST_USE;
+                                  struct dgf_findings *findings,
+                                  struct dgf_policy_set **ret) DGF_MUST_USE;
 /* The effective configuration as YAML, secrets as '***'. */
 void dgf_settings_show(const struct dgf_settings *settings, struct dgf_buf *out);
 /* The reference page of every option (Markdown) and the JSON Schema. */

@@ -23,8 +23,8 @@ static bool variable_as_yaml(const char *entry, struct dgf_buf *out)
     const char *at = entry + strlen(PREFIX);
     int depth = 0;
 
-    if (!equals || strncmp(entry, PREFIX, strlen(PREFIX)) != 0 || !strstr(entry, "__") ||
-        strstr(entry, "__") > equals)
+    if (!equals || strncmp(entry, PREFIX, strlen(PREFIX)) != 0 ||
+        !strstr(entry, "__") || strstr(entry, "__") > equals)
         return false;
     while (at < equals) {
         const char *end = strstr(at, "__");
@@ -54,7 +54,8 @@ static bool variable_as_yaml(const char *entry, struct dgf_buf *out)
     return true;
 }
 
-static enum dgf_rc overlay_environment(struct dgf_yaml *doc, struct dgf_findings *findings)
+static enum dgf_rc overlay_environment(struct dgf_yaml *doc,
+                                       struct dgf_findings *findings)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
     enum dgf_rc rc = DGF_OK;
@@ -67,7 +68,8 @@ static enum dgf_rc overlay_environment(struct dgf_yaml *doc, struct dgf_findings
         dgf_buf_clear(&text);
         if (!variable_as_yaml(*entry, &text))
             continue;
-        snprintf(name, sizeof(name), "environment %.*s", (int)strcspn(*entry, "="), *entry);
+        snprintf(name, sizeof(name), "environment %.*s", (int)strcspn(*entry, "="),
+                 *entry);
         rc = dgf_yaml_parse(name, dgf_buf_bytes(&text), findings, &overlay);
         if (!rc)
             rc = dgf_yaml_overlay(doc, overlay);
@@ -75,7 +77,8 @@ static enum dgf_rc overlay_environment(struct dgf_yaml *doc, struct dgf_findings
     return rc;
 }
 
-/* ---- conf.d ------------------------------------------------------------------------ */
+/* ---- conf.d ------------------------------------------------------------------------
+ */
 
 struct names {
     char *list[256];
@@ -87,7 +90,8 @@ static void take_name(void *ctx, const char *name)
     struct names *names = ctx;
     size_t len = strlen(name);
 
-    if (len > 5 && strcmp(name + len - 5, ".yaml") == 0 && name[0] != '.' && names->n < 256)
+    if (len > 5 && strcmp(name + len - 5, ".yaml") == 0 && name[0] != '.' &&
+        names->n < 256)
         names->list[names->n++] = dgf_strdup(name);
 }
 
@@ -110,7 +114,8 @@ static enum dgf_rc overlay_folder(struct dgf_yaml *doc, const char *folder,
     for (size_t i = 0; i < names.n; i++) {
         struct dgf_yaml *overlay = NULL;
 
-        snprintf(path, sizeof(path), "%s/conf.d/%s", folder, names.list[i] ? names.list[i] : "");
+        snprintf(path, sizeof(path), "%s/conf.d/%s", folder,
+                 names.list[i] ? names.list[i] : "");
         if (!rc)
             rc = dgf_yaml_load(path, findings, &overlay);
         if (!rc)
@@ -120,7 +125,8 @@ static enum dgf_rc overlay_folder(struct dgf_yaml *doc, const char *folder,
     return rc;
 }
 
-/* ---- the environment alone ------------------------------------------------------------ */
+/* ---- the environment alone
+ * ------------------------------------------------------------ */
 
 static const char *env(const char *name)
 {

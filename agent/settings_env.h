@@ -6,6 +6,7 @@
 
 /* path NULL: the environment alone.  DGF_BAD_CONFIG with findings. */
 enum dgf_rc dgf_settings_read(const char *path, const char *folder,
-                              struct dgf_findings *findings, struct dgf_yaml **ret) DGF_MUST_USE;
+                              struct dgf_findings *findings, struct dgf_yaml **ret)
+    DGF_MUST_USE;
 
 #endif

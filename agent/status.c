@@ -142,8 +142,8 @@ void dgf_pipeline_write_status(struct dgf_pipeline *p)
     p->status_dirty = false;
     dgf_buf_init(&text, 1 << 20);
     dgf_pipeline_status_json(p, &text);
-    if (dgf_buf_rc(&text) ||
-        (size_t)snprintf(path, sizeof(path), "%s/status.json", p->conf->ledger.dir) >= sizeof(path))
+    if (dgf_buf_rc(&text) || (size_t)snprintf(path, sizeof(path), "%s/status.json",
+                                              p->conf->ledger.dir) >= sizeof(path))
         return;
     /* On a full disk this fails too; the log has said why already. */
     if (dgf_file_replace(path, dgf_buf_bytes(&text), 0644, &err))

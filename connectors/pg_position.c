@@ -80,13 +80,15 @@ bool dgf_pg_lsn_parse(const char *text, uint64_t *ret)
 }
 
 /* Why the stored position cannot simply be gone on from; -1: it can. */
-static int gap_of(const struct dgf_pg_position *stored, const struct dgf_pg_server *server)
+static int gap_of(const struct dgf_pg_position *stored,
+                  const struct dgf_pg_server *server)
 {
     uint64_t lsn = dgf_pg_position_lsn(stored);
 
     if (stored->system != server->system)
         return DGF_GAP_SYSTEM_CHANGED;
-    if (stored->timeline != server->timeline && (server->left_lsn == 0 || lsn > server->left_lsn))
+    if (stored->timeline != server->timeline &&
+        (server->left_lsn == 0 || lsn > server->left_lsn))
         return DGF_GAP_TIMELINE_SWITCHED;
     /* A server that is behind what it told us was put back to an older state;
      * it will use the same LSNs again for other changes. */
@@ -132,7 +134,8 @@ uint64_t dgf_pg_history_left(struct dgf_bytes history, uint32_t old)
     size_t at = 0;
 
     while (at < history.len) {
-        const uint8_t *start = history.ptr + at, *end = memchr(start, '\n', history.len - at);
+        const uint8_t *start = history.ptr + at,
+                      *end = memchr(start, '\n', history.len - at);
         size_t len = end ? (size_t)(end - start) : history.len - at;
         uint32_t timeline, high, low;
 
@@ -141,7 +144,8 @@ uint64_t dgf_pg_history_left(struct dgf_bytes history, uint32_t old)
             continue;
         memcpy(line, start, len);
         line[len] = '\0';
-        if (sscanf(line, "%" SCNu32 " %" SCNx32 "/%" SCNx32, &timeline, &high, &low) == 3 &&
+        if (sscanf(line, "%" SCNu32 " %" SCNx32 "/%" SCNx32, &timeline, &high, &low) ==
+                3 &&
             timeline == old)
             return (uint64_t)high << 32 | low;
     }

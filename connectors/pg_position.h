@@ -44,7 +44,8 @@ struct dgf_pg_server {
     uint64_t system;
     uint32_t timeline;
     uint64_t flush_lsn;
-    uint64_t left_lsn;   /* where its history left the position's timeline; 0: never had it */
+    uint64_t
+        left_lsn; /* where its history left the position's timeline; 0: never had it */
     bool slot_exists, slot_lost;
     uint64_t restart_lsn, confirmed_lsn; /* of the slot */
 };
@@ -52,11 +53,11 @@ struct dgf_pg_server {
 enum dgf_pg_action { DGF_PG_START, DGF_PG_CREATE_SLOT, DGF_PG_RECREATE_SLOT };
 
 struct dgf_pg_plan {
-    int gap;                   /* enum dgf_gap, or -1 */
-    bool anew;                 /* coverage starts here: tell since when */
+    int gap;   /* enum dgf_gap, or -1 */
+    bool anew; /* coverage starts here: tell since when */
     enum dgf_pg_action action;
-    uint64_t start_lsn;        /* START: where streaming begins */
-    bool from_position;        /* START: exactly at the position, no gap */
+    uint64_t start_lsn; /* START: where streaming begins */
+    bool from_position; /* START: exactly at the position, no gap */
 };
 
 /* What the stored position (NULL: none) and the server together mean.

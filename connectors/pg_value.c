@@ -13,8 +13,10 @@
 
 /* ---- the types every server has ---- */
 
-#define SCALAR(oid_, codec_, type_, name_)                                              \
-    {oid_, DGF_PG_CODEC_##codec_, DGF_TYPE_##type_, ',', name_, NULL}
+#define SCALAR(oid_, codec_, type_, name_)                              \
+    {                                                                   \
+        oid_, DGF_PG_CODEC_##codec_, DGF_TYPE_##type_, ',', name_, NULL \
+    }
 
 static const struct dgf_pg_type scalars[] = {
     SCALAR(16, BOOL, BOOL, "boolean"),
@@ -85,9 +87,9 @@ static const struct dgf_pg_type *scalar_of(uint32_t oid)
 __attribute__((constructor)) static void make_array_types(void)
 {
     for (size_t i = 0; i < DGF_ARRAY_LEN(arrays); i++)
-        array_types[i] = (struct dgf_pg_type){arrays[i].array, DGF_PG_CODEC_ARRAY,
-                                              DGF_TYPE_ARRAY,  ',',
-                                              "array",         scalar_of(arrays[i].element)};
+        array_types[i] = (struct dgf_pg_type){
+            arrays[i].array, DGF_PG_CODEC_ARRAY,          DGF_TYPE_ARRAY, ',',
+            "array",         scalar_of(arrays[i].element)};
 }
 
 const struct dgf_pg_type *dgf_pg_type_builtin(uint32_t oid)
@@ -128,7 +130,8 @@ static void put_opaque(struct dgf_buf *out, const char *name, struct dgf_bytes t
     dgf_buf_release(&payload);
 }
 
-static enum dgf_rc put_opaque_bytes(struct dgf_buf *out, const char *name, struct dgf_bytes bytes)
+static enum dgf_rc put_opaque_bytes(struct dgf_buf *out, const char *name,
+                                    struct dgf_bytes bytes)
 {
     struct dgf_buf payload;
 
@@ -143,8 +146,8 @@ static enum dgf_rc put_opaque_bytes(struct dgf_buf *out, const char *name, struc
     return DGF_OK;
 }
 
-static enum dgf_rc int_text(struct dgf_bytes text, int64_t lo, int64_t hi, struct dgf_buf *out,
-                            const char **ret_why)
+static enum dgf_rc int_text(struct dgf_bytes text, int64_t lo, int64_t hi,
+                            struct dgf_buf *out, const char **ret_why)
 {
     int64_t value;
 
@@ -167,7 +170,8 @@ static enum dgf_rc uint_text(struct dgf_bytes text, uint64_t hi, struct dgf_buf 
 
 /* The server writes the shortest digits that read back the same float, and
  * words for what JSON has no number for. */
-static enum dgf_rc float_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
+static enum dgf_rc float_text(struct dgf_bytes text, struct dgf_buf *out,
+                              const char **ret_why)
 {
     double value;
 
@@ -183,12 +187,14 @@ static enum dgf_rc float_text(struct dgf_bytes text, struct dgf_buf *out, const 
     return DGF_OK;
 }
 
-static enum dgf_rc numeric_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
+static enum dgf_rc numeric_text(struct dgf_bytes text, struct dgf_buf *out,
+                                const char **ret_why)
 {
     size_t i = 0, digits = 0;
     bool point = false;
 
-    if (dgf_bytes_eq(text, DGF_BYTES("NaN")) || dgf_bytes_eq(text, DGF_BYTES("Infinity")) ||
+    if (dgf_bytes_eq(text, DGF_BYTES("NaN")) ||
+        dgf_bytes_eq(text, DGF_BYTES("Infinity")) ||
         dgf_bytes_eq(text, DGF_BYTES("-Infinity"))) {
         dgf_mp_put_decimal(out, text);
         return DGF_OK;
@@ -216,7 +222,8 @@ static int hex_digit(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static enum dgf_rc bytea_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
+static enum dgf_rc bytea_text(struct dgf_bytes text, struct dgf_buf *out,
+                              const char **ret_why)
 {
     size_t n = text.len / 2 - 1, at;
     uint8_t *to;
@@ -230,8 +237,8 @@ static enum dgf_rc bytea_text(struct dgf_bytes text, struct dgf_buf *out, const 
         dgf_buf_add(out, (uint8_t[]){0xc5, (uint8_t)(n >> 8), (uint8_t)n}, 3);
     } else if (n <= UINT32_MAX) {
         dgf_buf_add(out,
-                    (uint8_t[]){0xc6, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8),
-                                (uint8_t)n},
+                    (uint8_t[]){0xc6, (uint8_t)(n >> 24), (uint8_t)(n >> 16),
+                                (uint8_t)(n >> 8), (uint8_t)n},
                     5);
     } else {
         return BAD("bytea of more than 4 GiB");
@@ -250,7 +257,8 @@ static enum dgf_rc bytea_text(struct dgf_bytes text, struct dgf_buf *out, const 
     return DGF_OK;
 }
 
-static enum dgf_rc uuid_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
+static enum dgf_rc uuid_text(struct dgf_bytes text, struct dgf_buf *out,
+                             const char **ret_why)
 {
     uint8_t uuid[16];
     size_t at = 0;
@@ -295,7 +303,8 @@ static void patch_array(struct dgf_buf *out, size_t start, uint32_t n)
     if (more) {
         if (!dgf_buf_room(out, more))
             return;
-        memmove(out->ptr + start + 1 + more, out->ptr + start + 1, out->len - start - 1);
+        memmove(out->ptr + start + 1 + more, out->ptr + start + 1,
+                out->len - start - 1);
         out->len += more;
     }
     if (n <= 15) {
@@ -330,8 +339,8 @@ static enum dgf_rc array_item(struct array_reader *r)
         item = r->unquoted.len ? dgf_buf_bytes(&r->unquoted) : DGF_BYTES("");
         return dgf_pg_value_text(r->element, item, r->out, r->ret_why);
     }
-    while (r->at < r->end && *r->at != r->element->delimiter && *r->at != '}' && *r->at != '{' &&
-           *r->at != '"')
+    while (r->at < r->end && *r->at != r->element->delimiter && *r->at != '}' &&
+           *r->at != '{' && *r->at != '"')
         r->at++;
     item = dgf_bytes_of(start, (size_t)(r->at - start));
     if (item.len == 0)
@@ -383,7 +392,8 @@ static enum dgf_rc array_level(struct array_reader *r, unsigned depth)
 static enum dgf_rc array_text(const struct dgf_pg_type *type, struct dgf_bytes text,
                               struct dgf_buf *out, const char **ret_why)
 {
-    struct array_reader r = {text.ptr, text.ptr + text.len, type->element, out, {0}, ret_why};
+    struct array_reader r = {text.ptr, text.ptr + text.len, type->element, out, {0},
+                             ret_why};
     enum dgf_rc rc;
 
     if (text.len > 0 && text.ptr[0] == '[') { /* [2:3]={..}: bounds other than 1 */
@@ -461,7 +471,8 @@ enum dgf_rc dgf_pg_value_text(const struct dgf_pg_type *type, struct dgf_bytes t
 
 /* ---- binary ---- */
 
-static void put_text_of(struct dgf_buf *out, const struct dgf_pg_type *type, const char *text)
+static void put_text_of(struct dgf_buf *out, const struct dgf_pg_type *type,
+                        const char *text)
 {
     dgf_mp_put_opaque(out, dgf_bytes_str(type->name), dgf_bytes_str(text));
 }
@@ -490,7 +501,8 @@ static void float4_binary(uint32_t bits, struct dgf_buf *out)
 #define NUMERIC_NINF 0xf000
 
 /* Base 10000 digits, the first one worth 10000^weight, and a display scale. */
-static enum dgf_rc numeric_binary(struct dgf_rd *rd, struct dgf_buf *out, const char **ret_why)
+static enum dgf_rc numeric_binary(struct dgf_rd *rd, struct dgf_buf *out,
+                                  const char **ret_why)
 {
     uint16_t n = dgf_rd_be16(rd);
     int16_t weight = (int16_t)dgf_rd_be16(rd);
@@ -532,7 +544,8 @@ static enum dgf_rc numeric_binary(struct dgf_rd *rd, struct dgf_buf *out, const 
         dgf_buf_add_byte(&text, '.');
         end = text.len + scale;
         for (int w = -1; text.len < end && !text.rc; w--) {
-            unsigned digit = w <= weight && digits_left ? (digits_left--, dgf_rd_be16(&digits)) : 0;
+            unsigned digit =
+                w <= weight && digits_left ? (digits_left--, dgf_rd_be16(&digits)) : 0;
 
             if (digit > 9999)
                 goto bad;
@@ -562,7 +575,8 @@ static enum dgf_rc inet_binary(const struct dgf_pg_type *type, struct dgf_rd *rd
     unsigned full = n == 4 ? 32 : 128;
     size_t len;
 
-    if (rd->bad || (family != 2 && family != 3) || n != (family == 2 ? 4 : 16) || bits > full)
+    if (rd->bad || (family != 2 && family != 3) || n != (family == 2 ? 4 : 16) ||
+        bits > full)
         return BAD("malformed address");
     if (!inet_ntop(n == 4 ? AF_INET : AF_INET6, address.ptr, text, sizeof(text)))
         return BAD("malformed address");
@@ -581,7 +595,8 @@ static enum dgf_rc mac_binary(const struct dgf_pg_type *type, struct dgf_bytes b
     if (bytes.len != 6 && bytes.len != 8)
         return BAD("malformed address");
     for (size_t i = 0; i < bytes.len; i++)
-        (void)snprintf(text + 3 * i, sizeof(text) - 3 * i, i ? "%02x:" : "%02x:", bytes.ptr[i]);
+        (void)snprintf(text + 3 * i, sizeof(text) - 3 * i,
+                       i ? "%02x:" : "%02x:", bytes.ptr[i]);
     text[3 * bytes.len - 1] = '\0';
     put_text_of(out, type, text);
     return DGF_OK;
@@ -612,8 +627,8 @@ static enum dgf_rc bit_binary(const struct dgf_pg_type *type, struct dgf_rd *rd,
 }
 
 static enum dgf_rc array_dimension(const struct dgf_pg_type *type, struct dgf_rd *rd,
-                                   const uint32_t *dims, uint32_t n_dims, struct dgf_buf *out,
-                                   const char **ret_why)
+                                   const uint32_t *dims, uint32_t n_dims,
+                                   struct dgf_buf *out, const char **ret_why)
 {
     /* Each item has at least its 4 bytes of length. */
     if (dims[0] > dgf_rd_left(rd) / 4)
@@ -710,7 +725,8 @@ static enum dgf_rc fixed_binary(const struct dgf_pg_type *type, struct dgf_rd *r
         return dgf_pg_time_binary((int64_t)dgf_rd_be64(rd), out, ret_why);
     case DGF_PG_CODEC_TIMETZ:
         u64 = dgf_rd_be64(rd);
-        return dgf_pg_timetz_binary((int64_t)u64, (int32_t)dgf_rd_be32(rd), out, ret_why);
+        return dgf_pg_timetz_binary((int64_t)u64, (int32_t)dgf_rd_be32(rd), out,
+                                    ret_why);
     case DGF_PG_CODEC_TIMESTAMP:
     case DGF_PG_CODEC_TIMESTAMPTZ:
         dgf_pg_timestamp_binary(type, (int64_t)dgf_rd_be64(rd), out);
@@ -731,7 +747,8 @@ static enum dgf_rc fixed_binary(const struct dgf_pg_type *type, struct dgf_rd *r
     }
     case DGF_PG_CODEC_LSN:
         u64 = dgf_rd_be64(rd);
-        (void)snprintf(text, sizeof(text), "%X/%X", (uint32_t)(u64 >> 32), (uint32_t)u64);
+        (void)snprintf(text, sizeof(text), "%X/%X", (uint32_t)(u64 >> 32),
+                       (uint32_t)u64);
         put_text_of(out, type, text);
         break;
     default:

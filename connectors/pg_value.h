@@ -44,9 +44,9 @@ enum dgf_pg_codec {
 struct dgf_pg_type {
     uint32_t oid;
     enum dgf_pg_codec codec;
-    enum dgf_type type;                /* what rules see */
-    char delimiter;                    /* between items in the text of an array of these */
-    const char *name;                  /* of opaque values, and in texts */
+    enum dgf_type type; /* what rules see */
+    char delimiter;     /* between items in the text of an array of these */
+    const char *name;   /* of opaque values, and in texts */
     const struct dgf_pg_type *element; /* ARRAY */
 };
 
@@ -70,19 +70,23 @@ void dgf_pg_put_str(struct dgf_buf *out, struct dgf_bytes text);
 void dgf_pg_put_json(struct dgf_buf *out, struct dgf_bytes text, const char *type);
 /* Days since 1970-01-01 and time of day in us; a year outside 1 to 9999 is
  * written as opaque text. */
-enum dgf_rc dgf_pg_date_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
-    DGF_MUST_USE;
-enum dgf_rc dgf_pg_time_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
-    DGF_MUST_USE;
+enum dgf_rc dgf_pg_date_text(struct dgf_bytes text, struct dgf_buf *out,
+                             const char **ret_why) DGF_MUST_USE;
+enum dgf_rc dgf_pg_time_text(struct dgf_bytes text, struct dgf_buf *out,
+                             const char **ret_why) DGF_MUST_USE;
 enum dgf_rc dgf_pg_timestamp_text(const struct dgf_pg_type *type, struct dgf_bytes text,
-                                  struct dgf_buf *out, const char **ret_why) DGF_MUST_USE;
+                                  struct dgf_buf *out, const char **ret_why)
+    DGF_MUST_USE;
 enum dgf_rc dgf_pg_interval_text(struct dgf_bytes text, struct dgf_buf *out,
                                  const char **ret_why) DGF_MUST_USE;
 void dgf_pg_date_binary(int32_t days, struct dgf_buf *out);
-enum dgf_rc dgf_pg_time_binary(int64_t us, struct dgf_buf *out, const char **ret_why) DGF_MUST_USE;
+enum dgf_rc dgf_pg_time_binary(int64_t us, struct dgf_buf *out, const char **ret_why)
+    DGF_MUST_USE;
 enum dgf_rc dgf_pg_timetz_binary(int64_t us, int32_t west_s, struct dgf_buf *out,
                                  const char **ret_why) DGF_MUST_USE;
-void dgf_pg_timestamp_binary(const struct dgf_pg_type *type, int64_t us, struct dgf_buf *out);
-void dgf_pg_interval_binary(int32_t months, int32_t days, int64_t us, struct dgf_buf *out);
+void dgf_pg_timestamp_binary(const struct dgf_pg_type *type, int64_t us,
+                             struct dgf_buf *out);
+void dgf_pg_interval_binary(int32_t months, int32_t days, int64_t us,
+                            struct dgf_buf *out);
 
 #endif

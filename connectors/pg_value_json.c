@@ -142,10 +142,10 @@ static bool text_content(struct reader *r, struct dgf_bytes *ret)
 /* ---- numbers ---- */
 
 struct number {
-    bool minus, plain;         /* plain: neither point nor exponent */
+    bool minus, plain; /* plain: neither point nor exponent */
     struct dgf_bytes whole, fraction;
     int64_t exponent;
-    unsigned significant;      /* digits from the first that is not 0 */
+    unsigned significant; /* digits from the first that is not 0 */
 };
 
 static struct dgf_bytes digit_run(struct reader *r)
@@ -188,7 +188,8 @@ static bool read_number(struct reader *r, struct number *n)
             n->exponent = -n->exponent;
     }
     for (size_t i = 0; i < n->whole.len + n->fraction.len; i++) {
-        uint8_t c = i < n->whole.len ? n->whole.ptr[i] : n->fraction.ptr[i - n->whole.len];
+        uint8_t c =
+            i < n->whole.len ? n->whole.ptr[i] : n->fraction.ptr[i - n->whole.len];
 
         if (n->significant > 0 || c != '0')
             n->significant++;
@@ -199,11 +200,13 @@ static bool read_number(struct reader *r, struct number *n)
 /* The digit at place 10^at of a number, '0' outside. */
 static uint8_t digit_at(const struct number *n, int64_t at)
 {
-    int64_t i = (int64_t)n->whole.len - 1 - (at - n->exponent); /* index in whole.fraction */
+    int64_t i =
+        (int64_t)n->whole.len - 1 - (at - n->exponent); /* index in whole.fraction */
 
     if (i < 0 || i >= (int64_t)(n->whole.len + n->fraction.len))
         return '0';
-    return i < (int64_t)n->whole.len ? n->whole.ptr[i] : n->fraction.ptr[i - (int64_t)n->whole.len];
+    return i < (int64_t)n->whole.len ? n->whole.ptr[i]
+                                     : n->fraction.ptr[i - (int64_t)n->whole.len];
 }
 
 static bool put_decimal(struct reader *r, const struct number *n)
@@ -253,8 +256,8 @@ static bool number(struct reader *r)
         dgf_mp_put_int(r->out, i64);
     } else if (n.plain && dgf_parse_u64(text, &u64)) {
         dgf_mp_put_uint(r->out, u64);
-    } else if (!n.plain && n.significant <= 15 && n.exponent < 250 && n.exponent > -250 &&
-               text.len < 40 && dgf_parse_double(text, &dbl)) {
+    } else if (!n.plain && n.significant <= 15 && n.exponent < 250 &&
+               n.exponent > -250 && text.len < 40 && dgf_parse_double(text, &dbl)) {
         /* 15 digits survive the way into a double and back. */
         dgf_mp_put_double(r->out, dbl);
     } else {
@@ -275,7 +278,8 @@ static bool patch(struct dgf_buf *out, size_t start, uint32_t n, bool map)
     if (more) {
         if (!dgf_buf_room(out, more))
             return true;
-        memmove(out->ptr + start + 1 + more, out->ptr + start + 1, out->len - start - 1);
+        memmove(out->ptr + start + 1 + more, out->ptr + start + 1,
+                out->len - start - 1);
         out->len += more;
     }
     if (n <= 15) {
@@ -312,10 +316,9 @@ static bool list(struct reader *r, unsigned level)
  * map of more than 200 names is kept as text. */
 static bool repeated(struct reader *r, size_t start, size_t name_at, uint32_t n)
 {
-    struct dgf_mp mp = dgf_mp_of(
-        dgf_bytes_of(r->out->ptr + start + 1, name_at - start - 1));
-    struct dgf_bytes name =
-        dgf_bytes_of(r->out->ptr + name_at, r->out->len - name_at);
+    struct dgf_mp mp =
+        dgf_mp_of(dgf_bytes_of(r->out->ptr + start + 1, name_at - start - 1));
+    struct dgf_bytes name = dgf_bytes_of(r->out->ptr + name_at, r->out->len - name_at);
 
     for (uint32_t i = 0; i < n; i++) {
         struct dgf_bytes other, skipped;
@@ -395,7 +398,8 @@ static bool value(struct reader *r, unsigned level)
 
 void dgf_pg_put_json(struct dgf_buf *out, struct dgf_bytes text, const char *type)
 {
-    struct reader r = {text.ptr, text.ptr + text.len, out, {0}, strcmp(type, "jsonb") == 0};
+    struct reader r = {
+        text.ptr, text.ptr + text.len, out, {0}, strcmp(type, "jsonb") == 0};
     size_t start = out->len;
     bool good;
 

@@ -89,7 +89,8 @@ static bool is_opaque_time(struct dgf_bytes text)
            (text.len > 3 && memcmp(text.ptr + text.len - 3, " BC", 3) == 0);
 }
 
-enum dgf_rc dgf_pg_date_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
+enum dgf_rc dgf_pg_date_text(struct dgf_bytes text, struct dgf_buf *out,
+                             const char **ret_why)
 {
     struct dgf_bytes at = text;
     int64_t days;
@@ -104,7 +105,8 @@ enum dgf_rc dgf_pg_date_text(struct dgf_bytes text, struct dgf_buf *out, const c
     return DGF_OK;
 }
 
-enum dgf_rc dgf_pg_time_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
+enum dgf_rc dgf_pg_time_text(struct dgf_bytes text, struct dgf_buf *out,
+                             const char **ret_why)
 {
     int64_t us;
 
@@ -155,8 +157,10 @@ enum dgf_rc dgf_pg_timestamp_text(const struct dgf_pg_type *type, struct dgf_byt
         dgf_mp_put_opaque(out, dgf_bytes_str(type->name), text);
         return DGF_OK;
     }
-    if (!date_part(&at, &days, &out_of_range) || !skip(&at, ' ') || !time_part(&at, &us) ||
-        (type->codec == DGF_PG_CODEC_TIMESTAMPTZ && !zone_part(&at, &zone)) || at.len > 0)
+    if (!date_part(&at, &days, &out_of_range) || !skip(&at, ' ') ||
+        !time_part(&at, &us) ||
+        (type->codec == DGF_PG_CODEC_TIMESTAMPTZ && !zone_part(&at, &zone)) ||
+        at.len > 0)
         return BAD("not a timestamp in ISO style");
     if (out_of_range)
         dgf_mp_put_opaque(out, dgf_bytes_str(type->name), text);
@@ -166,8 +170,8 @@ enum dgf_rc dgf_pg_timestamp_text(const struct dgf_pg_type *type, struct dgf_byt
 }
 
 /* One signed number and its letter of an ISO 8601 interval. */
-static bool interval_part(struct dgf_bytes *at, int64_t *ret_n, int64_t *ret_us, bool *ret_minus,
-                          char *ret_unit)
+static bool interval_part(struct dgf_bytes *at, int64_t *ret_n, int64_t *ret_us,
+                          bool *ret_minus, char *ret_unit)
 {
     *ret_minus = skip(at, '-');
     if (!digits(at, 1, 18, ret_n) || !fraction(at, ret_us) || at->len == 0)
@@ -181,8 +185,8 @@ struct interval {
     int64_t months, days, us;
 };
 
-static bool add_part(struct interval *sum, bool in_time, int64_t n, int64_t us, bool minus,
-                     char unit)
+static bool add_part(struct interval *sum, bool in_time, int64_t n, int64_t us,
+                     bool minus, char unit)
 {
     int64_t scale, *to;
 
@@ -201,11 +205,12 @@ static bool add_part(struct interval *sum, bool in_time, int64_t n, int64_t us, 
         n = -n;
         us = -us;
     }
-    return !__builtin_mul_overflow(n, scale, &n) && !__builtin_add_overflow(n, us, &n) &&
-           !__builtin_add_overflow(*to, n, to);
+    return !__builtin_mul_overflow(n, scale, &n) &&
+           !__builtin_add_overflow(n, us, &n) && !__builtin_add_overflow(*to, n, to);
 }
 
-enum dgf_rc dgf_pg_interval_text(struct dgf_bytes text, struct dgf_buf *out, const char **ret_why)
+enum dgf_rc dgf_pg_interval_text(struct dgf_bytes text, struct dgf_buf *out,
+                                 const char **ret_why)
 {
     struct interval sum = {0, 0, 0};
     struct dgf_bytes at = text;
@@ -252,8 +257,8 @@ void dgf_pg_date_binary(int32_t days, struct dgf_buf *out)
         dgf_mp_put_date(out, (int32_t)since_1970);
         return;
     }
-    (void)snprintf(text, sizeof(text), "%04" PRId64 "-%02u-%02u%s", year > 0 ? year : 1 - year,
-                   month, day, year > 0 ? "" : " BC");
+    (void)snprintf(text, sizeof(text), "%04" PRId64 "-%02u-%02u%s",
+                   year > 0 ? year : 1 - year, month, day, year > 0 ? "" : " BC");
     dgf_mp_put_opaque(out, DGF_BYTES("date"), dgf_bytes_str(text));
 }
 
@@ -290,17 +295,19 @@ enum dgf_rc dgf_pg_timetz_binary(int64_t us, int32_t west_s, struct dgf_buf *out
     if (us < 0 || us > US_PER_DAY || west_s < -86400 || west_s > 86400)
         return BAD("time of day out of range");
     len = clock_text(text, sizeof(text), us);
-    len += snprintf(text + len, sizeof(text) - (size_t)len, "%c%02d", east < 0 ? '-' : '+',
-                    abs_s / 3600);
+    len += snprintf(text + len, sizeof(text) - (size_t)len, "%c%02d",
+                    east < 0 ? '-' : '+', abs_s / 3600);
     if (abs_s % 3600)
-        len += snprintf(text + len, sizeof(text) - (size_t)len, ":%02d", abs_s / 60 % 60);
+        len +=
+            snprintf(text + len, sizeof(text) - (size_t)len, ":%02d", abs_s / 60 % 60);
     if (abs_s % 60)
         (void)snprintf(text + len, sizeof(text) - (size_t)len, ":%02d", abs_s % 60);
     dgf_mp_put_opaque(out, DGF_BYTES("timetz"), dgf_bytes_str(text));
     return DGF_OK;
 }
 
-void dgf_pg_timestamp_binary(const struct dgf_pg_type *type, int64_t us, struct dgf_buf *out)
+void dgf_pg_timestamp_binary(const struct dgf_pg_type *type, int64_t us,
+                             struct dgf_buf *out)
 {
     int64_t days = us / US_PER_DAY, rest = us % US_PER_DAY, year;
     unsigned month, day;
@@ -321,11 +328,12 @@ void dgf_pg_timestamp_binary(const struct dgf_pg_type *type, int64_t us, struct 
         put_timestamp_us(out, (days + PG_EPOCH_DAYS) * US_PER_DAY + rest);
         return;
     }
-    len = snprintf(text, sizeof(text), "%04" PRId64 "-%02u-%02u ", year > 0 ? year : 1 - year,
-                   month, day);
+    len = snprintf(text, sizeof(text), "%04" PRId64 "-%02u-%02u ",
+                   year > 0 ? year : 1 - year, month, day);
     len += clock_text(text + len, sizeof(text) - (size_t)len, rest);
     (void)snprintf(text + len, sizeof(text) - (size_t)len, "%s%s",
-                   type->codec == DGF_PG_CODEC_TIMESTAMPTZ ? "+00" : "", year > 0 ? "" : " BC");
+                   type->codec == DGF_PG_CODEC_TIMESTAMPTZ ? "+00" : "",
+                   year > 0 ? "" : " BC");
     dgf_mp_put_opaque(out, dgf_bytes_str(type->name), dgf_bytes_str(text));
 }
 
@@ -338,7 +346,8 @@ static void add_unit(struct dgf_buf *text, int64_t n, char unit)
 }
 
 /* What the server's IntervalStyle iso_8601 gives. */
-static void interval_opaque(int32_t months, int32_t days, int64_t us, struct dgf_buf *out)
+static void interval_opaque(int32_t months, int32_t days, int64_t us,
+                            struct dgf_buf *out)
 {
     struct dgf_buf text;
 
@@ -355,8 +364,9 @@ static void interval_opaque(int32_t months, int32_t days, int64_t us, struct dgf
         add_unit(&text, us / (60 * US_PER_S) % 60, 'M');
         if (s || rest) {
             char digits_[32];
-            int len = snprintf(digits_, sizeof(digits_), "%s%" PRId64 ".%06" PRId64,
-                               us < 0 ? "-" : "", s < 0 ? -s : s, rest < 0 ? -rest : rest);
+            int len =
+                snprintf(digits_, sizeof(digits_), "%s%" PRId64 ".%06" PRId64,
+                         us < 0 ? "-" : "", s < 0 ? -s : s, rest < 0 ? -rest : rest);
 
             while (digits_[len - 1] == '0')
                 len--;
@@ -373,7 +383,8 @@ static void interval_opaque(int32_t months, int32_t days, int64_t us, struct dgf
     dgf_buf_release(&text);
 }
 
-void dgf_pg_interval_binary(int32_t months, int32_t days, int64_t us, struct dgf_buf *out)
+void dgf_pg_interval_binary(int32_t months, int32_t days, int64_t us,
+                            struct dgf_buf *out)
 {
     int64_t ns;
 

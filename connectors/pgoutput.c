@@ -183,11 +183,12 @@ enum dgf_rc dgf_pgoutput_decode(struct dgf_bytes message, struct dgf_pgoutput *r
                            ret->type, message.len);
     if (rd.bad)
         return dgf_err_set(err, DGF_BAD_DATA,
-                           "message '%c' of %zu bytes is cut short or malformed", ret->type,
-                           message.len);
+                           "message '%c' of %zu bytes is cut short or malformed",
+                           ret->type, message.len);
     if (dgf_rd_left(&rd) > 0)
-        return dgf_err_set(err, DGF_BAD_DATA, "message '%c' of %zu bytes has %zu to spare",
-                           ret->type, message.len, dgf_rd_left(&rd));
+        return dgf_err_set(err, DGF_BAD_DATA,
+                           "message '%c' of %zu bytes has %zu to spare", ret->type,
+                           message.len, dgf_rd_left(&rd));
     return DGF_OK;
 }
 
@@ -203,7 +204,8 @@ int64_t dgf_pg_time_ns(int64_t us)
 {
     int64_t ns;
 
-    if (__builtin_add_overflow(us, PG_EPOCH_US, &ns) || __builtin_mul_overflow(ns, 1000, &ns))
+    if (__builtin_add_overflow(us, PG_EPOCH_US, &ns) ||
+        __builtin_mul_overflow(ns, 1000, &ns))
         return us < 0 ? INT64_MIN : INT64_MAX;
     return ns;
 }

@@ -12,13 +12,15 @@ void dgf_recording_put(const struct dgf_event *event, struct dgf_buf *out)
 
     dgf_buf_add_le32(out, 0);
     dgf_mp_put_array(out, 11);
-    dgf_mp_put_str(out, dgf_bytes_str(dgf_event_kind_text((enum dgf_event_kind)event->kind)));
+    dgf_mp_put_str(
+        out, dgf_bytes_str(dgf_event_kind_text((enum dgf_event_kind)event->kind)));
     dgf_mp_put_str(out, dgf_bytes_str(dgf_op_text((enum dgf_op)event->op)));
     dgf_mp_put_bin(out, dgf_bytes_of(event->id.b, DGF_ID_LEN));
     dgf_mp_put_int(out, event->commit_ns);
     dgf_mp_put_str(out, event->tx);
     dgf_mp_put_uint(out, event->tx_n);
-    dgf_mp_put_str(out, dgf_bytes_str(object && object->database ? object->database : ""));
+    dgf_mp_put_str(out,
+                   dgf_bytes_str(object && object->database ? object->database : ""));
     dgf_mp_put_str(out, dgf_bytes_str(object && object->schema ? object->schema : ""));
     dgf_mp_put_str(out, dgf_bytes_str(object ? object->name : ""));
     dgf_mp_put_array(out, object ? object->n_columns : 0);
@@ -57,7 +59,8 @@ static struct dgf_mp_token take(struct fields *f, enum dgf_mp_kind kind)
     return token;
 }
 
-static enum dgf_rc read_columns(struct fields *f, struct dgf_column **ret, uint32_t *ret_n)
+static enum dgf_rc read_columns(struct fields *f, struct dgf_column **ret,
+                                uint32_t *ret_n)
 {
     uint32_t n = take(f, DGF_MP_ARRAY).n;
     struct dgf_column *columns;
@@ -93,15 +96,17 @@ static bool same_text(const char *text, struct dgf_bytes bytes)
     return dgf_bytes_eq(dgf_bytes_str(text ? text : ""), bytes);
 }
 
-static bool same_columns(const struct dgf_object *object, const struct dgf_column *columns,
-                         uint32_t n)
+static bool same_columns(const struct dgf_object *object,
+                         const struct dgf_column *columns, uint32_t n)
 {
     if (object->n_columns != n)
         return false;
     for (uint32_t i = 0; i < n; i++)
-        if (object->columns[i].type != columns[i].type || object->columns[i].key != columns[i].key ||
-            !dgf_bytes_eq(dgf_bytes_of(object->columns[i].name, object->columns[i].name_len),
-                          dgf_bytes_of(columns[i].name, columns[i].name_len)))
+        if (object->columns[i].type != columns[i].type ||
+            object->columns[i].key != columns[i].key ||
+            !dgf_bytes_eq(
+                dgf_bytes_of(object->columns[i].name, object->columns[i].name_len),
+                dgf_bytes_of(columns[i].name, columns[i].name_len)))
             return false;
     return true;
 }
@@ -130,14 +135,16 @@ static enum dgf_rc take_object(struct fields *f, struct dgf_object **object)
         *object = NULL;
     } else if (!rc && !(*object && same_text((*object)->database, database) &&
                         same_text((*object)->schema, schema) &&
-                        same_text((*object)->name, name) && same_columns(*object, columns, n))) {
+                        same_text((*object)->name, name) &&
+                        same_columns(*object, columns, n))) {
         for (uint32_t i = 0; i < n; i++) /* names end where msgpack goes on: copy */
             columns[i].name = dgf_strndup(columns[i].name, columns[i].name_len);
         database_text = text_or_null(database);
         schema_text = text_or_null(schema);
         name_text = text_or_null(name);
-        rc = name_text ? dgf_object_new("replay", database_text, schema_text, name_text, columns,
-                                        n, *object ? (*object)->version + 1 : 1, &made)
+        rc = name_text ? dgf_object_new("replay", database_text, schema_text, name_text,
+                                        columns, n,
+                                        *object ? (*object)->version + 1 : 1, &made)
                        : DGF_NOMEM;
         for (uint32_t i = 0; i < n; i++)
             dgf_free((char *)(uintptr_t)columns[i].name);
@@ -173,11 +180,12 @@ enum dgf_rc dgf_recording_get(struct dgf_bytes payload, struct dgf_bytes positio
     memcpy(meta.id.b, id.ptr, DGF_ID_LEN);
     rc = take_object(&f, object);
     if (rc)
-        return dgf_err_set(err, rc, rc == DGF_NOMEM ? "out of memory" : "its object is damaged");
+        return dgf_err_set(err, rc,
+                           rc == DGF_NOMEM ? "out of memory" : "its object is damaged");
     dgf_event_builder_init(&builder, DGF_RECORDING_FRAME_MAX);
-    rc = dgf_event_from_msgpack(&builder, *object, (enum dgf_event_kind)kind, (enum dgf_op)op,
-                                dgf_bytes_of(f.mp.ptr, (size_t)(f.mp.end - f.mp.ptr)), &meta, ret,
-                                err);
+    rc = dgf_event_from_msgpack(
+        &builder, *object, (enum dgf_event_kind)kind, (enum dgf_op)op,
+        dgf_bytes_of(f.mp.ptr, (size_t)(f.mp.end - f.mp.ptr)), &meta, ret, err);
     dgf_event_builder_release(&builder);
     return rc;
 }

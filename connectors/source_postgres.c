@@ -9,17 +9,21 @@
 #define AT(f) offsetof(struct dgf_pg_conf, f)
 static const struct dgf_opt opts[] = {
     {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET,
-     .help = "Address as libpq reads it. Without insecure: true, sslmode is verify-full",
+     .help =
+         "Address as libpq reads it. Without insecure: true, sslmode is verify-full",
      .example = "postgresql://dgf@db.example.org/app"},
     {"password", DGF_OPT_SECRET_STR, AT(password), DGF_SECRET,
-     .help = "Password, when it does not stand in url", .example = "${file:/run/secrets/pg}"},
+     .help = "Password, when it does not stand in url",
+     .example = "${file:/run/secrets/pg}"},
     {"tables", DGF_OPT_STR_LIST, AT(tables), 0,
-     .help = "Which published tables are judged, as schema.table; * stays inside a part, "
-             "** crosses. Default: all",
+     .help =
+         "Which published tables are judged, as schema.table; * stays inside a part, "
+         "** crosses. Default: all",
      .example = "[shop.*, pay.transfers]"},
     {"slot_name", DGF_OPT_STR, AT(slot_name), 0,
      .help = "Replication slot. Default: dgf_<source>"},
-    {"publication", DGF_OPT_STR, AT(publication), 0, "dgf", .help = "Publication to read"},
+    {"publication", DGF_OPT_STR, AT(publication), 0, "dgf",
+     .help = "Publication to read"},
     {"slot", DGF_OPT_ENUM, AT(slot), 0, "create",
      .help = "Create the slot when it is missing, or demand that it exists",
      .words = "create|existing"},
@@ -47,25 +51,27 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
     if (!conf->url)
         return;
     if (dgf_pg_params_make(conf, false, &params, &err))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0601", mark, NULL, "%s: %s", what,
-                         err.text);
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0601", mark, NULL, "%s: %s",
+                         what, err.text);
     else
         dgf_pg_params_release(&params);
-    if (conf->slot_name && (strlen(conf->slot_name) > 63 || !*conf->slot_name ||
-                            strspn(conf->slot_name, "abcdefghijklmnopqrstuvwxyz0123456789_") !=
-                                strlen(conf->slot_name)))
+    if (conf->slot_name &&
+        (strlen(conf->slot_name) > 63 || !*conf->slot_name ||
+         strspn(conf->slot_name, "abcdefghijklmnopqrstuvwxyz0123456789_") !=
+             strlen(conf->slot_name)))
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0601", mark, NULL,
                          "%s: slot_name '%s' must be 1 to 63 of a-z, 0-9 and _", what,
                          conf->slot_name);
     for (size_t i = 0; i < conf->tables.n; i++)
         if (!strchr(conf->tables.list[i], '.') && !strstr(conf->tables.list[i], "**"))
             dgf_findings_add(findings, DGF_FINDING_ERROR, "E0601", mark, NULL,
-                             "%s: '%s' in tables has no schema; write 'public.%s'", what,
-                             conf->tables.list[i], conf->tables.list[i]);
+                             "%s: '%s' in tables has no schema; write 'public.%s'",
+                             what, conf->tables.list[i], conf->tables.list[i]);
     if (conf->insecure)
-        dgf_findings_add(findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
-                         "%s: insecure: true allows a connection that does not verify the server",
-                         what);
+        dgf_findings_add(
+            findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
+            "%s: insecure: true allows a connection that does not verify the server",
+            what);
 }
 
 /* What the ordinals of a transaction depend on. */
@@ -153,11 +159,12 @@ static void find_metrics(struct dgf_pg_source *self)
     char labels[256];
 
     (void)snprintf(labels, sizeof(labels), "source=\"%.200s\"", self->base.name);
-    self->lag = dgf_metric_get(DGF_METRIC_GAUGE, "dgf_source_lag_bytes",
-                               "Bytes of the source's log that were received but not yet passed",
-                               labels);
-    self->foreign = dgf_metric_get(DGF_METRIC_COUNTER, "dgf_source_foreign_messages_total",
-                                   "Logical messages of others", labels);
+    self->lag = dgf_metric_get(
+        DGF_METRIC_GAUGE, "dgf_source_lag_bytes",
+        "Bytes of the source's log that were received but not yet passed", labels);
+    self->foreign =
+        dgf_metric_get(DGF_METRIC_COUNTER, "dgf_source_foreign_messages_total",
+                       "Logical messages of others", labels);
 }
 
 static enum dgf_rc pg_open(struct dgf_source *src, struct dgf_bytes position,
@@ -172,10 +179,11 @@ static enum dgf_rc pg_open(struct dgf_source *src, struct dgf_bytes position,
     begin_session(self);
     if (position.len && !dgf_pg_position_read(position, &self->stored)) {
         pg_close(src);
-        return dgf_err_set(err, DGF_FATAL,
-                           "cannot read the stored position of source '%s': %zu bytes of an "
-                           "unknown form",
-                           src->name, position.len);
+        return dgf_err_set(
+            err, DGF_FATAL,
+            "cannot read the stored position of source '%s': %zu bytes of an "
+            "unknown form",
+            src->name, position.len);
     }
     self->has_stored = position.len > 0;
     self->publication = dgf_strdup(conf->publication);
@@ -232,7 +240,8 @@ static void pg_durable(struct dgf_source *src, uint64_t seq)
         self->durable_seq = seq;
     if (!self->is_open || self->failed)
         return;
-    while (self->n_unconfirmed && self->unconfirmed[self->first_unconfirmed].seq <= seq) {
+    while (self->n_unconfirmed &&
+           self->unconfirmed[self->first_unconfirmed].seq <= seq) {
         uint64_t lsn = self->unconfirmed[self->first_unconfirmed].lsn;
 
         if (lsn > self->flush_lsn)

@@ -47,7 +47,8 @@ void dgf_pg_params_release(struct dgf_pg_params *params);
 /* Reads the address and lays our own settings over it.  hosts are not looked
  * up yet.  DGF_BAD_CONFIG; the text never shows the address. */
 enum dgf_rc dgf_pg_params_make(const struct dgf_pg_conf *conf, bool replication,
-                               struct dgf_pg_params *ret, struct dgf_err *err) DGF_MUST_USE;
+                               struct dgf_pg_params *ret, struct dgf_err *err)
+    DGF_MUST_USE;
 const char *dgf_pg_params_get(const struct dgf_pg_params *params, const char *key);
 /* Takes value; NULL is out of memory. */
 enum dgf_rc dgf_pg_params_set(struct dgf_pg_params *params, const char *key,
@@ -56,7 +57,8 @@ enum dgf_rc dgf_pg_params_set(struct dgf_pg_params *params, const char *key,
 bool dgf_pg_params_has_names(const struct dgf_pg_params *params);
 /* Looks the names up: host, hostaddr and port become lists of one address
  * each, host names stay for the certificate.  Blocks: worker thread. */
-enum dgf_rc dgf_pg_params_resolve(struct dgf_pg_params *params, struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_pg_params_resolve(struct dgf_pg_params *params, struct dgf_err *err)
+    DGF_MUST_USE;
 
 struct dgf_pg_lookup {
     struct dgf_job job;
@@ -82,13 +84,13 @@ enum dgf_pg_link_state {
 
 struct dgf_pg_link {
     struct dgf_pg_source *source;
-    const char *what;              /* "connection", "replication connection" */
+    const char *what; /* "connection", "replication connection" */
     PGconn *conn;
     enum dgf_pg_link_state state;
     struct event *read, *write, *deadline;
     dgf_pg_on_link *on_connected, *on_copy;
     dgf_pg_on_result *on_result;
-    PGresult *result;              /* of the running query, owned */
+    PGresult *result; /* of the running query, owned */
 };
 
 void dgf_pg_link_connect(struct dgf_pg_link *link, const struct dgf_pg_params *params,
@@ -101,10 +103,11 @@ void dgf_pg_link_query(struct dgf_pg_link *link, const char *sql, int n,
 void dgf_pg_link_flush(struct dgf_pg_link *link);
 /* Ends the attempt with the server's own words, made one line. */
 void dgf_pg_link_fail(struct dgf_pg_link *link, enum dgf_rc rc, const char *what);
-void dgf_pg_result_fail(struct dgf_pg_source *self, const PGresult *result, enum dgf_rc rc,
-                        const char *what);
+void dgf_pg_result_fail(struct dgf_pg_source *self, const PGresult *result,
+                        enum dgf_rc rc, const char *what);
 /* True: the result is rows or done; false: the attempt was ended. */
-bool dgf_pg_result_good(struct dgf_pg_source *self, const PGresult *result, const char *what);
+bool dgf_pg_result_good(struct dgf_pg_source *self, const PGresult *result,
+                        const char *what);
 bool dgf_pg_sqlstate_is(const PGresult *result, const char *sqlstate);
 void dgf_pg_one_line(const char *text, char *to, size_t size);
 
@@ -112,10 +115,10 @@ void dgf_pg_one_line(const char *text, char *to, size_t size);
 
 struct dgf_pg_relation {
     uint32_t oid;
-    uint8_t identity;                   /* d, n, f, i */
-    bool wanted;                        /* tables: matches */
-    struct dgf_object *object;          /* referenced */
-    const struct dgf_pg_type **types;   /* a column; owned list, borrowed types */
+    uint8_t identity;                 /* d, n, f, i */
+    bool wanted;                      /* tables: matches */
+    struct dgf_object *object;        /* referenced */
+    const struct dgf_pg_type **types; /* a column; owned list, borrowed types */
     uint32_t *type_oids;
     int32_t *typmods;
     bool *in_identity;
@@ -128,8 +131,8 @@ struct dgf_pg_table { /* of the publication */
 };
 
 struct dgf_pg_catalog {
-    struct dgf_map relations;  /* oid (4 bytes) -> struct dgf_pg_relation */
-    struct dgf_map types;      /* oid -> struct dgf_pg_user_type */
+    struct dgf_map relations; /* oid (4 bytes) -> struct dgf_pg_relation */
+    struct dgf_map types;     /* oid -> struct dgf_pg_user_type */
     struct dgf_pg_relation *last;
     struct dgf_pg_relation *pending; /* being asked for */
     struct dgf_column *columns;      /* of pending, texts owned */
@@ -142,7 +145,8 @@ void dgf_pg_catalog_release(struct dgf_pg_catalog *catalog);
 enum dgf_rc dgf_pg_catalog_relation(struct dgf_pg_source *self,
                                     const struct dgf_pgoutput *message) DGF_MUST_USE;
 /* A Y message: forgets what is known when the oid has another name now. */
-void dgf_pg_catalog_type(struct dgf_pg_source *self, const struct dgf_pgoutput *message);
+void dgf_pg_catalog_type(struct dgf_pg_source *self,
+                         const struct dgf_pgoutput *message);
 struct dgf_pg_relation *dgf_pg_catalog_find(struct dgf_pg_source *self, uint32_t oid);
 bool dgf_pg_table_wanted(const struct dgf_pg_conf *conf, const char *text);
 /* Is pattern "schema.table" with * inside a part and ** across parts. */
@@ -151,7 +155,8 @@ bool dgf_pg_glob(const char *pattern, const char *text);
 /* Asks for the publication's tables, then compares them with what source
  * memory holds and emits a gap for each table that went missing. */
 void dgf_pg_tables_ask(struct dgf_pg_source *self, dgf_pg_on_result *on_result);
-enum dgf_rc dgf_pg_tables_compare(struct dgf_pg_source *self, PGresult *result) DGF_MUST_USE;
+enum dgf_rc dgf_pg_tables_compare(struct dgf_pg_source *self, PGresult *result)
+    DGF_MUST_USE;
 
 /* ---- the source ---- */
 
@@ -168,13 +173,13 @@ struct dgf_pg_source {
     struct dgf_source base; /* first: we cast from it */
 
     /* These outlive a session. */
-    uint64_t version;              /* of the last object made */
-    uint64_t durable_seq;          /* last one told by the host */
-    bool want_binary;              /* text form failed: ask for binary */
+    uint64_t version;     /* of the last object made */
+    uint64_t durable_seq; /* last one told by the host */
+    bool want_binary;     /* text form failed: ask for binary */
 
     bool is_open, failed, paused, blocked, waiting, streaming, caught_up;
-    struct dgf_pg_lookup *lookup;  /* running; owns itself */
-    struct dgf_pg_params params;   /* looked up */
+    struct dgf_pg_lookup *lookup; /* running; owns itself */
+    struct dgf_pg_params params;  /* looked up */
     struct dgf_pg_link control, wal;
     struct event *tick, *retry, *slow, *again;
     char *slot, *publication;
@@ -188,17 +193,17 @@ struct dgf_pg_source {
     int version_num;
     uint32_t database_oid;
     char *database;
-    uint64_t wait_seq;             /* create the slot once this is durable; 0: not waiting */
+    uint64_t wait_seq; /* create the slot once this is durable; 0: not waiting */
     uint64_t start_lsn, created_lsn;
-    uint64_t target_lsn;           /* what the server had when we opened */
-    int64_t status_ns;             /* between two answers of ours */
-    size_t n_tables;               /* published and wanted */
+    uint64_t target_lsn; /* what the server had when we opened */
+    int64_t status_ns;   /* between two answers of ours */
+    size_t n_tables;     /* published and wanted */
 
     /* The stream. */
     struct dgf_pg_catalog catalog;
     struct dgf_pgoutput *message;
     struct dgf_event_builder builder;
-    char *held;                    /* message that waits for the catalogue; PQfreemem */
+    char *held; /* message that waits for the catalogue; PQfreemem */
     int held_len;
     struct dgf_pg_position position; /* of the last event */
     bool in_tx, ignore_tx;
@@ -212,9 +217,9 @@ struct dgf_pg_source {
 
     struct dgf_pg_unconfirmed *unconfirmed; /* ring */
     size_t first_unconfirmed, n_unconfirmed, cap_unconfirmed;
-    uint64_t flush_lsn;            /* confirmed to the server */
+    uint64_t flush_lsn; /* confirmed to the server */
     uint64_t received_lsn, idle_lsn;
-    uint64_t answer_seq;           /* answer the server at once when durable */
+    uint64_t answer_seq; /* answer the server at once when durable */
     int64_t heard_ns, told_ns, progress_ns, inspected_ns;
     bool batching, is_tcp, grown;
     int lowat;
@@ -241,19 +246,22 @@ void dgf_pg_stream_tell(struct dgf_pg_source *self, bool ask_back);
 /* rows */
 /* One pgoutput message.  DGF_OK, DGF_AGAIN: waits for the catalogue, hand it in
  * again; else the attempt was ended. */
-enum dgf_rc dgf_pg_rows_message(struct dgf_pg_source *self, struct dgf_bytes bytes) DGF_MUST_USE;
+enum dgf_rc dgf_pg_rows_message(struct dgf_pg_source *self, struct dgf_bytes bytes)
+    DGF_MUST_USE;
 /* Emits an event; false: the attempt was ended.  Sets blocked. */
 bool dgf_pg_emit(struct dgf_pg_source *self, struct dgf_event *take_event);
 void dgf_pg_actor_clear(struct dgf_pg_actor *actor);
 /* A position reached without an event. */
 bool dgf_pg_emit_progress(struct dgf_pg_source *self, uint64_t end_lsn, bool no_slot);
 bool dgf_pg_emit_gap(struct dgf_pg_source *self, enum dgf_gap reason,
-                     const struct dgf_pg_position *from, const struct dgf_pg_position *to,
-                     const char *message, const char *const *detail, size_t n_pairs);
+                     const struct dgf_pg_position *from,
+                     const struct dgf_pg_position *to, const char *message,
+                     const char *const *detail, size_t n_pairs);
 bool dgf_pg_emit_resume(struct dgf_pg_source *self, const struct dgf_pg_position *at);
 /* False: out of memory. */
 bool dgf_pg_note_unconfirmed(struct dgf_pg_source *self, uint64_t seq, uint64_t lsn);
-struct dgf_pg_position dgf_pg_position_at(const struct dgf_pg_source *self, uint64_t end_lsn);
+struct dgf_pg_position dgf_pg_position_at(const struct dgf_pg_source *self,
+                                          uint64_t end_lsn);
 
 /* check */
 enum dgf_rc dgf_pg_check(struct dgf_source *src, struct dgf_findings *findings,

@@ -7,7 +7,7 @@
 /* A type the server's users made, or a rare one of its own. */
 struct dgf_pg_user_type {
     struct dgf_pg_type type;
-    char *schema, *name, *label; /* label: what opaque values are marked with */
+    char *schema, *name, *label;       /* label: what opaque values are marked with */
     const struct dgf_pg_type *same_as; /* domain: what it ends in; NULL: itself */
 };
 
@@ -181,8 +181,8 @@ static uint32_t oid_at(const PGresult *result, int row, int column)
 }
 
 /* Fills a type from its catalogue row; types it rests on come first. */
-static void fill_type(struct dgf_pg_source *self, PGresult *result, int row, unsigned depth,
-                      struct dgf_pg_user_type *user)
+static void fill_type(struct dgf_pg_source *self, PGresult *result, int row,
+                      unsigned depth, struct dgf_pg_user_type *user)
 {
     char kind = PQgetvalue(result, row, 3)[0], category = PQgetvalue(result, row, 4)[0];
     struct dgf_pg_type *type = &user->type;
@@ -258,9 +258,11 @@ static void out_of_memory(struct dgf_pg_source *self)
 static bool same_relation(const struct dgf_pg_relation *relation,
                           const struct dgf_pgoutput *message)
 {
-    if (relation->identity != message->relation.identity || relation->n != message->relation.n ||
+    if (relation->identity != message->relation.identity ||
+        relation->n != message->relation.n ||
         !dgf_bytes_eq(message->relation.name, dgf_bytes_str(relation->object->name)) ||
-        !dgf_bytes_eq(message->relation.schema, dgf_bytes_str(relation->object->schema)))
+        !dgf_bytes_eq(message->relation.schema,
+                      dgf_bytes_str(relation->object->schema)))
         return false;
     for (uint32_t i = 0; i < relation->n; i++) {
         const struct dgf_pg_attribute *attribute = &message->attributes[i];
@@ -269,7 +271,8 @@ static bool same_relation(const struct dgf_pg_relation *relation,
         if (attribute->type != relation->type_oids[i] ||
             attribute->typmod != relation->typmods[i] ||
             attribute->identity != relation->in_identity[i] ||
-            !dgf_bytes_eq(attribute->name, dgf_bytes_of(column->name, column->name_len)))
+            !dgf_bytes_eq(attribute->name,
+                          dgf_bytes_of(column->name, column->name_len)))
             return false;
     }
     return true;
@@ -303,7 +306,8 @@ static struct dgf_pg_relation *new_relation(const struct dgf_pgoutput *message)
 }
 
 /* A text array literal of what each column gives. */
-static void add_array(struct dgf_buf *buf, const struct dgf_pgoutput *message, int which)
+static void add_array(struct dgf_buf *buf, const struct dgf_pgoutput *message,
+                      int which)
 {
     dgf_buf_add_byte(buf, '{');
     for (uint32_t i = 0; i < message->relation.n; i++) {
@@ -347,8 +351,8 @@ static void install(struct dgf_pg_source *self)
 
     for (uint32_t i = 0; i < relation->n; i++) {
         const struct dgf_pg_type *type = type_of(self, relation->type_oids[i]);
-        static const struct dgf_pg_type unknown = {0, DGF_PG_CODEC_OPAQUE, DGF_TYPE_OPAQUE,
-                                                   ',', "unknown", NULL};
+        static const struct dgf_pg_type unknown = {
+            0, DGF_PG_CODEC_OPAQUE, DGF_TYPE_OPAQUE, ',', "unknown", NULL};
 
         relation->types[i] = type ? type : &unknown;
         columns[i].type = relation->types[i]->type;
@@ -430,7 +434,8 @@ static void on_columns(struct dgf_pg_source *self, PGresult *result)
         if (!PQgetisnull(result, row, 1))
             columns[i].comment = dgf_strdup(PQgetvalue(result, row, 1));
         columns[i].key = is_key(relation, i, PQgetvalue(result, row, 2)[0] == 't');
-        if (!columns[i].type_name || (!PQgetisnull(result, row, 1) && !columns[i].comment)) {
+        if (!columns[i].type_name ||
+            (!PQgetisnull(result, row, 1) && !columns[i].comment)) {
             out_of_memory(self);
             return;
         }
@@ -438,7 +443,8 @@ static void on_columns(struct dgf_pg_source *self, PGresult *result)
     ask_types(self);
 }
 
-static bool own_names(struct dgf_pg_catalog *catalog, const struct dgf_pgoutput *message)
+static bool own_names(struct dgf_pg_catalog *catalog,
+                      const struct dgf_pgoutput *message)
 {
     struct dgf_pg_relation *relation = catalog->pending;
     struct dgf_bytes schema = message->relation.schema, name = message->relation.name;

@@ -17,11 +17,11 @@ struct check {
     bool superuser;
 };
 
-static void add(struct check *check, enum dgf_severity_of_finding severity, const char *code,
-                const char *fmt, ...) DGF_PRINTF(4, 5);
+static void add(struct check *check, enum dgf_severity_of_finding severity,
+                const char *code, const char *fmt, ...) DGF_PRINTF(4, 5);
 
-static void add(struct check *check, enum dgf_severity_of_finding severity, const char *code,
-                const char *fmt, ...)
+static void add(struct check *check, enum dgf_severity_of_finding severity,
+                const char *code, const char *fmt, ...)
 {
     struct dgf_mark nowhere = {.file = NULL};
     char text[DGF_ERR_TEXT_MAX];
@@ -30,12 +30,13 @@ static void add(struct check *check, enum dgf_severity_of_finding severity, cons
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    dgf_findings_add(check->findings, severity, code, nowhere, NULL, "sources.%s (postgres): %s",
-                     check->src->name, text);
+    dgf_findings_add(check->findings, severity, code, nowhere, NULL,
+                     "sources.%s (postgres): %s", check->src->name, text);
 }
 
 /* NULL after adding a finding. */
-static PGresult *ask(struct check *check, const char *sql, int n, const char *const *values)
+static PGresult *ask(struct check *check, const char *sql, int n,
+                     const char *const *values)
 {
     PGresult *result = PQexecParams(check->conn, sql, n, NULL, values, NULL, NULL, 0);
     char text[512];
@@ -55,16 +56,16 @@ static bool is_true(const PGresult *result, int row, int column)
 
 static void check_server(struct check *check)
 {
-    PGresult *result =
-        ask(check,
-            "SELECT current_setting('server_version_num'), current_setting('wal_level'),"
-            " current_setting('max_wal_senders')::int,"
-            " current_setting('max_replication_slots')::int,"
-            " (SELECT count(*) FROM pg_catalog.pg_replication_slots),"
-            " pg_is_in_recovery(), current_setting('max_slot_wal_keep_size'),"
-            " current_user, current_database(), r.rolsuper, r.rolreplication"
-            " FROM pg_catalog.pg_roles r WHERE r.rolname = current_user",
-            0, NULL);
+    PGresult *result = ask(
+        check,
+        "SELECT current_setting('server_version_num'), current_setting('wal_level'),"
+        " current_setting('max_wal_senders')::int,"
+        " current_setting('max_replication_slots')::int,"
+        " (SELECT count(*) FROM pg_catalog.pg_replication_slots),"
+        " pg_is_in_recovery(), current_setting('max_slot_wal_keep_size'),"
+        " current_user, current_database(), r.rolsuper, r.rolreplication"
+        " FROM pg_catalog.pg_roles r WHERE r.rolname = current_user",
+        0, NULL);
 
     if (!result)
         return;
@@ -74,22 +75,26 @@ static void check_server(struct check *check)
     }
     check->version = atoi(PQgetvalue(result, 0, 0));
     (void)snprintf(check->user, sizeof(check->user), "%s", PQgetvalue(result, 0, 7));
-    (void)snprintf(check->database, sizeof(check->database), "%s", PQgetvalue(result, 0, 8));
+    (void)snprintf(check->database, sizeof(check->database), "%s",
+                   PQgetvalue(result, 0, 8));
     check->superuser = is_true(result, 0, 9);
     if (check->version < 140000)
-        add(check, DGF_FINDING_ERROR, "E0603", "PostgreSQL 14 or newer is needed; this is %d",
-            check->version / 10000);
+        add(check, DGF_FINDING_ERROR, "E0603",
+            "PostgreSQL 14 or newer is needed; this is %d", check->version / 10000);
     if (strcmp(PQgetvalue(result, 0, 1), "logical") != 0) {
         add(check, DGF_FINDING_ERROR, "E0603",
             "wal_level is '%s': the server writes too little to decode changes",
             PQgetvalue(result, 0, 1));
-        dgf_findings_fix(check->findings,
-                         "ALTER SYSTEM SET wal_level = logical; -- then restart the server");
+        dgf_findings_fix(
+            check->findings,
+            "ALTER SYSTEM SET wal_level = logical; -- then restart the server");
     }
     if (atoi(PQgetvalue(result, 0, 2)) == 0) {
-        add(check, DGF_FINDING_ERROR, "E0603", "max_wal_senders is 0: nobody can stream changes");
-        dgf_findings_fix(check->findings,
-                         "ALTER SYSTEM SET max_wal_senders = 10; -- then restart the server");
+        add(check, DGF_FINDING_ERROR, "E0603",
+            "max_wal_senders is 0: nobody can stream changes");
+        dgf_findings_fix(
+            check->findings,
+            "ALTER SYSTEM SET max_wal_senders = 10; -- then restart the server");
     }
     if (is_true(result, 0, 5) && check->version < 160000)
         add(check, DGF_FINDING_ERROR, "E0603",
@@ -97,16 +102,19 @@ static void check_server(struct check *check)
     if (strcmp(PQgetvalue(result, 0, 6), "-1") == 0) {
         add(check, DGF_FINDING_WARNING, "W0601",
             "max_slot_wal_keep_size is not limited: while dgf is stopped, WAL may fill the disk");
-        dgf_findings_fix(check->findings, "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; "
-                                          "SELECT pg_reload_conf();");
+        dgf_findings_fix(check->findings,
+                         "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; "
+                         "SELECT pg_reload_conf();");
     }
     if (!check->superuser && !is_true(result, 0, 10)) {
         add(check, DGF_FINDING_ERROR, "E0603",
-            "role '%s' may not use replication slots (REPLICATION is missing)", check->user);
-        dgf_findings_fix(check->findings,
-                         "ALTER ROLE \"%s\" REPLICATION; -- Amazon RDS: GRANT rds_replication "
-                         "TO \"%s\";",
-                         check->user, check->user);
+            "role '%s' may not use replication slots (REPLICATION is missing)",
+            check->user);
+        dgf_findings_fix(
+            check->findings,
+            "ALTER ROLE \"%s\" REPLICATION; -- Amazon RDS: GRANT rds_replication "
+            "TO \"%s\";",
+            check->user, check->user);
     }
     PQclear(result);
 }
@@ -136,8 +144,8 @@ static void check_slot(struct check *check)
             dgf_findings_fix(check->findings, "SELECT pg_drop_replication_slot('%s');",
                              check->slot);
         } else if (!PQgetisnull(result, 0, 3)) {
-            add(check, DGF_FINDING_NOTE, "E0604", "slot '%s' is in use by pid %s", check->slot,
-                PQgetvalue(result, 0, 3));
+            add(check, DGF_FINDING_NOTE, "E0604", "slot '%s' is in use by pid %s",
+                check->slot, PQgetvalue(result, 0, 3));
         }
         PQclear(result);
         return;
@@ -157,9 +165,10 @@ static void check_slot(struct check *check)
     if (limits && atoi(PQgetvalue(limits, 0, 0)) >= atoi(PQgetvalue(limits, 0, 1))) {
         add(check, DGF_FINDING_ERROR, "E0604", "all %s replication slots are in use",
             PQgetvalue(limits, 0, 1));
-        dgf_findings_fix(check->findings,
-                         "ALTER SYSTEM SET max_replication_slots = %d; -- then restart the server",
-                         atoi(PQgetvalue(limits, 0, 1)) + 4);
+        dgf_findings_fix(
+            check->findings,
+            "ALTER SYSTEM SET max_replication_slots = %d; -- then restart the server",
+            atoi(PQgetvalue(limits, 0, 1)) + 4);
     }
     PQclear(limits);
 }
@@ -167,14 +176,15 @@ static void check_slot(struct check *check)
 /* The SQL that makes the publication. */
 static void publication_fix(struct check *check)
 {
-    PGresult *result = ask(check,
-                           "SELECT n.nspname, c.relname, quote_ident(n.nspname) || '.' ||"
-                           " quote_ident(c.relname) FROM pg_catalog.pg_class c"
-                           " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                           " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
-                           " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
-                           " AND n.nspname !~ '^pg_' ORDER BY 1, 2",
-                           0, NULL);
+    PGresult *result =
+        ask(check,
+            "SELECT n.nspname, c.relname, quote_ident(n.nspname) || '.' ||"
+            " quote_ident(c.relname) FROM pg_catalog.pg_class c"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
+            " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
+            " AND n.nspname !~ '^pg_' ORDER BY 1, 2",
+            0, NULL);
     struct dgf_buf tables, text;
 
     if (!result)
@@ -190,19 +200,21 @@ static void publication_fix(struct check *check)
             dgf_buf_add_str(&tables, ", ");
         dgf_buf_add_str(&tables, PQgetvalue(result, row, 2));
     }
-    dgf_findings_fix(check->findings,
-                     "CREATE PUBLICATION \"%s\" FOR %s%s WITH (publish_via_partition_root = true);",
-                     check->conf->publication, tables.len ? "TABLE " : "ALL TABLES",
-                     tables.len && !dgf_buf_rc(&tables) ? dgf_buf_str(&tables)
-                     : tables.len                       ? "..."
-                                                        : "");
+    dgf_findings_fix(
+        check->findings,
+        "CREATE PUBLICATION \"%s\" FOR %s%s WITH (publish_via_partition_root = true);",
+        check->conf->publication, tables.len ? "TABLE " : "ALL TABLES",
+        tables.len && !dgf_buf_rc(&tables) ? dgf_buf_str(&tables)
+        : tables.len                       ? "..."
+                                           : "");
     dgf_buf_release(&tables);
     dgf_buf_release(&text);
     PQclear(result);
 }
 
 /* One published table: can its updates and deletes be judged? */
-static void check_table(struct check *check, const PGresult *result, int row, const char *text)
+static void check_table(struct check *check, const PGresult *result, int row,
+                        const char *text)
 {
     const char *identity = PQgetvalue(result, row, 2);
     bool primary = is_true(result, row, 3), changes = is_true(result, row, 4);
@@ -213,13 +225,15 @@ static void check_table(struct check *check, const PGresult *result, int row, co
             "table '%s' is published but has no replica identity: the server refuses the "
             "application's UPDATE and DELETE on it",
             text);
-        dgf_findings_fix(check->findings, "ALTER TABLE %s REPLICA IDENTITY FULL;", quoted);
+        dgf_findings_fix(check->findings, "ALTER TABLE %s REPLICA IDENTITY FULL;",
+                         quoted);
     } else if (changes && *identity != 'f') {
         add(check, DGF_FINDING_NOTE, "W0603",
             "table '%s' gives only the key of old rows: policies on `before` and on large "
             "unchanged values stay unknown",
             text);
-        dgf_findings_fix(check->findings, "ALTER TABLE %s REPLICA IDENTITY FULL;", quoted);
+        dgf_findings_fix(check->findings, "ALTER TABLE %s REPLICA IDENTITY FULL;",
+                         quoted);
     }
     if (!PQgetisnull(result, row, 6))
         add(check, DGF_FINDING_WARNING, "W0602",
@@ -227,8 +241,8 @@ static void check_table(struct check *check, const PGresult *result, int row, co
             text, check->conf->publication);
     if (is_true(result, row, 7))
         add(check, DGF_FINDING_WARNING, "W0602",
-            "table '%s' has a column list in publication '%s': other columns are not judged", text,
-            check->conf->publication);
+            "table '%s' has a column list in publication '%s': other columns are not judged",
+            text, check->conf->publication);
 }
 
 static void check_tables(struct check *check)
@@ -251,10 +265,11 @@ static void check_tables(struct check *check)
         " JOIN pg_catalog.pg_class c ON c.relnamespace = s.oid AND c.relname = t.tablename"
         " WHERE t.pubname = $1 ORDER BY 1, 2",
         filters ? "t.rowfilter" : "NULL",
-        filters ? "array_length(t.attnames, 1) < (SELECT count(*) FROM pg_catalog.pg_attribute a"
-                  " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-                  " AND a.attgenerated = '')"
-                : "false");
+        filters
+            ? "array_length(t.attnames, 1) < (SELECT count(*) FROM pg_catalog.pg_attribute a"
+              " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+              " AND a.attgenerated = '')"
+            : "false");
     result = ask(check, sql, 1, values);
     if (!result)
         return;
@@ -298,7 +313,8 @@ static void check_publication(struct check *check)
                 "or let an administrator make the publication");
             publication_fix(check);
         } else {
-            add(check, DGF_FINDING_NOTE, "E0605", "publication '%s' will be created at the start",
+            add(check, DGF_FINDING_NOTE, "E0605",
+                "publication '%s' will be created at the start",
                 check->conf->publication);
         }
     }
@@ -307,10 +323,11 @@ static void check_publication(struct check *check)
             add(check, DGF_FINDING_WARNING, "W0602",
                 "publication '%s' does not publish %s: such changes are not judged",
                 check->conf->publication, ops[i]);
-            dgf_findings_fix(check->findings,
-                             "ALTER PUBLICATION \"%s\" SET (publish = 'insert, update, delete, "
-                             "truncate');",
-                             check->conf->publication);
+            dgf_findings_fix(
+                check->findings,
+                "ALTER PUBLICATION \"%s\" SET (publish = 'insert, update, delete, "
+                "truncate');",
+                check->conf->publication);
         }
     if (PQntuples(result) > 0)
         check_tables(check);
@@ -320,7 +337,8 @@ static void check_publication(struct check *check)
 /* The replication protocol asks pg_hba.conf and REPLICATION once more. */
 static void check_replication(struct check *check, struct dgf_pg_params *params)
 {
-    const char *keys[DGF_ARRAY_LEN(params->keys) + 2], *values[DGF_ARRAY_LEN(params->keys) + 2];
+    const char *keys[DGF_ARRAY_LEN(params->keys) + 2],
+        *values[DGF_ARRAY_LEN(params->keys) + 2];
     size_t n = 0;
     PGconn *conn;
     PGresult *result;
@@ -336,9 +354,10 @@ static void check_replication(struct check *check, struct dgf_pg_params *params)
     conn = PQconnectdbParams(keys, values, 0);
     result = PQstatus(conn) == CONNECTION_OK ? PQexec(conn, "IDENTIFY_SYSTEM") : NULL;
     if (!result || PQresultStatus(result) != PGRES_TUPLES_OK) {
-        dgf_pg_one_line(result ? PQresultErrorMessage(result) : PQerrorMessage(conn), text,
-                        sizeof(text));
-        add(check, DGF_FINDING_ERROR, "E0602", "cannot open a replication connection: %s", text);
+        dgf_pg_one_line(result ? PQresultErrorMessage(result) : PQerrorMessage(conn),
+                        text, sizeof(text));
+        add(check, DGF_FINDING_ERROR, "E0602",
+            "cannot open a replication connection: %s", text);
     }
     PQclear(result);
     PQfinish(conn);

@@ -46,8 +46,8 @@ static void server_text(const PGresult *result, char *to, size_t size)
                        PQresStatus(PQresultStatus(result)));
 }
 
-void dgf_pg_result_fail(struct dgf_pg_source *self, const PGresult *result, enum dgf_rc rc,
-                        const char *what)
+void dgf_pg_result_fail(struct dgf_pg_source *self, const PGresult *result,
+                        enum dgf_rc rc, const char *what)
 {
     char text[DGF_ERR_TEXT_MAX - 256];
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -63,11 +63,13 @@ void dgf_pg_result_fail(struct dgf_pg_source *self, const PGresult *result, enum
                     state ? state : "", state ? ")" : "");
 }
 
-bool dgf_pg_result_good(struct dgf_pg_source *self, const PGresult *result, const char *what)
+bool dgf_pg_result_good(struct dgf_pg_source *self, const PGresult *result,
+                        const char *what)
 {
     ExecStatusType status = PQresultStatus(result);
 
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_COPY_BOTH)
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK ||
+        status == PGRES_COPY_BOTH)
         return true;
     dgf_pg_result_fail(self, result, DGF_RETRY, what);
     return false;
@@ -254,7 +256,8 @@ static void connecting(struct dgf_pg_link *link)
         refused(link);
         return;
     }
-    link->read = event_new(link->source->base.loop, PQsocket(link->conn), what, on_poll, link);
+    link->read =
+        event_new(link->source->base.loop, PQsocket(link->conn), what, on_poll, link);
     if (!link->read || event_add(link->read, NULL))
         dgf_pg_link_fail(link, DGF_RETRY, "cannot connect");
 }
@@ -268,14 +271,16 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
     if (link->source->failed)
         return;
     link->source->failed = true;
-    dgf_source_fail(&link->source->base, DGF_RETRY, "cannot connect: no answer within %d s",
+    dgf_source_fail(&link->source->base, DGF_RETRY,
+                    "cannot connect: no answer within %d s",
                     (int)(DGF_PG_CONF(link->source)->connect_timeout_ns / 1000000000));
 }
 
 void dgf_pg_link_connect(struct dgf_pg_link *link, const struct dgf_pg_params *params,
                          dgf_pg_on_link *on_connected)
 {
-    const char *keys[DGF_ARRAY_LEN(params->keys) + 2], *values[DGF_ARRAY_LEN(params->keys) + 2];
+    const char *keys[DGF_ARRAY_LEN(params->keys) + 2],
+        *values[DGF_ARRAY_LEN(params->keys) + 2];
     int64_t ns = DGF_PG_CONF(link->source)->connect_timeout_ns;
     struct timeval timeout = {ns / 1000000000, ns % 1000000000 / 1000};
     struct event_base *loop = link->source->base.loop;

@@ -27,7 +27,8 @@ static void fail(struct dgf_pg_source *self, enum dgf_rc rc, const char *fmt, ..
 
 /* ---- positions and ids ---- */
 
-struct dgf_pg_position dgf_pg_position_at(const struct dgf_pg_source *self, uint64_t end_lsn)
+struct dgf_pg_position dgf_pg_position_at(const struct dgf_pg_source *self,
+                                          uint64_t end_lsn)
 {
     return (struct dgf_pg_position){.system = self->server.system,
                                     .timeline = self->server.timeline,
@@ -46,7 +47,8 @@ static struct dgf_pg_position position_inside(const struct dgf_pg_source *self)
 }
 
 /* The fields every id of this source starts with. */
-static void begin_id(const struct dgf_pg_source *self, struct dgf_id_hash *hash, const char *type)
+static void begin_id(const struct dgf_pg_source *self, struct dgf_id_hash *hash,
+                     const char *type)
 {
     dgf_id_begin(hash, type);
     dgf_id_add(hash, DGF_BYTES("postgres"));
@@ -79,8 +81,8 @@ bool dgf_pg_note_unconfirmed(struct dgf_pg_source *self, uint64_t seq, uint64_t 
         if (!ring)
             return false;
         for (size_t i = 0; i < self->n_unconfirmed; i++)
-            ring[i] =
-                self->unconfirmed[(self->first_unconfirmed + i) % self->cap_unconfirmed];
+            ring[i] = self->unconfirmed[(self->first_unconfirmed + i) %
+                                        self->cap_unconfirmed];
         dgf_free(self->unconfirmed);
         self->unconfirmed = ring;
         self->cap_unconfirmed = cap;
@@ -103,7 +105,8 @@ bool dgf_pg_emit(struct dgf_pg_source *self, struct dgf_event *take_event)
 }
 
 /* Emits an event that ends everything up to end_lsn. */
-static bool emit_end(struct dgf_pg_source *self, struct dgf_event *take_event, uint64_t end_lsn)
+static bool emit_end(struct dgf_pg_source *self, struct dgf_event *take_event,
+                     uint64_t end_lsn)
 {
     if (!dgf_pg_note_unconfirmed(self, self->base.next_seq, end_lsn)) {
         dgf_event_unref(take_event);
@@ -114,12 +117,14 @@ static bool emit_end(struct dgf_pg_source *self, struct dgf_event *take_event, u
 }
 
 /* position is written to after this call. */
-static struct dgf_event_meta meta_of(const struct dgf_pg_source *self, uint8_t *position)
+static struct dgf_event_meta meta_of(const struct dgf_pg_source *self,
+                                     uint8_t *position)
 {
     return (struct dgf_event_meta){
         .commit_ns = self->commit_ns,
         .seen_ns = self->seen_ns,
-        .tx = self->in_tx ? dgf_bytes_of(self->tx_text, self->tx_len) : (struct dgf_bytes){0},
+        .tx = self->in_tx ? dgf_bytes_of(self->tx_text, self->tx_len)
+                          : (struct dgf_bytes){0},
         .position = dgf_bytes_of(position, DGF_PG_POSITION_BYTES)};
 }
 
@@ -156,8 +161,9 @@ static void text_of(const struct dgf_pg_position *position, struct dgf_buf *text
 }
 
 bool dgf_pg_emit_gap(struct dgf_pg_source *self, enum dgf_gap reason,
-                     const struct dgf_pg_position *from, const struct dgf_pg_position *to,
-                     const char *message, const char *const *detail, size_t n_pairs)
+                     const struct dgf_pg_position *from,
+                     const struct dgf_pg_position *to, const char *message,
+                     const char *const *detail, size_t n_pairs)
 {
     uint8_t bytes[DGF_PG_POSITION_BYTES];
     struct dgf_event_meta meta = meta_of(self, bytes);
@@ -189,7 +195,8 @@ bool dgf_pg_emit_gap(struct dgf_pg_source *self, enum dgf_gap reason,
     return dgf_pg_emit(self, event);
 }
 
-static void put_text(struct dgf_event_builder *builder, struct dgf_bytes name, const char *text)
+static void put_text(struct dgf_event_builder *builder, struct dgf_bytes name,
+                     const char *text)
 {
     dgf_mp_put_str(dgf_event_named(builder, name), dgf_bytes_str(text));
 }
@@ -260,9 +267,11 @@ static bool read_actor(struct dgf_pg_source *self, struct dgf_bytes content)
     struct dgf_pg_actor actor = {.set = true};
 
     if (content.len > MAX_ACTOR_BYTES ||
-        dgf_json_parse(content, MAX_ACTOR_BYTES, 4, &json, NULL) || !json_is_object(json))
+        dgf_json_parse(content, MAX_ACTOR_BYTES, 4, &json, NULL) ||
+        !json_is_object(json))
         return false;
-    if (!copy_field(json, "name", &actor.name) || !copy_field(json, "app", &actor.app) ||
+    if (!copy_field(json, "name", &actor.name) ||
+        !copy_field(json, "app", &actor.app) ||
         !copy_field(json, "address", &actor.address)) {
         dgf_pg_actor_clear(&actor);
         return false;
@@ -340,7 +349,8 @@ static enum dgf_rc put_old_row(struct dgf_pg_source *self, struct row *row)
 
 static enum dgf_rc put_new_row(struct dgf_pg_source *self, struct row *row)
 {
-    const struct dgf_pg_tuple *tuple = &row->message->new_row, *old = &row->message->old_row;
+    const struct dgf_pg_tuple *tuple = &row->message->new_row,
+                              *old = &row->message->old_row;
     bool has_old = row->message->row.old_kind == 'O';
     enum dgf_rc rc = DGF_OK;
 
@@ -381,7 +391,8 @@ static enum dgf_rc build_row(struct dgf_pg_source *self, struct row *row)
 }
 
 static enum dgf_rc build_undecodable(struct dgf_pg_source *self, const struct row *row,
-                                     struct dgf_bytes bytes, const struct dgf_event_meta *meta,
+                                     struct dgf_bytes bytes,
+                                     const struct dgf_event_meta *meta,
                                      struct dgf_event **ret)
 {
     struct dgf_event_builder *builder = &self->builder;
@@ -409,7 +420,8 @@ static bool counts(struct dgf_pg_source *self)
     return !self->ignore_tx && self->ordinal > self->skip_ordinal;
 }
 
-static enum dgf_rc emit_row(struct dgf_pg_source *self, struct row *row, struct dgf_bytes bytes)
+static enum dgf_rc emit_row(struct dgf_pg_source *self, struct row *row,
+                            struct dgf_bytes bytes)
 {
     uint8_t position[DGF_PG_POSITION_BYTES];
     struct dgf_event_meta meta = meta_of(self, position);
@@ -435,19 +447,21 @@ static enum dgf_rc emit_row(struct dgf_pg_source *self, struct row *row, struct 
     return dgf_pg_emit(self, event) ? DGF_OK : DGF_RETRY;
 }
 
-static enum dgf_rc unknown_relation(struct dgf_pg_source *self, const struct dgf_pgoutput *message,
-                                    uint32_t oid, size_t len)
+static enum dgf_rc unknown_relation(struct dgf_pg_source *self,
+                                    const struct dgf_pgoutput *message, uint32_t oid,
+                                    size_t len)
 {
     fail(self, DGF_FATAL,
          "message '%c' of %zu bytes is about relation %" PRIu32
          " in a way the server did not announce, in the transaction that commits at "
          "%" PRIX32 "/%" PRIX32,
-         message->type, len, oid, (uint32_t)(self->commit_lsn >> 32), (uint32_t)self->commit_lsn);
+         message->type, len, oid, (uint32_t)(self->commit_lsn >> 32),
+         (uint32_t)self->commit_lsn);
     return DGF_FATAL;
 }
 
-static enum dgf_rc on_row(struct dgf_pg_source *self, const struct dgf_pgoutput *message,
-                          struct dgf_bytes bytes)
+static enum dgf_rc on_row(struct dgf_pg_source *self,
+                          const struct dgf_pgoutput *message, struct dgf_bytes bytes)
 {
     struct row row = {.relation = dgf_pg_catalog_find(self, message->row.relation),
                       .message = message,
@@ -465,8 +479,8 @@ static enum dgf_rc on_row(struct dgf_pg_source *self, const struct dgf_pgoutput 
     return emit_row(self, &row, bytes);
 }
 
-static enum dgf_rc on_truncate(struct dgf_pg_source *self, const struct dgf_pgoutput *message,
-                               size_t len)
+static enum dgf_rc on_truncate(struct dgf_pg_source *self,
+                               const struct dgf_pgoutput *message, size_t len)
 {
     for (uint32_t i = 0; i < message->truncate.n; i++) {
         uint32_t oid = dgf_pgoutput_truncated(message, i);
@@ -487,7 +501,8 @@ static enum dgf_rc on_truncate(struct dgf_pg_source *self, const struct dgf_pgou
         meta.tx_n = self->ordinal;
         meta.cause = DGF_CAUSE_USER;
         dgf_event_begin(builder, relation->object, DGF_KIND_CHANGE, DGF_OP_TRUNCATE);
-        dgf_event_section_unavailable(builder, DGF_SECTION_BEFORE, DGF_UNAVAILABLE_NOT_SENT);
+        dgf_event_section_unavailable(builder, DGF_SECTION_BEFORE,
+                                      DGF_UNAVAILABLE_NOT_SENT);
         dgf_event_section_nil(builder, DGF_SECTION_AFTER);
         put_actor(self);
         dgf_event_section(builder, DGF_SECTION_EXTRA);
@@ -508,7 +523,8 @@ static enum dgf_rc on_truncate(struct dgf_pg_source *self, const struct dgf_pgou
 
 /* ---- transactions and messages ---- */
 
-static enum dgf_rc on_begin(struct dgf_pg_source *self, const struct dgf_pgoutput *message)
+static enum dgf_rc on_begin(struct dgf_pg_source *self,
+                            const struct dgf_pgoutput *message)
 {
     if (self->in_tx) {
         fail(self, DGF_FATAL, "a transaction begins inside a transaction");
@@ -529,7 +545,8 @@ static enum dgf_rc on_begin(struct dgf_pg_source *self, const struct dgf_pgoutpu
     return DGF_OK;
 }
 
-static enum dgf_rc on_commit(struct dgf_pg_source *self, const struct dgf_pgoutput *message)
+static enum dgf_rc on_commit(struct dgf_pg_source *self,
+                             const struct dgf_pgoutput *message)
 {
     uint8_t bytes[DGF_PG_POSITION_BYTES];
     struct dgf_event_meta meta = meta_of(self, bytes);
@@ -563,7 +580,8 @@ static enum dgf_rc on_commit(struct dgf_pg_source *self, const struct dgf_pgoutp
 }
 
 /* Somebody else's message: that there was one, never what it says. */
-static enum dgf_rc on_foreign(struct dgf_pg_source *self, const struct dgf_pgoutput *message)
+static enum dgf_rc on_foreign(struct dgf_pg_source *self,
+                              const struct dgf_pgoutput *message)
 {
     struct dgf_event_builder *builder = &self->builder;
     struct dgf_bytes prefix = message->message.prefix;
@@ -602,7 +620,8 @@ static enum dgf_rc on_foreign(struct dgf_pg_source *self, const struct dgf_pgout
     return emit_end(self, event, message->message.lsn + 1) ? DGF_OK : DGF_RETRY;
 }
 
-static enum dgf_rc on_message(struct dgf_pg_source *self, const struct dgf_pgoutput *message)
+static enum dgf_rc on_message(struct dgf_pg_source *self,
+                              const struct dgf_pgoutput *message)
 {
     bool inside = message->message.transactional;
 
@@ -633,8 +652,8 @@ enum dgf_rc dgf_pg_rows_message(struct dgf_pg_source *self, struct dgf_bytes byt
              (uint32_t)(self->received_lsn >> 32), (uint32_t)self->received_lsn);
         return DGF_FATAL;
     }
-    if (!self->in_tx && message->type != DGF_PG_BEGIN && message->type != DGF_PG_MESSAGE &&
-        message->type != DGF_PG_COMMIT) {
+    if (!self->in_tx && message->type != DGF_PG_BEGIN &&
+        message->type != DGF_PG_MESSAGE && message->type != DGF_PG_COMMIT) {
         fail(self, DGF_FATAL, "message '%c' of %zu bytes outside of a transaction",
              message->type, bytes.len);
         return DGF_FATAL;

@@ -107,8 +107,9 @@ static void stand_by(struct dgf_pg_source *self, const char *pid)
 {
     struct timeval second = {1, 0};
 
-    dgf_source_state(&self->base, DGF_STATE_STANDBY, "slot '%s' is in use by pid %s of the server",
-                     self->slot, pid ? pid : "unknown");
+    dgf_source_state(&self->base, DGF_STATE_STANDBY,
+                     "slot '%s' is in use by pid %s of the server", self->slot,
+                     pid ? pid : "unknown");
     if (!self->retry)
         self->retry = event_new(self->base.loop, -1, 0, on_retry, self);
     if (!self->retry || event_add(self->retry, &second))
@@ -145,7 +146,8 @@ static void on_verified(struct dgf_pg_source *self, PGresult *result)
 
     if (!dgf_pg_result_good(self, result, "cannot look at the slot"))
         return;
-    if (!lsn_of(result, "confirmed_flush_lsn", &confirmed) || confirmed > self->start_lsn) {
+    if (!lsn_of(result, "confirmed_flush_lsn", &confirmed) ||
+        confirmed > self->start_lsn) {
         fail(self, DGF_RETRY, "slot '%s' was moved while we started", self->slot);
         return;
     }
@@ -178,7 +180,8 @@ static void on_started(struct dgf_pg_source *self, PGresult *result)
         carry_out(self);
         return;
     }
-    (void)snprintf(what, sizeof(what), "cannot start replication on slot '%s'", self->slot);
+    (void)snprintf(what, sizeof(what), "cannot start replication on slot '%s'",
+                   self->slot);
     dgf_pg_result_fail(self, result, DGF_RETRY, what);
 }
 
@@ -211,9 +214,10 @@ static void on_slow(struct dgf_pg_source *self, PGresult *result)
         return;
     }
     if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) > 0)
-        dgf_source_state(&self->base, DGF_STATE_STARTING,
-                         "creating slot '%s' waits for the transaction of pid %s, open for %s s",
-                         self->slot, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1));
+        dgf_source_state(
+            &self->base, DGF_STATE_STARTING,
+            "creating slot '%s' waits for the transaction of pid %s, open for %s s",
+            self->slot, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1));
     (void)event_add(self->slow, &later);
 }
 
@@ -283,19 +287,21 @@ static void drop_slot(struct dgf_pg_source *self)
 static void say_gap(struct dgf_pg_source *self, const struct dgf_pg_position *to)
 {
     char restart[32] = "", confirmed[32] = "", system[32], text[512];
-    const char *detail[] = {"slot",     self->slot,          "restart_lsn", restart,
-                            "confirmed", confirmed,          "system",      system};
+    const char *detail[] = {"slot",      self->slot, "restart_lsn", restart,
+                            "confirmed", confirmed,  "system",      system};
     const struct dgf_pg_server *server = &self->server;
 
     (void)snprintf(restart, sizeof(restart), "%" PRIX32 "/%" PRIX32,
-                   (uint32_t)(server->restart_lsn >> 32), (uint32_t)server->restart_lsn);
+                   (uint32_t)(server->restart_lsn >> 32),
+                   (uint32_t)server->restart_lsn);
     (void)snprintf(confirmed, sizeof(confirmed), "%" PRIX32 "/%" PRIX32,
-                   (uint32_t)(server->confirmed_lsn >> 32), (uint32_t)server->confirmed_lsn);
+                   (uint32_t)(server->confirmed_lsn >> 32),
+                   (uint32_t)server->confirmed_lsn);
     (void)snprintf(system, sizeof(system), "%" PRIu64, server->system);
     switch (self->plan.gap) {
     case DGF_GAP_SLOT_MISSING:
-        (void)snprintf(text, sizeof(text), "replication slot '%s' is gone; a new one was made",
-                       self->slot);
+        (void)snprintf(text, sizeof(text),
+                       "replication slot '%s' is gone; a new one was made", self->slot);
         break;
     case DGF_GAP_SLOT_LOST:
         (void)snprintf(text, sizeof(text),
@@ -304,17 +310,19 @@ static void say_gap(struct dgf_pg_source *self, const struct dgf_pg_position *to
                        self->slot);
         break;
     case DGF_GAP_SLOT_RECREATED:
-        (void)snprintf(text, sizeof(text), "replication slot '%s' was dropped and made again",
-                       self->slot);
+        (void)snprintf(text, sizeof(text),
+                       "replication slot '%s' was dropped and made again", self->slot);
         break;
     case DGF_GAP_SLOT_AHEAD:
-        (void)snprintf(text, sizeof(text),
-                       "somebody else advanced replication slot '%s' beyond our position",
-                       self->slot);
+        (void)snprintf(
+            text, sizeof(text),
+            "somebody else advanced replication slot '%s' beyond our position",
+            self->slot);
         break;
     case DGF_GAP_SYSTEM_CHANGED:
         (void)snprintf(text, sizeof(text),
-                       "another database system answers (system identifier %s)", system);
+                       "another database system answers (system identifier %s)",
+                       system);
         break;
     case DGF_GAP_TIMELINE_SWITCHED:
         (void)snprintf(text, sizeof(text),
@@ -323,17 +331,20 @@ static void say_gap(struct dgf_pg_source *self, const struct dgf_pg_position *to
                        self->stored.timeline, server->timeline);
         break;
     case DGF_GAP_HISTORY_LOST:
-        (void)snprintf(text, sizeof(text),
-                       "the server is behind our position: it was put back to an older state");
+        (void)snprintf(
+            text, sizeof(text),
+            "the server is behind our position: it was put back to an older state");
         break;
     default:
-        (void)snprintf(text, sizeof(text),
-                       "replication slot '%s' exists, but nothing is known of a position",
-                       self->slot);
+        (void)snprintf(
+            text, sizeof(text),
+            "replication slot '%s' exists, but nothing is known of a position",
+            self->slot);
     }
     (void)dgf_pg_emit_gap(self, (enum dgf_gap)self->plan.gap,
-                          self->has_stored && !self->stored.no_slot ? &self->stored : NULL, to,
-                          text, detail, server->slot_exists ? 4 : 1);
+                          self->has_stored && !self->stored.no_slot ? &self->stored
+                                                                    : NULL,
+                          to, text, detail, server->slot_exists ? 4 : 1);
 }
 
 static void on_tables(struct dgf_pg_source *self, PGresult *result)
@@ -386,13 +397,14 @@ static void carry_out(struct dgf_pg_source *self)
         return;
     }
     if (!create) {
-        fail(self, DGF_BAD_CONFIG,
-             self->server.slot_exists
-                 ? "replication slot '%s' is lost: the server removed WAL it needs; drop it and "
-                   "make it again, or write slot: create"
-                 : "replication slot '%s' does not exist; run SELECT "
-                   "pg_create_logical_replication_slot('%s', 'pgoutput'), or write slot: create",
-             self->slot, self->slot);
+        fail(
+            self, DGF_BAD_CONFIG,
+            self->server.slot_exists
+                ? "replication slot '%s' is lost: the server removed WAL it needs; drop it and "
+                  "make it again, or write slot: create"
+                : "replication slot '%s' does not exist; run SELECT "
+                  "pg_create_logical_replication_slot('%s', 'pgoutput'), or write slot: create",
+            self->slot, self->slot);
         return;
     }
     if (self->plan.action == DGF_PG_RECREATE_SLOT) {
@@ -427,13 +439,16 @@ static void on_slot(struct dgf_pg_source *self, PGresult *result)
     database = value_of(result, "database");
     pid = value_of(result, "active_pid");
     status = value_of(result, "wal_status");
-    if (!type || strcmp(type, "logical") != 0 || !plugin || strcmp(plugin, "pgoutput") != 0) {
-        fail(self, DGF_BAD_CONFIG, "slot '%s' is not a logical slot of pgoutput; use another slot_name",
+    if (!type || strcmp(type, "logical") != 0 || !plugin ||
+        strcmp(plugin, "pgoutput") != 0) {
+        fail(self, DGF_BAD_CONFIG,
+             "slot '%s' is not a logical slot of pgoutput; use another slot_name",
              self->slot);
         return;
     }
     if (!database || strcmp(database, self->database) != 0) {
-        fail(self, DGF_BAD_CONFIG, "slot '%s' belongs to database '%s', not to '%s'; use another slot_name",
+        fail(self, DGF_BAD_CONFIG,
+             "slot '%s' belongs to database '%s', not to '%s'; use another slot_name",
              self->slot, database ? database : "", self->database);
         return;
     }
@@ -444,7 +459,8 @@ static void on_slot(struct dgf_pg_source *self, PGresult *result)
     server->slot_lost = status && strcmp(status, "lost") == 0;
     server->restart_lsn = server->confirmed_lsn = 0;
     (void)lsn_of(result, "restart_lsn", &server->restart_lsn);
-    if (!lsn_of(result, "confirmed_flush_lsn", &server->confirmed_lsn) && !server->slot_lost) {
+    if (!lsn_of(result, "confirmed_flush_lsn", &server->confirmed_lsn) &&
+        !server->slot_lost) {
         fail(self, DGF_RETRY, "slot '%s' has no position yet", self->slot);
         return;
     }
@@ -478,8 +494,10 @@ static void on_identify(struct dgf_pg_source *self, PGresult *result)
     if (!dgf_pg_result_good(self, result, "cannot identify the system"))
         return;
     if (!u64_of(result, "systemid", &server->system) ||
-        !u64_of(result, "timeline", &timeline) || !lsn_of(result, "xlogpos", &server->flush_lsn)) {
-        fail(self, DGF_RETRY, "cannot identify the system: the answer cannot be understood");
+        !u64_of(result, "timeline", &timeline) ||
+        !lsn_of(result, "xlogpos", &server->flush_lsn)) {
+        fail(self, DGF_RETRY,
+             "cannot identify the system: the answer cannot be understood");
         return;
     }
     server->timeline = (uint32_t)timeline;
@@ -510,7 +528,8 @@ static void on_published(struct dgf_pg_source *self, PGresult *result)
 {
     char what[256];
 
-    (void)snprintf(what, sizeof(what), "cannot create publication '%s'", self->publication);
+    (void)snprintf(what, sizeof(what), "cannot create publication '%s'",
+                   self->publication);
     if (dgf_pg_result_good(self, result, what))
         connect_wal(self);
 }
@@ -527,7 +546,8 @@ static void on_candidates(struct dgf_pg_source *self, PGresult *result)
     dgf_buf_init(&table, 4096);
     dgf_buf_add_str(&sql, "CREATE PUBLICATION ");
     dgf_pg_quote(&sql, self->publication, '"');
-    dgf_buf_add_str(&sql, DGF_PG_CONF(self)->tables.n ? " FOR TABLE " : " FOR ALL TABLES");
+    dgf_buf_add_str(&sql,
+                    DGF_PG_CONF(self)->tables.n ? " FOR TABLE " : " FOR ALL TABLES");
     for (int row = 0; row < PQntuples(result) && DGF_PG_CONF(self)->tables.n; row++) {
         dgf_buf_clear(&table);
         dgf_object_name(&table, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
@@ -541,7 +561,8 @@ static void on_candidates(struct dgf_pg_source *self, PGresult *result)
     }
     dgf_buf_add_str(&sql, " WITH (publish_via_partition_root = true)");
     if (DGF_PG_CONF(self)->tables.n && n == 0)
-        fail(self, DGF_BAD_CONFIG, "cannot create publication '%s': no table matches 'tables'",
+        fail(self, DGF_BAD_CONFIG,
+             "cannot create publication '%s': no table matches 'tables'",
              self->publication);
     else
         dgf_pg_link_query(&self->control, dgf_buf_str(&sql), 0, NULL, on_published);
@@ -558,19 +579,21 @@ static void on_publication(struct dgf_pg_source *self, PGresult *result)
         return;
     }
     if (!DGF_PG_CONF(self)->manage) {
-        fail(self, DGF_BAD_CONFIG,
-             "publication '%s' does not exist; run CREATE PUBLICATION \"%s\" FOR TABLE ..., "
-             "or write manage: true",
-             self->publication, self->publication);
+        fail(
+            self, DGF_BAD_CONFIG,
+            "publication '%s' does not exist; run CREATE PUBLICATION \"%s\" FOR TABLE ..., "
+            "or write manage: true",
+            self->publication, self->publication);
         return;
     }
-    dgf_pg_link_query(&self->control,
-                      "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
-                      " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                      " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
-                      " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
-                      " AND n.nspname !~ '^pg_' ORDER BY 1, 2",
-                      0, NULL, on_candidates);
+    dgf_pg_link_query(
+        &self->control,
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
+        " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
+        " AND n.nspname !~ '^pg_' ORDER BY 1, 2",
+        0, NULL, on_candidates);
 }
 
 static void on_facts(struct dgf_pg_source *self, PGresult *result)
@@ -592,7 +615,8 @@ static void on_facts(struct dgf_pg_source *self, PGresult *result)
     self->version_num = (int)version;
     self->database_oid = (uint32_t)oid;
     dgf_free(self->database);
-    self->database = dgf_strdup(value_of(result, "database") ? value_of(result, "database") : "");
+    self->database =
+        dgf_strdup(value_of(result, "database") ? value_of(result, "database") : "");
     if (!self->database) {
         fail(self, DGF_RETRY, "out of memory");
         return;
@@ -603,9 +627,10 @@ static void on_facts(struct dgf_pg_source *self, PGresult *result)
         return;
     }
     if (strcmp(level, "logical") != 0) {
-        fail(self, DGF_BAD_CONFIG,
-             "wal_level is '%s'; run ALTER SYSTEM SET wal_level = logical and restart the server",
-             level);
+        fail(
+            self, DGF_BAD_CONFIG,
+            "wal_level is '%s'; run ALTER SYSTEM SET wal_level = logical and restart the server",
+            level);
         return;
     }
     if (*recovering == 't' && version < 160000) {
@@ -618,8 +643,8 @@ static void on_facts(struct dgf_pg_source *self, PGresult *result)
     if (timeout && limit < self->status_ns)
         self->status_ns = limit;
     dgf_pg_link_query(&self->control,
-                      "SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1", 1, values,
-                      on_publication);
+                      "SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1", 1,
+                      values, on_publication);
 }
 
 static void on_control(struct dgf_pg_source *self)
@@ -677,8 +702,9 @@ void dgf_pg_start(struct dgf_pg_source *self)
         fail(self, DGF_RETRY, "out of memory");
         return;
     }
-    *lookup = (struct dgf_pg_lookup){
-        .job = {.run = run_lookup, .done = on_lookup}, .source = self, .params = self->params};
+    *lookup = (struct dgf_pg_lookup){.job = {.run = run_lookup, .done = on_lookup},
+                                     .source = self,
+                                     .params = self->params};
     self->params.n = 0;
     self->lookup = lookup;
     dgf_workers_submit(self->base.workers, &lookup->job);

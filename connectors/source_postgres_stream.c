@@ -11,7 +11,7 @@
  * milliseconds, whichever is first; caught up, we wake for the first byte. */
 #define BATCH_BYTES 65536
 #define BATCH_MS 4
-#define SOCKET_MS 1      /* unix sockets know no low-water mark in poll */
+#define SOCKET_MS 1        /* unix sockets know no low-water mark in poll */
 #define ENOUGH_BYTES 16384 /* a turn that read less ends the batching */
 #define TURN_BYTES (1u << 20)
 #define MS INT64_C(1000000)
@@ -64,7 +64,8 @@ static void set_lowat(struct dgf_pg_source *self, int bytes)
 {
     if (!self->is_tcp || self->lowat == bytes)
         return;
-    if (!setsockopt(PQsocket(self->wal.conn), SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)))
+    if (!setsockopt(PQsocket(self->wal.conn), SOL_SOCKET, SO_RCVLOWAT, &bytes,
+                    sizeof(bytes)))
         self->lowat = bytes;
 }
 
@@ -112,7 +113,8 @@ static void note_caught_up(struct dgf_pg_source *self, uint64_t lsn)
 static void make_progress(struct dgf_pg_source *self)
 {
     if (self->in_tx || self->failed ||
-        self->idle_lsn <= dgf_pg_position_lsn(&self->position) || self->position.commit_lsn)
+        self->idle_lsn <= dgf_pg_position_lsn(&self->position) ||
+        self->position.commit_lsn)
         return;
     self->progress_ns = dgf_clock_mono_ns();
     (void)dgf_pg_emit_progress(self, self->idle_lsn, false);
@@ -188,7 +190,8 @@ static bool take(struct dgf_pg_source *self, char *message, int len)
 static void ended(struct dgf_pg_source *self)
 {
     PGresult *result = PQgetResult(self->wal.conn);
-    const char *text = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+    const char *text =
+        result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
 
     /* Text of a value beyond 1 GiB cannot be made; its binary form can be sent. */
     if (text && !self->want_binary &&
@@ -246,7 +249,8 @@ void dgf_pg_stream_read(struct dgf_pg_source *self)
             if (!PQconsumeInput(self->wal.conn)) {
                 /* What came before the end is still there to be read. */
                 if (drain(self, &bytes))
-                    dgf_pg_link_fail(&self->wal, DGF_RETRY, "replication connection lost");
+                    dgf_pg_link_fail(&self->wal, DGF_RETRY,
+                                     "replication connection lost");
                 return;
             }
         self->grown = self->grown || self->batching;
@@ -291,7 +295,8 @@ static void on_inspected(struct dgf_pg_source *self, PGresult *result)
         return;
     if (dgf_pg_tables_compare(self, result) && !self->failed) {
         self->failed = true;
-        dgf_source_fail(&self->base, DGF_RETRY, "cannot remember the tables of the publication");
+        dgf_source_fail(&self->base, DGF_RETRY,
+                        "cannot remember the tables of the publication");
     }
     if (!self->failed && self->n_tables == 0)
         dgf_source_state(&self->base, DGF_STATE_STREAMING,
@@ -312,7 +317,8 @@ void dgf_pg_stream_tick(struct dgf_pg_source *self)
         return;
     if (now - self->told_ns >= self->status_ns || (!self->caught_up && idle))
         dgf_pg_stream_tell(self, idle);
-    if (!self->failed && idle && now - self->heard_ns > silence_ns + 2 * self->status_ns) {
+    if (!self->failed && idle &&
+        now - self->heard_ns > silence_ns + 2 * self->status_ns) {
         self->failed = true;
         dgf_source_fail(&self->base, DGF_RETRY, "no word from the server for %d s",
                         (int)((now - self->heard_ns) / (1000 * MS)));
@@ -345,8 +351,9 @@ static void find_out_socket(struct dgf_pg_source *self)
     socklen_t len = sizeof(address);
 
     self->lowat = 1;
-    self->is_tcp = !getsockname(PQsocket(self->wal.conn), (struct sockaddr *)&address, &len) &&
-                   (address.ss_family == AF_INET || address.ss_family == AF_INET6);
+    self->is_tcp =
+        !getsockname(PQsocket(self->wal.conn), (struct sockaddr *)&address, &len) &&
+        (address.ss_family == AF_INET || address.ss_family == AF_INET6);
 }
 
 void dgf_pg_stream_begin(struct dgf_pg_source *self)

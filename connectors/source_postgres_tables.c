@@ -31,7 +31,8 @@ static bool remembered(struct dgf_bytes memory, const char *oid)
     size_t len = strlen(oid), at = 0;
 
     while (at < memory.len) {
-        const uint8_t *line = memory.ptr + at, *end = memchr(line, '\n', memory.len - at);
+        const uint8_t *line = memory.ptr + at,
+                      *end = memchr(line, '\n', memory.len - at);
         size_t n = end ? (size_t)(end - line) : memory.len - at;
 
         if (n > len && memcmp(line, oid, len) == 0 && line[len] == ' ')
@@ -53,7 +54,8 @@ void dgf_pg_tables_ask(struct dgf_pg_source *self, dgf_pg_on_result *on_result)
         dgf_buf_clear(&memory);
     dgf_buf_add_byte(&oids, '{');
     while (at < memory.len) {
-        const uint8_t *line = memory.ptr + at, *end = memchr(line, '\n', memory.len - at);
+        const uint8_t *line = memory.ptr + at,
+                      *end = memchr(line, '\n', memory.len - at);
 
         if (at)
             dgf_buf_add_byte(&oids, ',');
@@ -103,7 +105,8 @@ enum dgf_rc dgf_pg_tables_compare(struct dgf_pg_source *self, PGresult *result)
             self->n_tables++;
             dgf_buf_add_bytes(&now, dgf_buf_bytes(&line));
             dgf_buf_add_byte(&now, '\n');
-        } else if (remembered(dgf_buf_bytes(&before), oid) && !tell_missing(self, table)) {
+        } else if (remembered(dgf_buf_bytes(&before), oid) &&
+                   !tell_missing(self, table)) {
             rc = DGF_RETRY;
         }
     }

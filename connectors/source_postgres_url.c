@@ -20,7 +20,8 @@ void dgf_pg_params_release(struct dgf_pg_params *params)
 {
     for (size_t i = 0; i < params->n; i++) {
         if (params->values[i])
-            dgf_wipe(params->values[i], strlen(params->values[i])); /* one is a password */
+            dgf_wipe(params->values[i],
+                     strlen(params->values[i])); /* one is a password */
         dgf_free(params->keys[i]);
         dgf_free(params->values[i]);
     }
@@ -35,7 +36,8 @@ const char *dgf_pg_params_get(const struct dgf_pg_params *params, const char *ke
     return NULL;
 }
 
-enum dgf_rc dgf_pg_params_set(struct dgf_pg_params *params, const char *key, char *take_value)
+enum dgf_rc dgf_pg_params_set(struct dgf_pg_params *params, const char *key,
+                              char *take_value)
 {
     if (!take_value)
         return DGF_NOMEM;
@@ -61,7 +63,8 @@ static bool set(struct dgf_pg_params *params, const char *key, const char *value
     return dgf_pg_params_set(params, key, dgf_strdup(value)) == DGF_OK;
 }
 
-static bool set_default(struct dgf_pg_params *params, const char *key, const char *value)
+static bool set_default(struct dgf_pg_params *params, const char *key,
+                        const char *value)
 {
     const char *there = dgf_pg_params_get(params, key);
 
@@ -129,8 +132,8 @@ static bool set_ours(const struct dgf_pg_conf *conf, bool replication,
     dgf_buf_add_str(&options, session_settings);
     good = set(params, "options", dgf_buf_str(&options)) && !dgf_buf_rc(&options);
     dgf_buf_release(&options);
-    if (!dgf_pg_params_get(params, "host") && !dgf_pg_params_get(params, "hostaddr") && host &&
-        *host)
+    if (!dgf_pg_params_get(params, "host") && !dgf_pg_params_get(params, "hostaddr") &&
+        host && *host)
         good = good && set(params, "host", host);
     return good && set(params, "client_encoding", "UTF8") &&
            set_default(params, "fallback_application_name", "dgf") &&
@@ -259,7 +262,8 @@ enum dgf_rc dgf_pg_params_resolve(struct dgf_pg_params *params, struct dgf_err *
             failed = rc; /* another host of the list may do */
     }
     if (lists.n == 0) {
-        rc = failed ? failed : dgf_err_set(err, DGF_RETRY, "no address for the host of 'url'");
+        rc = failed ? failed
+                    : dgf_err_set(err, DGF_RETRY, "no address for the host of 'url'");
     } else if (!set(params, "host", dgf_buf_str(&lists.hosts)) ||
                !set(params, "hostaddr", dgf_buf_str(&lists.addresses)) ||
                !set(params, "port", dgf_buf_str(&lists.ports))) {

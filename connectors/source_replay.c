@@ -43,7 +43,8 @@ static enum dgf_rc read_frame(struct replay_source *self, struct dgf_bytes *ret,
     struct dgf_rd rd;
     uint32_t len, crc;
     size_t n;
-    enum dgf_rc rc = dgf_file_read(self->file, self->offset, head, sizeof(head), &n, err);
+    enum dgf_rc rc =
+        dgf_file_read(self->file, self->offset, head, sizeof(head), &n, err);
 
     if (rc || n == 0)
         return rc ? rc : DGF_AGAIN;
@@ -62,15 +63,17 @@ static enum dgf_rc read_frame(struct replay_source *self, struct dgf_bytes *ret,
     rd = dgf_rd_of(dgf_bytes_of(to + len, 4));
     crc = n == (size_t)len + 4 ? dgf_rd_le32(&rd) : 0;
     if (n != (size_t)len + 4 || crc != dgf_crc32c(0, dgf_bytes_of(to, len)))
-        return dgf_err_set(err, DGF_FATAL, "the recording is cut or damaged at offset %llu",
+        return dgf_err_set(err, DGF_FATAL,
+                           "the recording is cut or damaged at offset %llu",
                            (unsigned long long)self->offset);
     *ret = dgf_bytes_of(to, len);
     return DGF_OK;
 }
 
 /* Bytes that are whole but no event: said, and passed over. */
-static enum dgf_rc emit_undecodable(struct replay_source *self, struct dgf_bytes payload,
-                                    struct dgf_bytes position, const char *why)
+static enum dgf_rc emit_undecodable(struct replay_source *self,
+                                    struct dgf_bytes payload, struct dgf_bytes position,
+                                    const char *why)
 {
     struct dgf_event_builder builder;
     struct dgf_event_meta meta = {.position = position, .commit_ns = dgf_clock_ns()};
@@ -114,7 +117,8 @@ static enum dgf_rc emit_next(struct replay_source *self, struct dgf_err *err)
         return rc;
     dgf_buf_init(&position, 16);
     dgf_buf_add_le64(&position, self->offset + payload.len + 8);
-    rc = dgf_recording_get(payload, dgf_buf_bytes(&position), &self->object, &event, err);
+    rc = dgf_recording_get(payload, dgf_buf_bytes(&position), &self->object, &event,
+                           err);
     if (rc == DGF_BAD_DATA) {
         char why[DGF_ERR_TEXT_MAX];
 
@@ -139,10 +143,12 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
     while (!rc && !self->paused && !self->ended)
         rc = emit_next(self, &err);
     if (rc && rc != DGF_AGAIN)
-        dgf_source_fail(&self->base, rc, "%s", err.text[0] ? err.text : "the event was refused");
+        dgf_source_fail(&self->base, rc, "%s",
+                        err.text[0] ? err.text : "the event was refused");
 }
 
-static enum dgf_rc check_head(struct replay_source *self, const char *path, struct dgf_err *err)
+static enum dgf_rc check_head(struct replay_source *self, const char *path,
+                              struct dgf_err *err)
 {
     char head[sizeof(DGF_RECORDING_HEAD) - 1];
     size_t n;
@@ -227,9 +233,10 @@ static enum dgf_rc replay_check(struct dgf_source *src, struct dgf_findings *fin
 static unsigned replay_gives(struct dgf_source *src, const struct dgf_object *object)
 {
     (void)src;
-    (void)object; /* whatever was recorded: what is missing is unavailable in the event */
-    return DGF_GIVES_BEFORE | DGF_GIVES_AFTER | DGF_GIVES_DELETES | DGF_GIVES_EVERY_VERSION |
-           DGF_GIVES_ACTOR | DGF_GIVES_DDL | DGF_GIVES_KEY;
+    (void)
+        object; /* whatever was recorded: what is missing is unavailable in the event */
+    return DGF_GIVES_BEFORE | DGF_GIVES_AFTER | DGF_GIVES_DELETES |
+           DGF_GIVES_EVERY_VERSION | DGF_GIVES_ACTOR | DGF_GIVES_DDL | DGF_GIVES_KEY;
 }
 
 const struct dgf_source_type dgf_source_replay = {

@@ -57,9 +57,8 @@ const struct dgf_opt dgf_policy_opts[] = {
      .help = "framework -> requirements it serves"},
     {"watch", DGF_OPT_NODE, AT(watch), 0, .help = "which events are judged"},
     {"needs", DGF_OPT_STR_LIST, AT(needs), 0,
-     .help =
-         "what the source must give: before, after, deletes, every_version, actor, "
-         "ddl, key"},
+     .help = "what the source must give: before, after, deletes, every_version, actor, "
+             "ddl, key"},
     {"when", DGF_OPT_NODE, AT(when), 0, .help = "expression: true is a violation"},
     {"require", DGF_OPT_NODE, AT(require), 0,
      .help = "expression: false is a violation"},

@@ -148,8 +148,8 @@ void dgf_buf_add_base64(struct dgf_buf *buf, struct dgf_bytes bytes)
     }
     if (i < bytes.len) {
         bool two = bytes.len - i == 2;
-        uint32_t v = (uint32_t)bytes.ptr[i] << 16 |
-                     (two ? (uint32_t)bytes.ptr[i + 1] << 8 : 0);
+        uint32_t v =
+            (uint32_t)bytes.ptr[i] << 16 | (two ? (uint32_t)bytes.ptr[i + 1] << 8 : 0);
 
         *to++ = (uint8_t)digits[v >> 18];
         *to++ = (uint8_t)digits[v >> 12 & 63];

@@ -18,7 +18,8 @@ struct dgf_bytes {
     size_t len;
 };
 
-#define DGF_BYTES(literal) ((struct dgf_bytes){(const uint8_t *)(literal), sizeof(literal) - 1})
+#define DGF_BYTES(literal) \
+    ((struct dgf_bytes){(const uint8_t *)(literal), sizeof(literal) - 1})
 
 static inline struct dgf_bytes dgf_bytes_of(const void *ptr, size_t len)
 {
@@ -98,8 +99,8 @@ static inline void dgf_buf_add_str(struct dgf_buf *buf, const char *text)
 }
 
 void dgf_buf_addf(struct dgf_buf *buf, const char *fmt, ...) DGF_PRINTF(2, 3);
-void dgf_buf_add_u64(struct dgf_buf *buf, uint64_t value);  /* decimal digits */
-void dgf_buf_add_i64(struct dgf_buf *buf, int64_t value);   /* decimal digits */
+void dgf_buf_add_u64(struct dgf_buf *buf, uint64_t value);         /* decimal digits */
+void dgf_buf_add_i64(struct dgf_buf *buf, int64_t value);          /* decimal digits */
 void dgf_buf_add_hex(struct dgf_buf *buf, struct dgf_bytes bytes); /* lower case */
 void dgf_buf_add_base64(struct dgf_buf *buf, struct dgf_bytes bytes); /* padded */
 
@@ -130,7 +131,8 @@ struct dgf_rd {
 
 static inline struct dgf_rd dgf_rd_of(struct dgf_bytes bytes)
 {
-    return (struct dgf_rd){bytes.ptr, bytes.len ? bytes.ptr + bytes.len : bytes.ptr, false};
+    return (struct dgf_rd){bytes.ptr, bytes.len ? bytes.ptr + bytes.len : bytes.ptr,
+                           false};
 }
 
 uint8_t dgf_rd_u8(struct dgf_rd *rd);

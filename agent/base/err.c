@@ -58,8 +58,8 @@ enum dgf_rc dgf_err_prefix(struct dgf_err *err, const char *fmt, ...)
 
 const char *dgf_rc_text(enum dgf_rc rc)
 {
-    static const char *const texts[] = {"ok",         "again",         "retry", "bad data",
-                                        "bad config", "out of memory", "fatal"};
+    static const char *const texts[] = {
+        "ok", "again", "retry", "bad data", "bad config", "out of memory", "fatal"};
 
     return (size_t)rc < sizeof(texts) / sizeof(texts[0]) ? texts[rc] : "unknown";
 }

@@ -24,7 +24,8 @@ static bool is_no_space(int cause)
 }
 
 /* Sets "cannot <verb> '<path>': <cause>" from errno. */
-static enum dgf_rc fail(struct dgf_err *err, enum dgf_rc rc, const char *verb, const char *path)
+static enum dgf_rc fail(struct dgf_err *err, enum dgf_rc rc, const char *verb,
+                        const char *path)
 {
     int cause = errno;
 
@@ -49,8 +50,8 @@ static enum dgf_rc open_rc(int cause)
     }
 }
 
-enum dgf_rc dgf_file_open(const char *path, enum dgf_file_mode mode, struct dgf_file **ret,
-                          struct dgf_err *err)
+enum dgf_rc dgf_file_open(const char *path, enum dgf_file_mode mode,
+                          struct dgf_file **ret, struct dgf_err *err)
 {
     static const int flags[] = {
         [DGF_FILE_READ] = O_RDONLY,
@@ -99,9 +100,11 @@ enum dgf_rc dgf_file_read(struct dgf_file *file, uint64_t offset, void *ptr, siz
     size_t done = 0;
 
     if (!fits(offset, len))
-        return dgf_err_set(err, DGF_FATAL, "cannot read '%s': offset is too large", file->path);
+        return dgf_err_set(err, DGF_FATAL, "cannot read '%s': offset is too large",
+                           file->path);
     while (done < len) {
-        ssize_t n = pread(file->fd, (char *)ptr + done, len - done, (off_t)(offset + done));
+        ssize_t n =
+            pread(file->fd, (char *)ptr + done, len - done, (off_t)(offset + done));
 
         if (n == 0)
             break;
@@ -114,16 +117,17 @@ enum dgf_rc dgf_file_read(struct dgf_file *file, uint64_t offset, void *ptr, siz
     return DGF_OK;
 }
 
-enum dgf_rc dgf_file_write(struct dgf_file *file, uint64_t offset, struct dgf_bytes bytes,
-                           struct dgf_err *err)
+enum dgf_rc dgf_file_write(struct dgf_file *file, uint64_t offset,
+                           struct dgf_bytes bytes, struct dgf_err *err)
 {
     size_t done = 0;
 
     if (!fits(offset, bytes.len))
-        return dgf_err_set(err, DGF_FATAL, "cannot write '%s': offset is too large", file->path);
+        return dgf_err_set(err, DGF_FATAL, "cannot write '%s': offset is too large",
+                           file->path);
     while (done < bytes.len) {
-        ssize_t n =
-            pwrite(file->fd, bytes.ptr + done, bytes.len - done, (off_t)(offset + done));
+        ssize_t n = pwrite(file->fd, bytes.ptr + done, bytes.len - done,
+                           (off_t)(offset + done));
 
         if (n > 0)
             done += (size_t)n;
@@ -144,7 +148,8 @@ enum dgf_rc dgf_file_sync(struct dgf_file *file, struct dgf_err *err)
 }
 
 /* A file system without fallocate: the free space is all there is to ask. */
-static enum dgf_rc look_for_space(struct dgf_file *file, uint64_t len, struct dgf_err *err)
+static enum dgf_rc look_for_space(struct dgf_file *file, uint64_t len,
+                                  struct dgf_err *err)
 {
     struct statvfs fs;
 
@@ -165,7 +170,8 @@ enum dgf_rc dgf_file_reserve(struct dgf_file *file, uint64_t offset, uint64_t le
     if (len == 0)
         return DGF_OK;
     if (!fits(offset, len))
-        return dgf_err_set(err, DGF_FATAL, "cannot reserve space for '%s': offset is too large",
+        return dgf_err_set(err, DGF_FATAL,
+                           "cannot reserve space for '%s': offset is too large",
                            file->path);
     do { /* the size stays, so that recovery sees written bytes only */
         failed = fallocate(file->fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
@@ -173,8 +179,8 @@ enum dgf_rc dgf_file_reserve(struct dgf_file *file, uint64_t offset, uint64_t le
     if (failed && errno == EOPNOTSUPP)
         return look_for_space(file, len, err);
     if (failed)
-        return fail(err, is_no_space(errno) ? DGF_AGAIN : DGF_FATAL, "reserve space for",
-                    file->path);
+        return fail(err, is_no_space(errno) ? DGF_AGAIN : DGF_FATAL,
+                    "reserve space for", file->path);
     return DGF_OK;
 }
 
@@ -246,8 +252,8 @@ enum dgf_rc dgf_dir_sync(const char *path, struct dgf_err *err)
     return rc;
 }
 
-enum dgf_rc dgf_dir_list(const char *path, void (*visit)(void *ctx, const char *name), void *ctx,
-                         struct dgf_err *err)
+enum dgf_rc dgf_dir_list(const char *path, void (*visit)(void *ctx, const char *name),
+                         void *ctx, struct dgf_err *err)
 {
     DIR *dir = opendir(path);
     struct dirent *entry;

@@ -33,12 +33,14 @@ static enum dgf_rc read_all(int fd, const char *path, size_t max, struct dgf_buf
         if (left > 0)
             buf->len += (size_t)n;
         if (left == 0 || buf->len - before > max)
-            return dgf_err_set(err, DGF_BAD_DATA, "cannot read '%s': larger than %zu bytes",
-                               path, left > 0 ? max : buf->len - before);
+            return dgf_err_set(err, DGF_BAD_DATA,
+                               "cannot read '%s': larger than %zu bytes", path,
+                               left > 0 ? max : buf->len - before);
     }
 }
 
-enum dgf_rc dgf_file_slurp(const char *path, size_t max, struct dgf_buf *ret, struct dgf_err *err)
+enum dgf_rc dgf_file_slurp(const char *path, size_t max, struct dgf_buf *ret,
+                           struct dgf_err *err)
 {
     size_t before = ret->len;
     enum dgf_rc rc;
@@ -48,7 +50,8 @@ enum dgf_rc dgf_file_slurp(const char *path, size_t max, struct dgf_buf *ret, st
         fd = open(path, O_RDONLY | O_CLOEXEC);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0)
-        return dgf_err_set(err, DGF_BAD_CONFIG, "cannot read '%s': %s", path, strerror(errno));
+        return dgf_err_set(err, DGF_BAD_CONFIG, "cannot read '%s': %s", path,
+                           strerror(errno));
     rc = read_all(fd, path, max, ret, err);
     (void)close(fd);
     if (rc)

@@ -60,9 +60,10 @@ static bool has_room(struct dgf_findings *findings)
 /* More than a person reads at once, and a bound for files that are all wrong. */
 enum { KEPT = 1000, LONGEST_LINE = 400 };
 
-void dgf_findings_add(struct dgf_findings *findings, enum dgf_severity_of_finding severity,
-                      const char *code, struct dgf_mark mark, const char *source_line,
-                      const char *fmt, ...)
+void dgf_findings_add(struct dgf_findings *findings,
+                      enum dgf_severity_of_finding severity, const char *code,
+                      struct dgf_mark mark, const char *source_line, const char *fmt,
+                      ...)
 {
     struct dgf_finding finding = {.severity = severity, .code = code, .mark = mark};
     va_list ap;

@@ -14,12 +14,16 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum dgf_severity_of_finding { DGF_FINDING_ERROR, DGF_FINDING_WARNING, DGF_FINDING_NOTE };
+enum dgf_severity_of_finding {
+    DGF_FINDING_ERROR,
+    DGF_FINDING_WARNING,
+    DGF_FINDING_NOTE
+};
 
 struct dgf_mark {
-    const char *file;     /* borrowed: lives as long as the document; NULL: no file */
-    unsigned line, col;   /* from 1; 0: unknown */
-    unsigned len;         /* characters to underline, at least 1 */
+    const char *file;   /* borrowed: lives as long as the document; NULL: no file */
+    unsigned line, col; /* from 1; 0: unknown */
+    unsigned len;       /* characters to underline, at least 1 */
 };
 
 struct dgf_finding {
@@ -34,23 +38,31 @@ struct dgf_finding {
 struct dgf_findings {
     struct dgf_finding *list;
     size_t n, cap, n_errors, n_warnings;
-    bool nomem;           /* some could not be kept: treat as errors */
+    bool nomem; /* some could not be kept: treat as errors */
 };
 
 void dgf_findings_init(struct dgf_findings *findings);
 void dgf_findings_release(struct dgf_findings *findings);
 /* source_line may be NULL; one of more than 400 bytes is not kept.  The first
  * thousand findings are kept, all are counted. */
-void dgf_findings_add(struct dgf_findings *findings, enum dgf_severity_of_finding severity,
-                      const char *code, struct dgf_mark mark, const char *source_line,
-                      const char *fmt, ...) DGF_PRINTF(6, 7);
+void dgf_findings_add(struct dgf_findings *findings,
+                      enum dgf_severity_of_finding severity, const char *code,
+                      struct dgf_mark mark, const char *source_line, const char *fmt,
+                      ...) DGF_PRINTF(6, 7);
 /* Sets the fix of the finding added last. */
-void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...) DGF_PRINTF(2, 3);
+void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...)
+    DGF_PRINTF(2, 3);
 
-enum dgf_findings_format { DGF_FINDINGS_HUMAN, DGF_FINDINGS_JSON, DGF_FINDINGS_SARIF, DGF_FINDINGS_JUNIT };
+enum dgf_findings_format {
+    DGF_FINDINGS_HUMAN,
+    DGF_FINDINGS_JSON,
+    DGF_FINDINGS_SARIF,
+    DGF_FINDINGS_JUNIT
+};
 /* Sorted by file, line, column.  colour: only for HUMAN on a terminal. */
-void dgf_findings_print(const struct dgf_findings *findings, enum dgf_findings_format format,
-                        bool colour, struct dgf_buf *out);
+void dgf_findings_print(const struct dgf_findings *findings,
+                        enum dgf_findings_format format, bool colour,
+                        struct dgf_buf *out);
 /* Title and explanation of a code; false when there is no such code. */
 bool dgf_code_explain(const char *code, const char **ret_title, const char **ret_text);
 

@@ -19,7 +19,8 @@ static void add_printable(struct dgf_buf *out, struct dgf_bytes text)
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.ptr[i];
 
-        dgf_buf_add_byte(out, (c < 0x20 && c != '\t' && c != '\n') || c == 0x7f ? '?' : c);
+        dgf_buf_add_byte(out,
+                         (c < 0x20 && c != '\t' && c != '\n') || c == 0x7f ? '?' : c);
     }
 }
 
@@ -31,7 +32,8 @@ static const char *paint(bool colour, enum dgf_severity_of_finding severity)
 }
 
 /* The line and carets under it; tabs stay tabs, so that both align. */
-static void add_excerpt(const struct dgf_finding *finding, bool colour, struct dgf_buf *out)
+static void add_excerpt(const struct dgf_finding *finding, bool colour,
+                        struct dgf_buf *out)
 {
     struct dgf_bytes line = dgf_bytes_str(finding->source_line);
     unsigned left = finding->mark.col, len = finding->mark.len;
@@ -134,7 +136,8 @@ static void key_number(struct dgf_json *json, const char *key, uint64_t value)
 }
 
 static void print_json(const struct dgf_findings *findings,
-                       const struct dgf_finding *const *list, size_t n, struct dgf_buf *out)
+                       const struct dgf_finding *const *list, size_t n,
+                       struct dgf_buf *out)
 {
     struct dgf_json json = dgf_json_of(out);
 
@@ -203,7 +206,8 @@ static void sarif_location(struct dgf_json *json, const struct dgf_mark *mark)
 }
 
 /* Each code once, in the order it is met. */
-static void sarif_rules(struct dgf_json *json, const struct dgf_finding *const *list, size_t n)
+static void sarif_rules(struct dgf_json *json, const struct dgf_finding *const *list,
+                        size_t n)
 {
     dgf_json_key(json, "rules");
     dgf_json_begin_array(json);
@@ -224,7 +228,8 @@ static void sarif_rules(struct dgf_json *json, const struct dgf_finding *const *
     dgf_json_end_array(json);
 }
 
-static void print_sarif(const struct dgf_finding *const *list, size_t n, struct dgf_buf *out)
+static void print_sarif(const struct dgf_finding *const *list, size_t n,
+                        struct dgf_buf *out)
 {
     struct dgf_json json = dgf_json_of(out);
 
@@ -286,16 +291,18 @@ static void add_xml(struct dgf_buf *out, const char *text)
 }
 
 static void print_junit(const struct dgf_findings *findings,
-                        const struct dgf_finding *const *list, size_t n, struct dgf_buf *out)
+                        const struct dgf_finding *const *list, size_t n,
+                        struct dgf_buf *out)
 {
     size_t n_failed = 0;
 
     for (size_t i = 0; i < n; i++)
         n_failed += list[i]->severity == DGF_FINDING_ERROR;
-    dgf_buf_addf(out,
-                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-                 "<testsuites>\n<testsuite name=\"dgf\" tests=\"%zu\" failures=\"%zu\">\n",
-                 n ? n : 1, n_failed);
+    dgf_buf_addf(
+        out,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+        "<testsuites>\n<testsuite name=\"dgf\" tests=\"%zu\" failures=\"%zu\">\n",
+        n ? n : 1, n_failed);
     if (n == 0)
         dgf_buf_addf(out, "<testcase classname=\"dgf\" name=\"%s\"/>\n",
                      findings->nomem ? "out of memory" : "no findings");
@@ -305,12 +312,15 @@ static void print_junit(const struct dgf_findings *findings,
 
         dgf_buf_add_str(out, "<testcase classname=\"");
         add_xml(out, finding->mark.file ? finding->mark.file : "dgf");
-        dgf_buf_addf(out, "\" name=\"%u:%u %s\">", finding->mark.line, finding->mark.col,
+        dgf_buf_addf(out, "\" name=\"%u:%u %s\">", finding->mark.line,
+                     finding->mark.col,
                      finding->code ? finding->code : severity_words[finding->severity]);
-        dgf_buf_addf(out, failed ? "<failure type=\"%s\" message=\"" : "<system-out>%s: ",
+        dgf_buf_addf(out,
+                     failed ? "<failure type=\"%s\" message=\"" : "<system-out>%s: ",
                      severity_words[finding->severity]);
         add_xml(out, finding->text);
-        dgf_buf_add_str(out, failed ? "\"/></testcase>\n" : "</system-out></testcase>\n");
+        dgf_buf_add_str(out,
+                        failed ? "\"/></testcase>\n" : "</system-out></testcase>\n");
     }
     dgf_buf_add_str(out, "</testsuite>\n</testsuites>\n");
 }
@@ -321,7 +331,8 @@ static int by_place(const void *left, const void *right)
 {
     const struct dgf_finding *a = *(const struct dgf_finding *const *)left;
     const struct dgf_finding *b = *(const struct dgf_finding *const *)right;
-    int order = strcmp(a->mark.file ? a->mark.file : "", b->mark.file ? b->mark.file : "");
+    int order =
+        strcmp(a->mark.file ? a->mark.file : "", b->mark.file ? b->mark.file : "");
 
     if (order)
         return order;
@@ -332,10 +343,12 @@ static int by_place(const void *left, const void *right)
     return (a > b) - (a < b); /* as they were added: all stand in one array */
 }
 
-void dgf_findings_print(const struct dgf_findings *findings, enum dgf_findings_format format,
-                        bool colour, struct dgf_buf *out)
+void dgf_findings_print(const struct dgf_findings *findings,
+                        enum dgf_findings_format format, bool colour,
+                        struct dgf_buf *out)
 {
-    const struct dgf_finding **list = dgf_calloc(findings->n, sizeof(struct dgf_finding *));
+    const struct dgf_finding **list =
+        dgf_calloc(findings->n, sizeof(struct dgf_finding *));
 
     if (!list) {
         out->rc = DGF_NOMEM;

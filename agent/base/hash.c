@@ -29,8 +29,8 @@ void dgf_sha256_leaf(struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN])
     SHA256_Final(ret, &ctx);
 }
 
-void dgf_sha256_node(const uint8_t left[DGF_SHA256_LEN], const uint8_t right[DGF_SHA256_LEN],
-                     uint8_t ret[DGF_SHA256_LEN])
+void dgf_sha256_node(const uint8_t left[DGF_SHA256_LEN],
+                     const uint8_t right[DGF_SHA256_LEN], uint8_t ret[DGF_SHA256_LEN])
 {
     uint8_t both[1 + 2 * DGF_SHA256_LEN] = {1};
 
@@ -40,7 +40,8 @@ void dgf_sha256_node(const uint8_t left[DGF_SHA256_LEN], const uint8_t right[DGF
 }
 
 /* RFC 2104 with blocks of 64 bytes. */
-void dgf_hmac_sha256(struct dgf_bytes key, struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN])
+void dgf_hmac_sha256(struct dgf_bytes key, struct dgf_bytes bytes,
+                     uint8_t ret[DGF_SHA256_LEN])
 {
     uint8_t pad[SHA256_CBLOCK] = {0}, inner[DGF_SHA256_LEN];
     SHA256_CTX ctx;
@@ -87,12 +88,13 @@ static uint32_t crc_table[8][256];
 static uint32_t crc_soft(uint32_t crc, const uint8_t *p, size_t len)
 {
     for (; len >= 8; p += 8, len -= 8) {
-        uint32_t lo = crc ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
-                             (uint32_t)p[3] << 24);
+        uint32_t lo = crc ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 |
+                             (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
 
         crc = crc_table[7][lo & 255] ^ crc_table[6][lo >> 8 & 255] ^
-              crc_table[5][lo >> 16 & 255] ^ crc_table[4][lo >> 24] ^ crc_table[3][p[4]] ^
-              crc_table[2][p[5]] ^ crc_table[1][p[6]] ^ crc_table[0][p[7]];
+              crc_table[5][lo >> 16 & 255] ^ crc_table[4][lo >> 24] ^
+              crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]] ^
+              crc_table[0][p[7]];
     }
     for (; len > 0; p++, len--)
         crc = crc >> 8 ^ crc_table[0][(crc ^ *p) & 255];
@@ -102,8 +104,8 @@ static uint32_t crc_soft(uint32_t crc, const uint8_t *p, size_t len)
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 
-__attribute__((target("sse4.2"))) static uint32_t crc_hard(uint32_t crc, const uint8_t *p,
-                                                           size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc_hard(uint32_t crc,
+                                                           const uint8_t *p, size_t len)
 {
     uint64_t wide = crc, word;
 
@@ -131,7 +133,8 @@ __attribute__((constructor)) static void crc_begin(void)
     }
     for (uint32_t i = 0; i < 256; i++)
         for (int t = 1; t < 8; t++)
-            crc_table[t][i] = crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 255];
+            crc_table[t][i] =
+                crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 255];
 #if defined(__x86_64__)
     __builtin_cpu_init();
     /* The variable lets a test run the table too. */

@@ -14,11 +14,14 @@ void dgf_sha256(struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN]);
 /* SHA-256 of prefix || bytes; RFC 6962 leaves (0x00). */
 void dgf_sha256_leaf(struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN]);
 /* SHA-256 of 0x01 || left || right; RFC 6962 nodes. */
-void dgf_sha256_node(const uint8_t left[DGF_SHA256_LEN], const uint8_t right[DGF_SHA256_LEN],
+void dgf_sha256_node(const uint8_t left[DGF_SHA256_LEN],
+                     const uint8_t right[DGF_SHA256_LEN], uint8_t ret[DGF_SHA256_LEN]);
+void dgf_hmac_sha256(struct dgf_bytes key, struct dgf_bytes bytes,
                      uint8_t ret[DGF_SHA256_LEN]);
-void dgf_hmac_sha256(struct dgf_bytes key, struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN]);
 uint32_t dgf_crc32c(uint32_t crc, struct dgf_bytes bytes); /* start with 0 */
-void dgf_random(void *ptr, size_t len); /* cryptographic; aborts the process when the system has none */
+void dgf_random(
+    void *ptr,
+    size_t len); /* cryptographic; aborts the process when the system has none */
 
 /* Ids: first half of SHA-256 over length-prefixed fields, the first two being
  * "dgf1" and a type word.  Fields are added in order; each is u32 LE length

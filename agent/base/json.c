@@ -82,7 +82,8 @@ static inline uint64_t escapes_in(uint64_t word)
     uint64_t quote = word ^ ONES * '"', backslash = word ^ ONES * '\\';
     uint64_t control = (word - ONES * 0x20) & ~word;
 
-    return (control | ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash)) & HIGH;
+    return (control | ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash)) &
+           HIGH;
 }
 
 static size_t plain_run(const uint8_t *p, size_t len)
@@ -103,8 +104,9 @@ static size_t plain_run(const uint8_t *p, size_t len)
 static void escape_byte(struct dgf_buf *buf, uint8_t byte)
 {
     static const char digits[] = "0123456789abcdef";
-    static const char letters[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
-                                   ['\r'] = 'r', ['"'] = '"',  ['\\'] = '\\'};
+    static const char letters[] = {
+        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
+        ['\r'] = 'r', ['"'] = '"',  ['\\'] = '\\'};
     char text[6] = {'\\', letters[byte]};
     size_t len = 2;
 

@@ -49,7 +49,8 @@ void dgf_json_format_double(struct dgf_buf *buf, double value);
 /* One msgpack value in the JSON form of Extended JSON v2 (relaxed) with the
  * changes contrib/doc/RECORDS.md lists.  Invalid input writes nothing and
  * returns DGF_BAD_DATA. */
-enum dgf_rc dgf_json_msgpack(struct dgf_json *json, struct dgf_bytes value) DGF_MUST_USE;
+enum dgf_rc dgf_json_msgpack(struct dgf_json *json, struct dgf_bytes value)
+    DGF_MUST_USE;
 
 /* Parses at most max_bytes with at most max_depth levels; duplicate keys and
  * trailing bytes are errors.  *ret is a new reference. */

@@ -33,7 +33,8 @@ static void number_long(struct dgf_json *json, const struct dgf_mp_token *token)
 
 static void put_int(struct dgf_json *json, const struct dgf_mp_token *token)
 {
-    if (token->kind == DGF_MP_UINT || token->i64 > LARGEST_EXACT || token->i64 < -LARGEST_EXACT)
+    if (token->kind == DGF_MP_UINT || token->i64 > LARGEST_EXACT ||
+        token->i64 < -LARGEST_EXACT)
         number_long(json, token);
     else
         dgf_buf_add_i64(json->buf, token->i64);
@@ -107,7 +108,8 @@ static void put_duration(struct dgf_json *json, struct dgf_rd *rd)
         dgf_buf_add_i64(json->buf, s % 60);
         if (fraction != 0) {
             char digits[16];
-            int n = snprintf(digits, sizeof(digits), ".%09llu", (unsigned long long)fraction);
+            int n = snprintf(digits, sizeof(digits), ".%09llu",
+                             (unsigned long long)fraction);
 
             while (digits[n - 1] == '0')
                 n--;
@@ -148,7 +150,8 @@ static enum dgf_rc put_unavailable(struct dgf_json *json, uint8_t why)
     return DGF_OK;
 }
 
-static enum dgf_rc put_timestamp(struct dgf_json *json, const struct dgf_mp_token *token)
+static enum dgf_rc put_timestamp(struct dgf_json *json,
+                                 const struct dgf_mp_token *token)
 {
     size_t before = json->buf->len + 1;
     int64_t s = 0;

@@ -67,11 +67,14 @@ enum dgf_rc dgf_json_parse(struct dgf_bytes text, size_t max_bytes, unsigned max
     json_t *json;
 
     if (text.len > max_bytes)
-        return dgf_err_set(err, DGF_BAD_DATA, "invalid JSON: larger than %zu bytes", max_bytes);
+        return dgf_err_set(err, DGF_BAD_DATA, "invalid JSON: larger than %zu bytes",
+                           max_bytes);
     if (depth_of(text) > max_depth)
-        return dgf_err_set(err, DGF_BAD_DATA, "invalid JSON: deeper than %u levels", max_depth);
-    json = json_loadb(text.len ? (const char *)text.ptr : "", text.len,
-                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+        return dgf_err_set(err, DGF_BAD_DATA, "invalid JSON: deeper than %u levels",
+                           max_depth);
+    json =
+        json_loadb(text.len ? (const char *)text.ptr : "", text.len,
+                   JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (!json && json_error_code(&error) == json_error_out_of_memory)
         return dgf_err_set(err, DGF_NOMEM, "cannot read JSON: out of memory");
     if (!json)

@@ -24,7 +24,8 @@ static int read_pid(int fd)
 
     while (n > 0 && text[n - 1] == '\n')
         n--;
-    if (n <= 0 || !dgf_parse_u64(dgf_bytes_of(text, (size_t)n), &pid) || pid > INT32_MAX)
+    if (n <= 0 || !dgf_parse_u64(dgf_bytes_of(text, (size_t)n), &pid) ||
+        pid > INT32_MAX)
         return 0;
     return (int)pid;
 }
@@ -39,13 +40,15 @@ static enum dgf_rc lock_fd(int fd, const char *path, int *ret_pid, struct dgf_er
     } while (failed && errno == EINTR);
     if (failed && errno == EWOULDBLOCK) {
         *ret_pid = read_pid(fd);
-        return *ret_pid ? dgf_err_set(err, DGF_AGAIN, "cannot lock '%s': process %d has it",
-                                      path, *ret_pid)
-                        : dgf_err_set(err, DGF_AGAIN, "cannot lock '%s': another process has it",
-                                      path);
+        return *ret_pid
+                   ? dgf_err_set(err, DGF_AGAIN, "cannot lock '%s': process %d has it",
+                                 path, *ret_pid)
+                   : dgf_err_set(err, DGF_AGAIN,
+                                 "cannot lock '%s': another process has it", path);
     }
     if (failed)
-        return dgf_err_set(err, DGF_FATAL, "cannot lock '%s': %s", path, strerror(errno));
+        return dgf_err_set(err, DGF_FATAL, "cannot lock '%s': %s", path,
+                           strerror(errno));
     len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
     /* The pid is for people; a full disk must not keep us from starting. */
     if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) != len)
@@ -63,7 +66,8 @@ enum dgf_rc dgf_lock_take(const char *path, struct dgf_lock **ret, int *ret_pid,
         return dgf_err_set(err, DGF_NOMEM, "cannot lock '%s': out of memory", path);
     lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock->fd < 0) {
-        rc = dgf_err_set(err, DGF_BAD_CONFIG, "cannot lock '%s': %s", path, strerror(errno));
+        rc = dgf_err_set(err, DGF_BAD_CONFIG, "cannot lock '%s': %s", path,
+                         strerror(errno));
         dgf_free(lock);
         return rc;
     }

@@ -62,10 +62,12 @@ static void add_text(struct dgf_buf *buf, const char *text)
 
 static bool is_word(const char *text)
 {
-    return *text && !strpbrk(text, " \t\r\n\"\\=") && dgf_utf8_valid(dgf_bytes_str(text));
+    return *text && !strpbrk(text, " \t\r\n\"\\=") &&
+           dgf_utf8_valid(dgf_bytes_str(text));
 }
 
-static void add_pair(struct dgf_buf *buf, bool human, const char *name, const char *text)
+static void add_pair(struct dgf_buf *buf, bool human, const char *name,
+                     const char *text)
 {
     bool quoted = !human || !is_word(text);
 

@@ -16,6 +16,7 @@ void dgf_log_init(int fd, enum dgf_log_level level, int human);
  * with '#' has an int64_t instead of a text:
  *   dgf_log(DGF_LOG_WARN, "source failed", "source", name, "cause", err.text,
  *           "#retry_ms", (int64_t)500, NULL);  */
-void dgf_log(enum dgf_log_level level, const char *event, ...) __attribute__((sentinel));
+void dgf_log(enum dgf_log_level level, const char *event, ...)
+    __attribute__((sentinel));
 
 #endif

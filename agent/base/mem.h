@@ -24,8 +24,11 @@ void dgf_wipe(void *ptr, size_t len);
 
 /* DGF_CLEANUP(dgf_buf_free) struct dgf_buf *b = NULL; calls the destructor
  * with the value when the scope ends.  For any fn(T *). */
-#define DGF_CLEANUP_OF(type, fn)                                                   \
-    static inline __attribute__((unused)) void fn##_at(type *p) { fn(*p); }
+#define DGF_CLEANUP_OF(type, fn)                                \
+    static inline __attribute__((unused)) void fn##_at(type *p) \
+    {                                                           \
+        fn(*p);                                                 \
+    }
 #define DGF_CLEANUP(fn) __attribute__((cleanup(fn##_at)))
 /* For structs on the stack, where fn takes the address itself. */
 #define DGF_RELEASE(fn) __attribute__((cleanup(fn)))
@@ -33,11 +36,11 @@ void dgf_wipe(void *ptr, size_t len);
 DGF_CLEANUP_OF(char *, dgf_free)
 
 /* Hands an owned pointer over: evaluates to it and leaves NULL behind. */
-#define dgf_steal(p)                                                               \
-    __extension__({                                                                \
-        __typeof__(p) dgf_stolen_ = (p);                                           \
-        (p) = NULL;                                                                \
-        dgf_stolen_;                                                               \
+#define dgf_steal(p)                     \
+    __extension__({                      \
+        __typeof__(p) dgf_stolen_ = (p); \
+        (p) = NULL;                      \
+        dgf_stolen_;                     \
     })
 
 #define DGF_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

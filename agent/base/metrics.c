@@ -24,7 +24,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct dgf_map families;
 static bool ready;
 
-static struct family *family_of(enum dgf_metric_kind kind, const char *name, const char *help)
+static struct family *family_of(enum dgf_metric_kind kind, const char *name,
+                                const char *help)
 {
     struct family *family = dgf_map_get(&families, dgf_bytes_str(name));
 
@@ -66,8 +67,8 @@ static struct series *series_of(struct family *family, const char *labels)
     return series;
 }
 
-struct dgf_metric *dgf_metric_get(enum dgf_metric_kind kind, const char *name, const char *help,
-                                  const char *labels)
+struct dgf_metric *dgf_metric_get(enum dgf_metric_kind kind, const char *name,
+                                  const char *help, const char *labels)
 {
     struct series *series = NULL;
     struct family *family;
@@ -122,7 +123,8 @@ static void add_name(struct dgf_buf *out, struct dgf_bytes name, const char *suf
     dgf_buf_add_byte(out, ' ');
 }
 
-static void print_histogram(struct dgf_buf *out, struct dgf_bytes name, struct series *series)
+static void print_histogram(struct dgf_buf *out, struct dgf_bytes name,
+                            struct series *series)
 {
     const char *comma = *series->labels ? "," : "";
     uint64_t sum = 0, count;
@@ -142,13 +144,15 @@ static void print_histogram(struct dgf_buf *out, struct dgf_bytes name, struct s
     dgf_buf_addf(out, "_bucket{%s%sle=\"+Inf\"} %llu\n", series->labels, comma,
                  (unsigned long long)count);
     add_name(out, name, "_sum", series->labels);
-    add_seconds(out, atomic_load_explicit(&series->metric.sum_ns, memory_order_relaxed));
+    add_seconds(out,
+                atomic_load_explicit(&series->metric.sum_ns, memory_order_relaxed));
     dgf_buf_add_byte(out, '\n');
     add_name(out, name, "_count", series->labels);
     dgf_buf_addf(out, "%llu\n", (unsigned long long)count);
 }
 
-static void print_family(struct dgf_buf *out, struct dgf_bytes name, struct family *family)
+static void print_family(struct dgf_buf *out, struct dgf_bytes name,
+                         struct family *family)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
 
@@ -163,8 +167,8 @@ static void print_family(struct dgf_buf *out, struct dgf_bytes name, struct fami
             continue;
         }
         add_name(out, name, "", series->labels);
-        dgf_buf_add_i64(out,
-                        atomic_load_explicit(&series->metric.value, memory_order_relaxed));
+        dgf_buf_add_i64(
+            out, atomic_load_explicit(&series->metric.value, memory_order_relaxed));
         dgf_buf_add_byte(out, '\n');
     }
 }

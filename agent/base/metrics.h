@@ -11,18 +11,22 @@
 
 #include "base/buf.h"
 
-enum dgf_metric_kind { DGF_METRIC_COUNTER, DGF_METRIC_GAUGE, DGF_METRIC_HISTOGRAM_SECONDS };
+enum dgf_metric_kind {
+    DGF_METRIC_COUNTER,
+    DGF_METRIC_GAUGE,
+    DGF_METRIC_HISTOGRAM_SECONDS
+};
 
 struct dgf_metric {
-    _Atomic int64_t value;          /* counters and gauges */
-    _Atomic uint64_t buckets[16];   /* histogram: up to 100 us, doubling to 3.3 s */
+    _Atomic int64_t value;        /* counters and gauges */
+    _Atomic uint64_t buckets[16]; /* histogram: up to 100 us, doubling to 3.3 s */
     _Atomic uint64_t sum_ns, count;
 };
 
 /* labels: "source=\"orders\",kind=\"change\"" or "".  The same (name, labels)
  * gives the same metric.  NULL only when out of memory; updating NULL is fine. */
-struct dgf_metric *dgf_metric_get(enum dgf_metric_kind kind, const char *name, const char *help,
-                                  const char *labels);
+struct dgf_metric *dgf_metric_get(enum dgf_metric_kind kind, const char *name,
+                                  const char *help, const char *labels);
 
 static inline void dgf_metric_add(struct dgf_metric *metric, int64_t n)
 {

@@ -18,8 +18,9 @@ static inline size_t left_of(const struct dgf_mp *mp)
 }
 
 /* A container is only as large as what is left could hold. */
-static enum dgf_rc container(struct dgf_mp *mp, const uint8_t *body, enum dgf_mp_kind kind,
-                             uint64_t n, struct dgf_mp_token *ret)
+static enum dgf_rc container(struct dgf_mp *mp, const uint8_t *body,
+                             enum dgf_mp_kind kind, uint64_t n,
+                             struct dgf_mp_token *ret)
 {
     uint64_t items = kind == DGF_MP_MAP ? 2 * n : n;
 
@@ -31,8 +32,9 @@ static enum dgf_rc container(struct dgf_mp *mp, const uint8_t *body, enum dgf_mp
     return DGF_OK;
 }
 
-static enum dgf_rc content(struct dgf_mp *mp, const uint8_t *body, enum dgf_mp_kind kind,
-                           uint64_t len, struct dgf_mp_token *ret)
+static enum dgf_rc content(struct dgf_mp *mp, const uint8_t *body,
+                           enum dgf_mp_kind kind, uint64_t len,
+                           struct dgf_mp_token *ret)
 {
     if (len > (uint64_t)(mp->end - body))
         return DGF_BAD_DATA;
@@ -88,14 +90,14 @@ static int64_t extend(uint64_t value, size_t n)
 
 /* Formats 0xc4 to 0xdf: how many bytes of number follow the first byte. */
 static const uint8_t n_header[] = {
-    1, 2, 4,    /* bin */
-    1, 2, 4,    /* ext */
-    4, 8,       /* float */
-    1, 2, 4, 8, /* uint */
-    1, 2, 4, 8, /* int */
+    1, 2, 4,       /* bin */
+    1, 2, 4,       /* ext */
+    4, 8,          /* float */
+    1, 2, 4, 8,    /* uint */
+    1, 2, 4, 8,    /* int */
     0, 0, 0, 0, 0, /* fixext */
-    1, 2, 4,    /* str */
-    2, 4, 2, 4, /* array, map */
+    1, 2, 4,       /* str */
+    2, 4, 2, 4,    /* array, map */
 };
 
 static enum dgf_rc next_long(struct dgf_mp *mp, uint8_t first, struct dgf_mp_token *ret)
@@ -109,13 +111,21 @@ static enum dgf_rc next_long(struct dgf_mp *mp, uint8_t first, struct dgf_mp_tok
     body = mp->ptr + 1 + n;
     value = be(mp->ptr + 1, n);
     switch (first) {
-    case 0xc4: case 0xc5: case 0xc6:
+    case 0xc4:
+    case 0xc5:
+    case 0xc6:
         return content(mp, body, DGF_MP_BIN, value, ret);
-    case 0xc7: case 0xc8: case 0xc9:
+    case 0xc7:
+    case 0xc8:
+    case 0xc9:
         return ext(mp, body, value, ret);
-    case 0xca: case 0xcb:
+    case 0xca:
+    case 0xcb:
         return floating(mp, mp->ptr + 1, n, ret);
-    case 0xcc: case 0xcd: case 0xce: case 0xcf:
+    case 0xcc:
+    case 0xcd:
+    case 0xce:
+    case 0xcf:
         if (value > INT64_MAX) {
             ret->kind = DGF_MP_UINT;
             ret->u64 = value;
@@ -123,13 +133,23 @@ static enum dgf_rc next_long(struct dgf_mp *mp, uint8_t first, struct dgf_mp_tok
             return DGF_OK;
         }
         return integer(mp, body, (int64_t)value, ret);
-    case 0xd0: case 0xd1: case 0xd2: case 0xd3:
+    case 0xd0:
+    case 0xd1:
+    case 0xd2:
+    case 0xd3:
         return integer(mp, body, extend(value, n), ret);
-    case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8:
+    case 0xd4:
+    case 0xd5:
+    case 0xd6:
+    case 0xd7:
+    case 0xd8:
         return ext(mp, body, 1u << (first - 0xd4), ret);
-    case 0xd9: case 0xda: case 0xdb:
+    case 0xd9:
+    case 0xda:
+    case 0xdb:
         return content(mp, body, DGF_MP_STR, value, ret);
-    case 0xdc: case 0xdd:
+    case 0xdc:
+    case 0xdd:
         return container(mp, body, DGF_MP_ARRAY, value, ret);
     default:
         return container(mp, body, DGF_MP_MAP, value, ret);
@@ -233,7 +253,8 @@ enum dgf_rc dgf_mp_check(struct dgf_bytes bytes)
     return walk(&mp, true) || mp.ptr != mp.end ? DGF_BAD_DATA : DGF_OK;
 }
 
-enum dgf_rc dgf_mp_find(struct dgf_bytes map, struct dgf_bytes key, struct dgf_bytes *ret)
+enum dgf_rc dgf_mp_find(struct dgf_bytes map, struct dgf_bytes key,
+                        struct dgf_bytes *ret)
 {
     struct dgf_mp mp = dgf_mp_of(map);
     struct dgf_mp_token token;
@@ -262,7 +283,8 @@ enum dgf_rc dgf_mp_find(struct dgf_bytes map, struct dgf_bytes key, struct dgf_b
 
 /* ---- extensions ---- */
 
-bool dgf_mp_timestamp(const struct dgf_mp_token *token, int64_t *ret_s, uint32_t *ret_ns)
+bool dgf_mp_timestamp(const struct dgf_mp_token *token, int64_t *ret_s,
+                      uint32_t *ret_ns)
 {
     const uint8_t *p = token->bytes.ptr;
     int64_t s;
@@ -297,7 +319,8 @@ static bool decimal_is_good(struct dgf_bytes text)
 {
     size_t at = text.len > 0 && text.ptr[0] == '-', n_digits = 0, begin;
 
-    if (dgf_bytes_eq(text, DGF_BYTES("NaN")) || dgf_bytes_eq(text, DGF_BYTES("Infinity")) ||
+    if (dgf_bytes_eq(text, DGF_BYTES("NaN")) ||
+        dgf_bytes_eq(text, DGF_BYTES("Infinity")) ||
         dgf_bytes_eq(text, DGF_BYTES("-Infinity")))
         return true;
     for (; at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9'; at++)

@@ -23,21 +23,29 @@ enum dgf_ext {
 };
 
 enum dgf_mp_kind {
-    DGF_MP_NIL, DGF_MP_BOOL, DGF_MP_INT, DGF_MP_UINT /* only above INT64_MAX */,
-    DGF_MP_DOUBLE, DGF_MP_STR, DGF_MP_BIN, DGF_MP_ARRAY, DGF_MP_MAP, DGF_MP_EXT,
+    DGF_MP_NIL,
+    DGF_MP_BOOL,
+    DGF_MP_INT,
+    DGF_MP_UINT /* only above INT64_MAX */,
+    DGF_MP_DOUBLE,
+    DGF_MP_STR,
+    DGF_MP_BIN,
+    DGF_MP_ARRAY,
+    DGF_MP_MAP,
+    DGF_MP_EXT,
 };
 
 struct dgf_mp_token {
     enum dgf_mp_kind kind;
-    int8_t ext;              /* EXT: type */
-    uint32_t n;              /* ARRAY: items; MAP: pairs */
+    int8_t ext; /* EXT: type */
+    uint32_t n; /* ARRAY: items; MAP: pairs */
     union {
         bool boolean;
         int64_t i64;
         uint64_t u64;
         double dbl;
     };
-    struct dgf_bytes bytes;  /* STR, BIN, EXT: content, borrowed from the input */
+    struct dgf_bytes bytes; /* STR, BIN, EXT: content, borrowed from the input */
 };
 
 struct dgf_mp {
@@ -61,9 +69,11 @@ enum dgf_rc dgf_mp_value(struct dgf_mp *mp, struct dgf_bytes *ret) DGF_MUST_USE;
  * and extension payloads of the right size. */
 enum dgf_rc dgf_mp_check(struct dgf_bytes bytes) DGF_MUST_USE;
 /* Value of a text key in an encoded map; DGF_AGAIN when it is not there. */
-enum dgf_rc dgf_mp_find(struct dgf_bytes map, struct dgf_bytes key, struct dgf_bytes *ret) DGF_MUST_USE;
+enum dgf_rc dgf_mp_find(struct dgf_bytes map, struct dgf_bytes key,
+                        struct dgf_bytes *ret) DGF_MUST_USE;
 /* Timestamp extension (4, 8, 12 bytes) to seconds and nanoseconds. */
-bool dgf_mp_timestamp(const struct dgf_mp_token *token, int64_t *ret_s, uint32_t *ret_ns);
+bool dgf_mp_timestamp(const struct dgf_mp_token *token, int64_t *ret_s,
+                      uint32_t *ret_ns);
 
 /* Packing; failures stay in the buffer (buf.h). */
 void dgf_mp_put_nil(struct dgf_buf *buf);
@@ -83,7 +93,8 @@ void dgf_mp_put_uuid(struct dgf_buf *buf, const uint8_t uuid[16]);
 void dgf_mp_put_date(struct dgf_buf *buf, int32_t days);
 void dgf_mp_put_time_of_day(struct dgf_buf *buf, int64_t ns);
 void dgf_mp_put_duration(struct dgf_buf *buf, int32_t months, int32_t days, int64_t ns);
-void dgf_mp_put_opaque(struct dgf_buf *buf, struct dgf_bytes type, struct dgf_bytes text);
+void dgf_mp_put_opaque(struct dgf_buf *buf, struct dgf_bytes type,
+                       struct dgf_bytes text);
 void dgf_mp_put_unavailable(struct dgf_buf *buf, uint8_t why);
 
 #endif

@@ -12,10 +12,10 @@ static inline int append(void *to, const char *ptr, size_t len)
     return 0;
 }
 
-#define PACKER(buf)                                                                \
-    &(msgpack_packer)                                                              \
-    {                                                                              \
-        .data = (buf), .callback = append                                          \
+#define PACKER(buf)                       \
+    &(msgpack_packer)                     \
+    {                                     \
+        .data = (buf), .callback = append \
     }
 
 void dgf_mp_put_nil(struct dgf_buf *buf)
@@ -161,7 +161,8 @@ static size_t str_header(size_t len)
     return len < 32 ? 1 : len < 256 ? 2 : len < 65536 ? 3 : 5;
 }
 
-void dgf_mp_put_opaque(struct dgf_buf *buf, struct dgf_bytes type, struct dgf_bytes text)
+void dgf_mp_put_opaque(struct dgf_buf *buf, struct dgf_bytes type,
+                       struct dgf_bytes text)
 {
     /* Text that is no UTF-8 is kept as bytes, whose short header is 2. */
     bool is_text = dgf_utf8_valid(text);

@@ -28,8 +28,8 @@ static bool is_secret(const struct dgf_opt *opt)
 }
 
 DGF_PRINTF(4, 5)
-static void say(const struct loading *l, const char *code, const struct dgf_yaml_node *node,
-                const char *fmt, ...)
+static void say(const struct loading *l, const char *code,
+                const struct dgf_yaml_node *node, const char *fmt, ...)
 {
     char text[1024];
     va_list ap;
@@ -37,12 +37,14 @@ static void say(const struct loading *l, const char *code, const struct dgf_yaml
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    dgf_yaml_finding(l->doc, l->findings, DGF_FINDING_ERROR, code, node, "%s: %s", l->what, text);
+    dgf_yaml_finding(l->doc, l->findings, DGF_FINDING_ERROR, code, node, "%s: %s",
+                     l->what, text);
 }
 
 /* ---- ${...} -------------------------------------------------------------------- */
 
-static bool add_file(const char *path, bool secret, struct dgf_buf *out, char *why, size_t size)
+static bool add_file(const char *path, bool secret, struct dgf_buf *out, char *why,
+                     size_t size)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
     struct dgf_err err = {0};
@@ -51,7 +53,8 @@ static bool add_file(const char *path, bool secret, struct dgf_buf *out, char *w
 
     dgf_buf_init(&text, SECRET_FILE_MAX);
     if (secret && stat(path, &st) == 0 && (st.st_mode & 077)) {
-        snprintf(why, size, "file '%s' may be read by others (mode %03o): run chmod 600", path,
+        snprintf(why, size,
+                 "file '%s' may be read by others (mode %03o): run chmod 600", path,
                  (unsigned)st.st_mode & 0777);
         return false;
     }
@@ -68,7 +71,8 @@ static bool add_file(const char *path, bool secret, struct dgf_buf *out, char *w
 }
 
 /* One reference, without ${ and }. */
-static bool add_reference(const char *ref, bool secret, struct dgf_buf *out, char *why, size_t size)
+static bool add_reference(const char *ref, bool secret, struct dgf_buf *out, char *why,
+                          size_t size)
 {
     const char *fallback = strstr(ref, ":-");
     const char *value;
@@ -87,16 +91,18 @@ static bool add_reference(const char *ref, bool secret, struct dgf_buf *out, cha
     if (!value || (fallback && !*value))
         value = fallback ? fallback + 2 : NULL;
     if (!value) {
-        snprintf(why, size, "environment variable '%s' is not set; write ${%s:-default} to allow that",
-                 name, name);
+        snprintf(
+            why, size,
+            "environment variable '%s' is not set; write ${%s:-default} to allow that",
+            name, name);
         return false;
     }
     dgf_buf_add_str(out, value);
     return true;
 }
 
-char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *node, bool secret,
-                     struct dgf_findings *findings)
+char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *node,
+                     bool secret, struct dgf_findings *findings)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
     const char *p = node->text;
@@ -115,7 +121,8 @@ char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *nod
         ref = dgf_strndup(p + 2, (size_t)(end - p - 2));
         good = ref && add_reference(ref, secret, &out, why, sizeof(why));
         if (ref && !good)
-            dgf_yaml_finding(doc, findings, DGF_FINDING_ERROR, "E0207", node, "%s", why);
+            dgf_yaml_finding(doc, findings, DGF_FINDING_ERROR, "E0207", node, "%s",
+                             why);
         if (!ref)
             findings->nomem = true;
         dgf_free(ref);
@@ -131,7 +138,8 @@ char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *nod
     return copy;
 }
 
-/* ---- values ----------------------------------------------------------------------- */
+/* ---- values -----------------------------------------------------------------------
+ */
 
 static bool number_of(enum dgf_opt_type type, const char *text, int64_t *ret)
 {
@@ -170,14 +178,15 @@ static void set_number(const struct loading *l, const struct dgf_opt *opt,
     int64_t value, lo, hi;
 
     if (!number_of(opt->type, text, &value)) {
-        say(l, "E0204", node, "'%s' is '%.64s'; must be %s", opt->name, text, wanted(opt->type));
+        say(l, "E0204", node, "'%s' is '%.64s'; must be %s", opt->name, text,
+            wanted(opt->type));
         return;
     }
     if ((opt->lo && number_of(opt->type, opt->lo, &lo) && value < lo) ||
         (opt->hi && number_of(opt->type, opt->hi, &hi) && value > hi)) {
         if (opt->lo && opt->hi)
-            say(l, "E0205", node, "'%s' is %.64s; must be %s to %s", opt->name, text, opt->lo,
-                opt->hi);
+            say(l, "E0205", node, "'%s' is %.64s; must be %s to %s", opt->name, text,
+                opt->lo, opt->hi);
         else
             say(l, "E0205", node, "'%s' is %.64s; must be at %s %s", opt->name, text,
                 opt->lo ? "least" : "most", opt->lo ? opt->lo : opt->hi);
@@ -211,7 +220,8 @@ static void set_list(const struct loading *l, const struct dgf_opt *opt,
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        const struct dgf_yaml_node *item = node->kind == DGF_YAML_LIST ? node->items[i] : node;
+        const struct dgf_yaml_node *item =
+            node->kind == DGF_YAML_LIST ? node->items[i] : node;
 
         if (item->kind == DGF_YAML_MAP || item->kind == DGF_YAML_LIST) {
             say(l, "E0201", item, "'%s' must be a list of texts", opt->name);
@@ -235,7 +245,8 @@ static void set_map(const struct loading *l, const struct dgf_opt *opt,
         const struct dgf_yaml_node *item = node->items[i];
 
         if (item->kind == DGF_YAML_MAP || item->kind == DGF_YAML_LIST) {
-            say(l, "E0201", item, "'%s.%s' must be text", opt->name, node->keys[i]->text);
+            say(l, "E0201", item, "'%s.%s' must be text", opt->name,
+                node->keys[i]->text);
             continue;
         }
         to->keys[to->n] = dgf_strdup(node->keys[i]->text);
@@ -281,7 +292,8 @@ static void set_scalar(const struct loading *l, const struct dgf_opt *opt,
         if (dgf_parse_bool(dgf_bytes_str(text), &value))
             *(bool *)to = value;
         else
-            say(l, "E0204", node, "'%s' is '%.64s'; must be true or false", opt->name, text);
+            say(l, "E0204", node, "'%s' is '%.64s'; must be true or false", opt->name,
+                text);
         break;
     case DGF_OPT_ENUM:
         word = word_index(opt->words, text);
@@ -361,7 +373,8 @@ static void unknown_key(struct loading *l, const struct dgf_opt *opts,
         names[n] = opts[n].name;
     near = dgf_nearest(key->text, names, n);
     if (near)
-        say(l, "E0202", key, "unknown option '%.64s'; did you mean '%s'?", key->text, near);
+        say(l, "E0202", key, "unknown option '%.64s'; did you mean '%s'?", key->text,
+            near);
     else
         say(l, "E0202", key, "unknown option '%.64s'", key->text);
 }
@@ -391,8 +404,8 @@ static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf
 }
 
 void dgf_opt_load(const struct dgf_opt *opts, void *conf, const struct dgf_yaml *doc,
-                  const struct dgf_yaml_node *node, const char *what, const char *const *ignore,
-                  struct dgf_findings *findings)
+                  const struct dgf_yaml_node *node, const char *what,
+                  const char *const *ignore, struct dgf_findings *findings)
 {
     struct loading l = {.doc = doc, .what = what, .findings = findings};
 

@@ -11,21 +11,21 @@
 #include "base/yaml.h"
 
 enum dgf_opt_type {
-    DGF_OPT_STR,       /* char *, owned by the struct */
-    DGF_OPT_BOOL,      /* bool */
-    DGF_OPT_INT,       /* int64_t; lo, hi are decimal texts */
-    DGF_OPT_DURATION,  /* int64_t nanoseconds; lo, hi like "1s" */
-    DGF_OPT_SIZE,      /* uint64_t bytes; lo, hi like "1MiB" */
-    DGF_OPT_ENUM,      /* int; words: "a|b|c" in .words, index stored */
-    DGF_OPT_STR_LIST,  /* struct dgf_str_list; one text is a list of one */
-    DGF_OPT_STR_MAP,   /* struct dgf_str_map */
-    DGF_OPT_GROUP,     /* nested map: .group names its table, struct is inline at offset */
-    DGF_OPT_NODE,      /* const struct dgf_yaml_node *: kept for the module to read */
-    DGF_OPT_SECRET_STR,/* char *, wiped when freed, file modes checked for ${file:} */
+    DGF_OPT_STR,      /* char *, owned by the struct */
+    DGF_OPT_BOOL,     /* bool */
+    DGF_OPT_INT,      /* int64_t; lo, hi are decimal texts */
+    DGF_OPT_DURATION, /* int64_t nanoseconds; lo, hi like "1s" */
+    DGF_OPT_SIZE,     /* uint64_t bytes; lo, hi like "1MiB" */
+    DGF_OPT_ENUM,     /* int; words: "a|b|c" in .words, index stored */
+    DGF_OPT_STR_LIST, /* struct dgf_str_list; one text is a list of one */
+    DGF_OPT_STR_MAP,  /* struct dgf_str_map */
+    DGF_OPT_GROUP, /* nested map: .group names its table, struct is inline at offset */
+    DGF_OPT_NODE,  /* const struct dgf_yaml_node *: kept for the module to read */
+    DGF_OPT_SECRET_STR, /* char *, wiped when freed, file modes checked for ${file:} */
 };
 
-#define DGF_REQUIRED 1u  /* missing is an error */
-#define DGF_SECRET 2u    /* never printed */
+#define DGF_REQUIRED 1u /* missing is an error */
+#define DGF_SECRET 2u   /* never printed */
 
 struct dgf_str_list {
     char **list;
@@ -49,27 +49,32 @@ struct dgf_opt {
     const char *example;
 };
 
-#define DGF_OPT_END {.name = NULL}
+#define DGF_OPT_END  \
+    {                \
+        .name = NULL \
+    }
 
 /* Fills conf (zeroed by the caller) from a map node; node NULL: all defaults.
  * `what` names the part in texts: "sources.orders (postgres)".  Unknown keys
  * suggest the nearest name.  `ignore`: NULL-terminated names that are read by
  * somebody else (e.g. "type").  Everything wrong becomes a finding (E02xx). */
 void dgf_opt_load(const struct dgf_opt *opts, void *conf, const struct dgf_yaml *doc,
-                  const struct dgf_yaml_node *node, const char *what, const char *const *ignore,
-                  struct dgf_findings *findings);
+                  const struct dgf_yaml_node *node, const char *what,
+                  const char *const *ignore, struct dgf_findings *findings);
 /* Frees and, for secrets, wipes what load allocated. */
 void dgf_opt_release(const struct dgf_opt *opts, void *conf);
 /* Effective values as YAML, secrets as '***'; indent in spaces. */
-void dgf_opt_show(const struct dgf_opt *opts, const void *conf, unsigned indent, struct dgf_buf *out);
+void dgf_opt_show(const struct dgf_opt *opts, const void *conf, unsigned indent,
+                  struct dgf_buf *out);
 /* Markdown table rows, prefix before each name. */
-void dgf_opt_reference(const struct dgf_opt *opts, const char *prefix, struct dgf_buf *out);
+void dgf_opt_reference(const struct dgf_opt *opts, const char *prefix,
+                       struct dgf_buf *out);
 /* JSON Schema 2020-12 "properties" and "required" members of an object. */
 struct dgf_json;
 void dgf_opt_schema(const struct dgf_opt *opts, struct dgf_json *json);
 
 /* Expands ${...} in text; E02xx finding at node on failure (returns NULL). */
-char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *node, bool secret,
-                     struct dgf_findings *findings);
+char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *node,
+                     bool secret, struct dgf_findings *findings);
 
 #endif

@@ -54,7 +54,9 @@ static void show_value(const struct dgf_opt *opt, const void *from, struct dgf_b
         if (!text)
             dgf_buf_add_str(out, "null");
         else
-            quoted(out, opt->type == DGF_OPT_SECRET_STR || (opt->flags & DGF_SECRET) ? "***" : text);
+            quoted(out, opt->type == DGF_OPT_SECRET_STR || (opt->flags & DGF_SECRET)
+                            ? "***"
+                            : text);
         break;
     case DGF_OPT_BOOL:
         dgf_buf_add_str(out, *(const bool *)from ? "true" : "false");
@@ -106,13 +108,15 @@ void dgf_opt_show(const struct dgf_opt *opts, const void *conf, unsigned indent,
 
 static const char *type_text(enum dgf_opt_type type)
 {
-    static const char *const texts[] = {"text", "true/false", "number", "time",  "size", "word",
-                                        "list", "map",        "map",    "value", "text"};
+    static const char *const texts[] = {"text", "true/false", "number", "time",
+                                        "size", "word",       "list",   "map",
+                                        "map",  "value",      "text"};
 
     return texts[type];
 }
 
-void dgf_opt_reference(const struct dgf_opt *opts, const char *prefix, struct dgf_buf *out)
+void dgf_opt_reference(const struct dgf_opt *opts, const char *prefix,
+                       struct dgf_buf *out)
 {
     for (const struct dgf_opt *opt = opts; opt->name; opt++) {
         char name[256];
@@ -125,15 +129,16 @@ void dgf_opt_reference(const struct dgf_opt *opts, const char *prefix, struct dg
         }
         dgf_buf_addf(out, "| `%s` | %s | %s%s%s | ", name, type_text(opt->type),
                      opt->fallback ? "`" : "",
-                     opt->fallback                  ? opt->fallback
+                     opt->fallback               ? opt->fallback
                      : opt->flags & DGF_REQUIRED ? "required"
-                                                    : "",
+                                                 : "",
                      opt->fallback ? "`" : "");
         if (opt->words) {
             for (const char *c = opt->words; *c; c++)
                 dgf_buf_add_str(out, *c == '|' ? ", " : (const char[]){*c, '\0'});
         } else if (opt->lo || opt->hi) {
-            dgf_buf_addf(out, "%s to %s", opt->lo ? opt->lo : "", opt->hi ? opt->hi : "");
+            dgf_buf_addf(out, "%s to %s", opt->lo ? opt->lo : "",
+                         opt->hi ? opt->hi : "");
         }
         dgf_buf_addf(out, " | %s |\n", opt->help ? opt->help : "");
     }
@@ -154,9 +159,9 @@ static void schema_words(const char *words, struct dgf_json *json)
 
 static void schema_one(const struct dgf_opt *opt, struct dgf_json *json)
 {
-    static const char *const types[] = {"string", "boolean", "integer", "string", "string",
-                                        "string", "array",   "object",  "object", "",
-                                        "string"};
+    static const char *const types[] = {"string", "boolean", "integer", "string",
+                                        "string", "string",  "array",   "object",
+                                        "object", "",        "string"};
 
     dgf_json_key(json, opt->name);
     dgf_json_begin_object(json);

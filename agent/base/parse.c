@@ -133,9 +133,10 @@ struct unit {
 static const struct unit time_units[] = {
     {"d", 86400000000000}, {"h", 3600000000000}, {"m", 60000000000}, {"s", 1000000000},
     {"ms", 1000000},       {"us", 1000},         {"ns", 1}};
-static const struct unit size_units[] = {
-    {"TiB", 1ull << 40}, {"GiB", 1ull << 30},   {"MiB", 1ull << 20}, {"KiB", 1ull << 10},
-    {"TB", 1000000000000}, {"GB", 1000000000}, {"MB", 1000000},     {"kB", 1000}};
+static const struct unit size_units[] = {{"TiB", 1ull << 40},   {"GiB", 1ull << 30},
+                                         {"MiB", 1ull << 20},   {"KiB", 1ull << 10},
+                                         {"TB", 1000000000000}, {"GB", 1000000000},
+                                         {"MB", 1000000},       {"kB", 1000}};
 
 static uint64_t unit_factor(const struct unit *units, size_t n, struct dgf_bytes name)
 {
@@ -239,7 +240,8 @@ bool dgf_parse_hex(struct dgf_bytes text, uint8_t *ret, size_t n)
         if (hex_digit(text.ptr[i]) < 0)
             return false;
     for (size_t i = 0; i < n; i++)
-        ret[i] = (uint8_t)(hex_digit(text.ptr[2 * i]) << 4 | hex_digit(text.ptr[2 * i + 1]));
+        ret[i] =
+            (uint8_t)(hex_digit(text.ptr[2 * i]) << 4 | hex_digit(text.ptr[2 * i + 1]));
     return true;
 }
 
@@ -270,7 +272,8 @@ bool dgf_parse_base64(struct dgf_bytes text, struct dgf_buf *ret)
             goto bad;
         bits = bits << 6 | (uint32_t)digit;
         if (i % 4 == 3) {
-            uint8_t three[3] = {(uint8_t)(bits >> 16), (uint8_t)(bits >> 8), (uint8_t)bits};
+            uint8_t three[3] = {(uint8_t)(bits >> 16), (uint8_t)(bits >> 8),
+                                (uint8_t)bits};
 
             dgf_buf_add(ret, three, 3);
         }

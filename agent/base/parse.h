@@ -35,7 +35,8 @@ void dgf_format_date(struct dgf_buf *buf, int64_t days);
 void dgf_format_time_of_day(struct dgf_buf *buf, int64_t ns);
 /* Days since 1970-01-01 to and from the proleptic Gregorian calendar. */
 int64_t dgf_days_of(int64_t year, unsigned month, unsigned day);
-void dgf_date_of(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned *ret_day);
+void dgf_date_of(int64_t days, int64_t *ret_year, unsigned *ret_month,
+                 unsigned *ret_day);
 
 bool dgf_utf8_valid(struct dgf_bytes text);
 /* Damerau-Levenshtein distance with a cap, for "did you mean". */

@@ -14,7 +14,8 @@ int64_t dgf_days_of(int64_t year, unsigned month, unsigned day)
     return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
-void dgf_date_of(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned *ret_day)
+void dgf_date_of(int64_t days, int64_t *ret_year, unsigned *ret_month,
+                 unsigned *ret_day)
 {
     int64_t z = days + 719468;
     int64_t era = (z >= 0 ? z : z - 146096) / 146097;
@@ -104,7 +105,8 @@ bool dgf_parse_time(struct dgf_bytes text, int64_t *ret_ns)
     }
     if (!parse_offset(text, at, &offset))
         return false;
-    seconds = dgf_days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    seconds =
+        dgf_days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     ns = (__int128)(seconds - offset) * NS_PER_S + fraction;
     if (ns < INT64_MIN || ns > INT64_MAX)
         return false;

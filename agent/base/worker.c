@@ -105,16 +105,18 @@ static int start_threads(struct dgf_workers *workers, unsigned n)
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     while (!failed && workers->n_threads < n) {
-        failed = pthread_create(&workers->threads[workers->n_threads], NULL, work, workers);
+        failed =
+            pthread_create(&workers->threads[workers->n_threads], NULL, work, workers);
         if (!failed)
-            (void)pthread_setname_np(workers->threads[workers->n_threads++], "dgf-worker");
+            (void)pthread_setname_np(workers->threads[workers->n_threads++],
+                                     "dgf-worker");
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failed;
 }
 
-enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads, struct dgf_workers **ret,
-                            struct dgf_err *err)
+enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads,
+                            struct dgf_workers **ret, struct dgf_err *err)
 {
     struct dgf_workers *workers =
         dgf_calloc(1, sizeof(*workers) + n_threads * sizeof(workers->threads[0]));
@@ -129,7 +131,8 @@ enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads, struct 
     workers->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     failed = workers->fd < 0 ? errno : 0;
     if (!failed) {
-        workers->event = event_new(base, workers->fd, EV_READ | EV_PERSIST, on_finished, workers);
+        workers->event =
+            event_new(base, workers->fd, EV_READ | EV_PERSIST, on_finished, workers);
         failed = !workers->event || event_add(workers->event, NULL) ? ENOMEM : 0;
     }
     if (!failed)

@@ -19,8 +19,8 @@ struct dgf_job {
     bool cancelled;
 };
 
-enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads, struct dgf_workers **ret,
-                            struct dgf_err *err) DGF_MUST_USE;
+enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads,
+                            struct dgf_workers **ret, struct dgf_err *err) DGF_MUST_USE;
 /* Waits for running jobs, cancels those that wait, calls done for all. */
 void dgf_workers_free(struct dgf_workers *workers);
 void dgf_workers_submit(struct dgf_workers *workers, struct dgf_job *job);

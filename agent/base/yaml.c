@@ -50,7 +50,8 @@ static bool note_lines(struct dgf_yaml *doc)
     size_t n = scan_lines(doc);
 
     doc->line_begins = dgf_arena_alloc(&doc->arena, n * sizeof(*doc->line_begins));
-    doc->lines = dgf_arena_strndup(&doc->arena, (const char *)doc->source.ptr, doc->source.len);
+    doc->lines =
+        dgf_arena_strndup(&doc->arena, (const char *)doc->source.ptr, doc->source.len);
     if (!doc->line_begins || !doc->lines)
         return false;
     doc->line_begins[0] = 0;
@@ -60,7 +61,8 @@ static bool note_lines(struct dgf_yaml *doc)
 
 const char *dgf_yaml_line(const struct dgf_yaml *doc, unsigned line)
 {
-    return line == 0 || line > doc->n_lines ? NULL : doc->lines + doc->line_begins[line - 1];
+    return line == 0 || line > doc->n_lines ? NULL
+                                            : doc->lines + doc->line_begins[line - 1];
 }
 
 static size_t next_char(struct dgf_bytes text, size_t at)
@@ -87,7 +89,8 @@ size_t dgf_yaml_offset(struct dgf_yaml *doc, size_t line, size_t col)
     return at;
 }
 
-struct dgf_mark dgf_yaml_mark_at(const struct dgf_yaml *doc, size_t offset, unsigned len)
+struct dgf_mark dgf_yaml_mark_at(const struct dgf_yaml *doc, size_t offset,
+                                 unsigned len)
 {
     size_t low = 0, high = doc->n_lines;
     unsigned col = 1;
@@ -126,7 +129,8 @@ static bool is_break(struct dgf_bytes source, size_t at)
     return at < source.len && (source.ptr[at] == '\n' || source.ptr[at] == '\r');
 }
 
-static size_t content_begin(const struct dgf_yaml *doc, const struct dgf_yaml_node *scalar)
+static size_t content_begin(const struct dgf_yaml *doc,
+                            const struct dgf_yaml_node *scalar)
 {
     size_t at = scalar->begin;
 
@@ -141,7 +145,8 @@ static size_t content_begin(const struct dgf_yaml *doc, const struct dgf_yaml_no
 /* Past a line break that a backslash took out of a double-quoted scalar. */
 static size_t skip_joined(struct dgf_bytes source, bool escapes, size_t at)
 {
-    while (escapes && at < source.len && source.ptr[at] == '\\' && is_break(source, at + 1))
+    while (escapes && at < source.len && source.ptr[at] == '\\' &&
+           is_break(source, at + 1))
         for (at++; at < source.len && is_blank(source.ptr[at]);)
             at++;
     return at;
@@ -156,8 +161,8 @@ static size_t skip_blanks(struct dgf_bytes source, size_t at)
 
 /* Folding changes blanks only, so walking text and file side by side, blanks
  * apart, meets the same characters. */
-static size_t skip_char(const struct dgf_yaml *doc, uint8_t c, bool escapes, bool quotes,
-                        size_t at)
+static size_t skip_char(const struct dgf_yaml *doc, uint8_t c, bool escapes,
+                        bool quotes, size_t at)
 {
     struct dgf_bytes source = doc->source;
 
@@ -173,8 +178,9 @@ static size_t skip_char(const struct dgf_yaml *doc, uint8_t c, bool escapes, boo
     return next_char(source, at) + (quotes && c == '\'');
 }
 
-struct dgf_mark dgf_yaml_text_mark(const struct dgf_yaml *doc, const struct dgf_yaml_node *scalar,
-                                   size_t offset, unsigned len)
+struct dgf_mark dgf_yaml_text_mark(const struct dgf_yaml *doc,
+                                   const struct dgf_yaml_node *scalar, size_t offset,
+                                   unsigned len)
 {
     struct dgf_bytes text = dgf_bytes_of(scalar->text, scalar->text_len);
     size_t at, i = 0;
@@ -225,8 +231,8 @@ static enum dgf_rc out_of_memory(struct dgf_findings *findings)
     return DGF_NOMEM;
 }
 
-enum dgf_rc dgf_yaml_parse(const char *path, struct dgf_bytes text, struct dgf_findings *findings,
-                           struct dgf_yaml **ret)
+enum dgf_rc dgf_yaml_parse(const char *path, struct dgf_bytes text,
+                           struct dgf_findings *findings, struct dgf_yaml **ret)
 {
     DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
     size_t errors = findings->n_errors;
@@ -260,7 +266,8 @@ enum dgf_rc dgf_yaml_parse(const char *path, struct dgf_bytes text, struct dgf_f
     return DGF_OK;
 }
 
-enum dgf_rc dgf_yaml_load(const char *path, struct dgf_findings *findings, struct dgf_yaml **ret)
+enum dgf_rc dgf_yaml_load(const char *path, struct dgf_findings *findings,
+                          struct dgf_yaml **ret)
 {
     struct dgf_err err;
     struct dgf_buf text;
@@ -275,8 +282,9 @@ enum dgf_rc dgf_yaml_load(const char *path, struct dgf_findings *findings, struc
     else {
         bool large = rc == DGF_BAD_DATA;
 
-        dgf_findings_add(findings, DGF_FINDING_ERROR, large ? "E0108" : "E0101", in_file(path),
-                         NULL, "%s", large ? "the file is larger than 1 MiB" : err.text);
+        dgf_findings_add(findings, DGF_FINDING_ERROR, large ? "E0108" : "E0101",
+                         in_file(path), NULL, "%s",
+                         large ? "the file is larger than 1 MiB" : err.text);
         rc = DGF_BAD_CONFIG;
     }
     /* A configuration may hold a password that should not be in it. */
@@ -315,8 +323,9 @@ struct dgf_yaml_node *dgf_yaml_get(const struct dgf_yaml_node *map, const char *
 
 const char *dgf_yaml_kind_text(enum dgf_yaml_kind kind)
 {
-    static const char *const texts[] = {"nothing", "true or false", "an integer", "a number",
-                                        "text",    "a list",        "a map"};
+    static const char *const texts[] = {"nothing",  "true or false", "an integer",
+                                        "a number", "text",          "a list",
+                                        "a map"};
 
     return texts[kind];
 }
@@ -332,6 +341,6 @@ void dgf_yaml_finding(const struct dgf_yaml *doc, struct dgf_findings *findings,
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     doc = dgf_yaml_doc_of(doc, node->mark.file);
-    dgf_findings_add(findings, severity, code, node->mark, dgf_yaml_line(doc, node->mark.line),
-                     "%s", text);
+    dgf_findings_add(findings, severity, code, node->mark,
+                     dgf_yaml_line(doc, node->mark.line), "%s", text);
 }

@@ -24,9 +24,11 @@ const struct dgf_yaml *dgf_yaml_doc_of(const struct dgf_yaml *doc, const char *f
 
 /* Byte of the source at a line and column that count from 0, in characters. */
 size_t dgf_yaml_offset(struct dgf_yaml *doc, size_t line, size_t col);
-struct dgf_mark dgf_yaml_mark_at(const struct dgf_yaml *doc, size_t offset, unsigned len);
+struct dgf_mark dgf_yaml_mark_at(const struct dgf_yaml *doc, size_t offset,
+                                 unsigned len);
 /* Reads the whole source into doc->root. */
-enum dgf_rc dgf_yaml_build(struct dgf_yaml *doc, struct dgf_findings *findings) DGF_MUST_USE;
+enum dgf_rc dgf_yaml_build(struct dgf_yaml *doc, struct dgf_findings *findings)
+    DGF_MUST_USE;
 /* Type and value of a plain scalar by the core schema of YAML 1.2.  False when
  * a number is too large. */
 bool dgf_yaml_type_plain(struct dgf_yaml_node *node);

@@ -14,7 +14,8 @@ static enum dgf_rc append(struct dgf_arena *arena, struct dgf_yaml_node *map,
                           struct dgf_yaml_node *key, struct dgf_yaml_node *item)
 {
     struct dgf_yaml_node **keys = dgf_arena_alloc(arena, (map->n + 1) * sizeof(*keys));
-    struct dgf_yaml_node **items = dgf_arena_alloc(arena, (map->n + 1) * sizeof(*items));
+    struct dgf_yaml_node **items =
+        dgf_arena_alloc(arena, (map->n + 1) * sizeof(*items));
 
     if (!keys || !items)
         return DGF_NOMEM;
@@ -62,7 +63,8 @@ enum dgf_rc dgf_yaml_overlay(struct dgf_yaml *doc, struct dgf_yaml *take_overlay
     last->overlay = take_overlay;
     if (!take_overlay || !take_overlay->root)
         return DGF_OK;
-    if (!doc->root || doc->root->kind != DGF_YAML_MAP || take_overlay->root->kind != DGF_YAML_MAP) {
+    if (!doc->root || doc->root->kind != DGF_YAML_MAP ||
+        take_overlay->root->kind != DGF_YAML_MAP) {
         doc->root = take_overlay->root;
         return DGF_OK;
     }

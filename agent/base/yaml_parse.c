@@ -19,8 +19,8 @@ struct builder {
 
 static struct dgf_mark place_of(const struct builder *b, yaml_mark_t mark, size_t len)
 {
-    return (struct dgf_mark){b->doc->path, (unsigned)mark.line + 1, (unsigned)mark.column + 1,
-                             (unsigned)len};
+    return (struct dgf_mark){b->doc->path, (unsigned)mark.line + 1,
+                             (unsigned)mark.column + 1, (unsigned)len};
 }
 
 static void report(struct builder *b, const char *code, yaml_mark_t mark, unsigned len,
@@ -78,15 +78,16 @@ static struct dgf_yaml_node *new_node(struct builder *b, enum dgf_yaml_kind kind
     }
     *node = (struct dgf_yaml_node){.kind = kind, .text = ""};
     node->begin = dgf_yaml_offset(b->doc, begin.line, begin.column);
-    if (event->type == YAML_SCALAR_EVENT && begin.line == end.line && end.column > begin.column)
+    if (event->type == YAML_SCALAR_EVENT && begin.line == end.line &&
+        end.column > begin.column)
         len = end.column - begin.column;
     node->mark = place_of(b, begin, len);
     return node;
 }
 
 /* Anchors and tags of any node. */
-static void refuse_marks(struct builder *b, const yaml_event_t *event, const yaml_char_t *anchor,
-                         const yaml_char_t *tag)
+static void refuse_marks(struct builder *b, const yaml_event_t *event,
+                         const yaml_char_t *anchor, const yaml_char_t *tag)
 {
     if (anchor)
         report(b, "E0103", event->start_mark, 1, "anchors are not allowed");
@@ -98,7 +99,8 @@ static bool has_comment(struct dgf_yaml *doc, yaml_mark_t end)
 {
     size_t at = dgf_yaml_offset(doc, end.line, end.column);
 
-    while (at < doc->source.len && (doc->source.ptr[at] == ' ' || doc->source.ptr[at] == '\t'))
+    while (at < doc->source.len &&
+           (doc->source.ptr[at] == ' ' || doc->source.ptr[at] == '\t'))
         at++;
     return at < doc->source.len && doc->source.ptr[at] == '#';
 }
@@ -119,7 +121,8 @@ static struct dgf_yaml_node *scalar(struct builder *b, const yaml_event_t *event
         return NULL;
     }
     node->plain = style == YAML_PLAIN_SCALAR_STYLE;
-    node->block = style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE;
+    node->block =
+        style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE;
     if (!node->plain)
         return node;
     node->comment_after = node->text_len > 0 && has_comment(b->doc, event->end_mark);
@@ -135,8 +138,8 @@ struct pairs {
     size_t n, cap;
 };
 
-static struct dgf_yaml_node **grown(struct builder *b, struct dgf_yaml_node **old, size_t n,
-                                    size_t cap)
+static struct dgf_yaml_node **grown(struct builder *b, struct dgf_yaml_node **old,
+                                    size_t n, size_t cap)
 {
     struct dgf_yaml_node **list = dgf_arena_alloc(&b->doc->arena, cap * sizeof(*list));
 
@@ -192,7 +195,8 @@ static struct dgf_yaml_node *list(struct builder *b, struct dgf_yaml_node *node)
 }
 
 /* A text among more than a few would be looked for too long one by one. */
-static bool is_duplicate(struct builder *b, struct dgf_map *seen, struct dgf_yaml_node *key)
+static bool is_duplicate(struct builder *b, struct dgf_map *seen,
+                         struct dgf_yaml_node *key)
 {
     void *first = NULL;
 
@@ -275,9 +279,11 @@ static struct dgf_yaml_node *value(struct builder *b, const yaml_event_t *event)
         return NULL;
     }
     if (is_list)
-        refuse_marks(b, event, event->data.sequence_start.anchor, event->data.sequence_start.tag);
+        refuse_marks(b, event, event->data.sequence_start.anchor,
+                     event->data.sequence_start.tag);
     else
-        refuse_marks(b, event, event->data.mapping_start.anchor, event->data.mapping_start.tag);
+        refuse_marks(b, event, event->data.mapping_start.anchor,
+                     event->data.mapping_start.tag);
     node = new_node(b, is_list ? DGF_YAML_LIST : DGF_YAML_MAP, event);
     if (!node)
         return NULL;
@@ -299,7 +305,8 @@ static void stream(struct builder *b)
             break;
         case YAML_DOCUMENT_START_EVENT:
             if (one) {
-                report(b, "E0109", event.start_mark, 3, "only one document is allowed in a file");
+                report(b, "E0109", event.start_mark, 3,
+                       "only one document is allowed in a file");
                 b->rc = DGF_BAD_CONFIG;
             }
             one = true;

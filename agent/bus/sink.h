@@ -18,8 +18,9 @@ struct dgf_sink;
 
 struct dgf_sink_type {
     const char *name, *summary;
-    const struct dgf_opt *opts;   /* includes DGF_SINK_OPTS rows, see below */
-    size_t conf_size, self_size;  /* conf begins with struct dgf_sink_conf; self with struct dgf_sink */
+    const struct dgf_opt *opts;  /* includes DGF_SINK_OPTS rows, see below */
+    size_t conf_size, self_size; /* conf begins with struct dgf_sink_conf; self with
+                                    struct dgf_sink */
     void (*validate)(const void *conf, const char *what, struct dgf_mark mark,
                      struct dgf_findings *findings); /* NULL: nothing to add */
     enum dgf_rc (*check)(struct dgf_sink *sink, struct dgf_findings *findings,
@@ -27,8 +28,8 @@ struct dgf_sink_type {
     /* cursor: what dgf_sink_durable gave last and the ledger kept; empty: none.
      * *ret_next: first index it lacks as the sink itself knows (a sink that
      * cannot know gives what the cursor says, or 0). */
-    enum dgf_rc (*open)(struct dgf_sink *sink, struct dgf_bytes cursor, uint64_t *ret_next,
-                        struct dgf_err *err);
+    enum dgf_rc (*open)(struct dgf_sink *sink, struct dgf_bytes cursor,
+                        uint64_t *ret_next, struct dgf_err *err);
     /* Records in order, filtered ones too (sink.c's select says which to send).
      * The record is borrowed during the call.  DGF_AGAIN: not taken, the window
      * is full; offer again after dgf_sink_room. */
@@ -38,23 +39,32 @@ struct dgf_sink_type {
     void (*close)(struct dgf_sink *sink); /* `open` may follow */
 };
 
-struct dgf_select {                /* which records a sink sends */
+struct dgf_select {                      /* which records a sink sends */
     struct dgf_str_list kinds, policies; /* empty: all; policies are globs with * */
-    int min_severity;              /* enum dgf_severity */
+    int min_severity;                    /* enum dgf_severity */
 };
 
 struct dgf_sink_conf {
-    bool required;                 /* its cursor holds back pruning (and, with ack: sinks, the source) */
+    bool
+        required; /* its cursor holds back pruning (and, with ack: sinks, the source) */
     struct dgf_select select;
 };
 extern const struct dgf_opt dgf_select_opts[]; /* for a GROUP row at conf.select */
 
 /* First rows of every sink's table; T: its conf struct with `base` first. */
-#define DGF_SINK_OPTS(T)                                                               \
-    {"required", DGF_OPT_BOOL, offsetof(T, base.required), 0, "true", NULL, NULL,      \
-     "keep every record until this sink has it"},                                      \
-    {"select", DGF_OPT_GROUP, offsetof(T, base.select), 0, NULL, NULL, NULL,           \
-     "which records to send; the cursor moves over all", NULL, dgf_select_opts}
+#define DGF_SINK_OPTS(T)                                                              \
+    {"required",                                                                      \
+     DGF_OPT_BOOL,                                                                    \
+     offsetof(T, base.required),                                                      \
+     0,                                                                               \
+     "true",                                                                          \
+     NULL,                                                                            \
+     NULL,                                                                            \
+     "keep every record until this sink has it"},                                     \
+    {                                                                                 \
+        "select", DGF_OPT_GROUP, offsetof(T, base.select), 0, NULL, NULL, NULL,       \
+            "which records to send; the cursor moves over all", NULL, dgf_select_opts \
+    }
 
 /* Sent by this sink?  policy violations below min_severity, other kinds and
  * other policies are not; control and gap records ignore min_severity. */
@@ -80,13 +90,14 @@ struct dgf_sink {
     struct dgf_workers *workers;
     const struct dgf_sink_host *host;
     void *host_self;
-    const char *agent, *env;       /* for ce_source, topic names */
-    const char *log_id;            /* hex text: cursors of another log are void */
+    const char *agent, *env; /* for ce_source, topic names */
+    const char *log_id;      /* hex text: cursors of another log are void */
 };
 
 /* All records with an index below next are delivered; cursor is kept by the
  * ledger (lazily) and given back at open. */
-static inline void dgf_sink_durable(struct dgf_sink *sink, uint64_t next, struct dgf_bytes cursor)
+static inline void dgf_sink_durable(struct dgf_sink *sink, uint64_t next,
+                                    struct dgf_bytes cursor)
 {
     sink->host->durable(sink, next, cursor);
 }
@@ -99,8 +110,10 @@ static inline void dgf_sink_room(struct dgf_sink *sink)
 /* RETRY: closed and opened again at the last durable index after a back-off.
  * BAD_DATA: a record is refused as such: the sink stays stopped and health says
  * why.  Closing happens from the loop, not inside this call. */
-void dgf_sink_fail(struct dgf_sink *sink, enum dgf_rc rc, const char *fmt, ...) DGF_PRINTF(3, 4);
+void dgf_sink_fail(struct dgf_sink *sink, enum dgf_rc rc, const char *fmt, ...)
+    DGF_PRINTF(3, 4);
 /* Health without an end of the attempt: "broker unreachable since ...". */
-void dgf_sink_state(struct dgf_sink *sink, bool ok, const char *fmt, ...) DGF_PRINTF(3, 4);
+void dgf_sink_state(struct dgf_sink *sink, bool ok, const char *fmt, ...)
+    DGF_PRINTF(3, 4);
 
 #endif

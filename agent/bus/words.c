@@ -150,15 +150,15 @@ static const char *const texts_TYPE[] = {
 #undef ITEM_TYPE
 #define ITEM_TYPE(x)
 
-#define GROUP(group, lower)                                                        \
-    const char *dgf_##lower##_text(enum dgf_##lower word)                          \
-    {                                                                              \
-        return (unsigned)word < DGF_##group##_N ? texts_##group[word] : "?";       \
-    }                                                                              \
-                                                                                   \
-    int dgf_##lower##_of(struct dgf_bytes text)                                    \
-    {                                                                              \
-        return find(#group, text);                                                 \
+#define GROUP(group, lower)                                                  \
+    const char *dgf_##lower##_text(enum dgf_##lower word)                    \
+    {                                                                        \
+        return (unsigned)word < DGF_##group##_N ? texts_##group[word] : "?"; \
+    }                                                                        \
+                                                                             \
+    int dgf_##lower##_of(struct dgf_bytes text)                              \
+    {                                                                        \
+        return find(#group, text);                                           \
     }
 
 GROUP(KIND, event_kind)

@@ -159,7 +159,8 @@ static enum dgf_rc more(struct dgf_ledger_reader *reader, struct dgf_err *err)
     next = dgf_segments_find(segments_of(reader), reader->from);
     if (!rc && next && next->first > reader->first) {
         /* All of the open segment was given out and it was pruned since. */
-        const struct dgf_segment *mine = dgf_segments_find(segments_of(reader), reader->first);
+        const struct dgf_segment *mine =
+            dgf_segments_find(segments_of(reader), reader->first);
 
         if (!mine)
             return open_segment(reader, reader->from, err);

@@ -49,21 +49,21 @@ struct dgf_cel_overload;
 
 struct dgf_cel_node {
     uint8_t kind, flags, fold, ref;
-    uint8_t op;   /* CALL of an operator: enum dgf_cel_op, else 0 */
-    uint16_t id;  /* dense, from 0: index into a trace */
-    uint16_t slot; /* REF_VAR: slot; REF_LET: number */
+    uint8_t op;           /* CALL of an operator: enum dgf_cel_op, else 0 */
+    uint16_t id;          /* dense, from 0: index into a trace */
+    uint16_t slot;        /* REF_VAR: slot; REF_LET: number */
     uint32_t offset, len; /* in the program's text */
     uint32_t name_at;     /* SELECT, CALL: where the name stands */
     uint32_t n_args;
     struct dgf_cel_node **args;
-    const bool *splice;           /* NULL: none */
+    const bool *splice; /* NULL: none */
     const char *name, *name2;
     const struct dgf_cel_type *type;
-    struct dgf_cel_value value;   /* CONST, REF_CONST */
-    int32_t field_id;             /* SELECT on a row type; -1: none */
+    struct dgf_cel_value value;                /* CONST, REF_CONST */
+    int32_t field_id;                          /* SELECT on a row type; -1: none */
     const struct dgf_cel_overload **overloads; /* CALL: candidates by type */
     unsigned n_overloads;
-    const char *literal;          /* CONST of a number: as written */
+    const char *literal; /* CONST of a number: as written */
 };
 
 const struct dgf_cel_node *dgf_cel_program_root(const struct dgf_cel_program *program);

@@ -103,16 +103,16 @@ enum dgf_rc dgf_cel_env_var(struct dgf_cel_env *env, const char *name,
  * must live as long as env. */
 enum dgf_rc dgf_cel_env_const(struct dgf_cel_env *env, const char *name,
                               const struct dgf_cel_type *type,
-                              struct dgf_cel_value value,
-                              struct dgf_err *err) DGF_MUST_USE;
+                              struct dgf_cel_value value, struct dgf_err *err)
+    DGF_MUST_USE;
 
 struct dgf_cel_program;
 /* A named sub-expression, compiled with this env before: evaluated when first
  * needed and at most once an eval (dgf_cel_eval_start).  The program is owned
  * by env from here on, also on failure. */
 enum dgf_rc dgf_cel_env_let(struct dgf_cel_env *env, const char *name,
-                            struct dgf_cel_program *take_program,
-                            struct dgf_err *err) DGF_MUST_USE;
+                            struct dgf_cel_program *take_program, struct dgf_err *err)
+    DGF_MUST_USE;
 
 /* One overload.  signature: "(string, int) -> bool" for a global function,
  * "string.(int) -> list<string>" for a member; capital letters are type
@@ -154,8 +154,8 @@ void dgf_cel_issue_show(const struct dgf_cel_issue *issue, struct dgf_bytes sour
 
 /* text is copied.  DGF_BAD_CONFIG: see issues (at least one); DGF_NOMEM. */
 enum dgf_rc dgf_cel_compile(const struct dgf_cel_env *env, struct dgf_bytes text,
-                            struct dgf_cel_issues *issues,
-                            struct dgf_cel_program **ret) DGF_MUST_USE;
+                            struct dgf_cel_issues *issues, struct dgf_cel_program **ret)
+    DGF_MUST_USE;
 void dgf_cel_program_free(struct dgf_cel_program *program);
 DGF_CLEANUP_OF(struct dgf_cel_program *, dgf_cel_program_free)
 

@@ -28,11 +28,13 @@ struct checker {
     bool checked, policy;
 };
 
-static const struct dgf_cel_type error_type = {.kind = DGF_CEL_T_ERROR, .name = "error"};
+static const struct dgf_cel_type error_type = {.kind = DGF_CEL_T_ERROR,
+                                               .name = "error"};
 
 static const struct dgf_cel_type *check(struct checker *c, struct dgf_cel_node *node);
 
-__attribute__((format(printf, 6, 7))) static void issue(struct checker *c, const char *code,
+__attribute__((format(printf, 6, 7))) static void issue(struct checker *c,
+                                                        const char *code,
                                                         uint32_t offset, uint32_t len,
                                                         const char *suggestion,
                                                         const char *fmt, ...)
@@ -160,7 +162,8 @@ static bool visit_ident(void *ctx, const char *full)
     return search->decl || search->type;
 }
 
-static const struct dgf_cel_type *use_type_name(struct checker *c, struct dgf_cel_node *node,
+static const struct dgf_cel_type *use_type_name(struct checker *c,
+                                                struct dgf_cel_node *node,
                                                 const struct dgf_cel_type *type)
 {
     const struct dgf_cel_type *of =
@@ -210,10 +213,12 @@ static const struct dgf_cel_type *resolve(struct checker *c, struct dgf_cel_node
         return NULL;
     node->kind = DGF_CEL_N_IDENT;
     node->n_args = 0;
-    return search.decl ? use_decl(node, search.decl) : use_type_name(c, node, search.type);
+    return search.decl ? use_decl(node, search.decl)
+                       : use_type_name(c, node, search.type);
 }
 
-static const struct dgf_cel_type *check_ident(struct checker *c, struct dgf_cel_node *node)
+static const struct dgf_cel_type *check_ident(struct checker *c,
+                                              struct dgf_cel_node *node)
 {
     const struct dgf_cel_type *type = resolve(c, node);
 
@@ -241,7 +246,8 @@ static const char *show(struct checker *c, const struct dgf_cel_type *type, char
     return buf;
 }
 
-static const struct dgf_cel_type *row_field(struct checker *c, struct dgf_cel_node *node,
+static const struct dgf_cel_type *row_field(struct checker *c,
+                                            struct dgf_cel_node *node,
                                             const struct dgf_cel_type *row)
 {
     struct nearest nearest = nearest_of(node->name);
@@ -269,15 +275,16 @@ static const struct dgf_cel_type *row_field(struct checker *c, struct dgf_cel_no
 static const struct dgf_cel_type *optional_of(struct checker *c,
                                               const struct dgf_cel_type *type)
 {
-    const struct dgf_cel_type *of = dgf_cel_type_new(c->unifier.arena, DGF_CEL_T_OPTIONAL,
-                                                     "optional_type", type, NULL);
+    const struct dgf_cel_type *of = dgf_cel_type_new(
+        c->unifier.arena, DGF_CEL_T_OPTIONAL, "optional_type", type, NULL);
 
     if (!of)
         c->unifier.nomem = true;
     return of ? of : &dgf_cel_t_dyn;
 }
 
-static const struct dgf_cel_type *field_type(struct checker *c, struct dgf_cel_node *node,
+static const struct dgf_cel_type *field_type(struct checker *c,
+                                             struct dgf_cel_node *node,
                                              const struct dgf_cel_type *on)
 {
     char text[128];
@@ -307,10 +314,12 @@ static const struct dgf_cel_type *field_type(struct checker *c, struct dgf_cel_n
     return &error_type;
 }
 
-static const struct dgf_cel_type *check_select(struct checker *c, struct dgf_cel_node *node)
+static const struct dgf_cel_type *check_select(struct checker *c,
+                                               struct dgf_cel_node *node)
 {
     const struct dgf_cel_type *type, *on;
-    bool test = node->flags & DGF_CEL_F_TEST, optional = node->flags & DGF_CEL_F_OPTIONAL;
+    bool test = node->flags & DGF_CEL_F_TEST,
+         optional = node->flags & DGF_CEL_F_OPTIONAL;
 
     if (!test && !optional) {
         type = resolve(c, node);
@@ -367,14 +376,16 @@ static bool namespaced(struct checker *c, struct dgf_cel_node *node,
     node->args++;
     node->n_args--;
     node->flags &= (uint8_t)~DGF_CEL_F_MEMBER;
-    node->name = dgf_arena_strndup(c->unifier.arena, search->full, strlen(search->full));
+    node->name =
+        dgf_arena_strndup(c->unifier.arena, search->full, strlen(search->full));
     if (!node->name)
         c->unifier.nomem = true;
     return node->name != NULL;
 }
 
 static bool fits(struct checker *c, const struct dgf_cel_overload *overload,
-                 const struct dgf_cel_node *node, const struct dgf_cel_type **ret_result)
+                 const struct dgf_cel_node *node,
+                 const struct dgf_cel_type **ret_result)
 {
     const struct dgf_cel_type *vars[26] = {NULL};
 
@@ -413,7 +424,8 @@ static void no_overload(struct checker *c, const struct dgf_cel_node *node)
     uint32_t first = node->flags & DGF_CEL_F_MEMBER ? 1 : 0;
 
     for (uint32_t i = first; i < node->n_args && len < sizeof(args); i++)
-        len += (size_t)snprintf(args + len, sizeof(args) - len, "%s%s", i > first ? ", " : "",
+        len += (size_t)snprintf(args + len, sizeof(args) - len, "%s%s",
+                                i > first ? ", " : "",
                                 show(c, node->args[i]->type, one, sizeof(one)));
     if (node->op)
         issue(c, "E0304", node->offset, node->len, NULL,
@@ -423,8 +435,8 @@ static void no_overload(struct checker *c, const struct dgf_cel_node *node)
               "function '%s' does not go with %s.(%s)", node->name,
               show(c, node->args[0]->type, one, sizeof(one)), args);
     else
-        issue(c, "E0304", node->offset, node->len, NULL, "function '%s' does not go with (%s)",
-              node->name, args);
+        issue(c, "E0304", node->offset, node->len, NULL,
+              "function '%s' does not go with (%s)", node->name, args);
 }
 
 /* A decimal mixed with a double that is no literal would hide a rounding. */
@@ -484,7 +496,8 @@ static const struct dgf_cel_type *pick(struct checker *c, struct dgf_cel_node *n
     return result;
 }
 
-static const struct dgf_cel_type *check_call(struct checker *c, struct dgf_cel_node *node)
+static const struct dgf_cel_type *check_call(struct checker *c,
+                                             struct dgf_cel_node *node)
 {
     struct call_search search = {.c = c};
     bool known = false, error = false;
@@ -513,7 +526,8 @@ static const struct dgf_cel_type *check_call(struct checker *c, struct dgf_cel_n
 
 /* ---- literals ---- */
 
-static const struct dgf_cel_type *join(struct checker *c, const struct dgf_cel_type *all,
+static const struct dgf_cel_type *join(struct checker *c,
+                                       const struct dgf_cel_type *all,
                                        const struct dgf_cel_type *one)
 {
     const struct dgf_cel_type *joined = &dgf_cel_t_dyn;
@@ -541,11 +555,13 @@ static const struct dgf_cel_type *spliced(struct checker *c, struct dgf_cel_node
         return type->params[0];
     if (type->kind != DGF_CEL_T_DYN && type->kind != DGF_CEL_T_ERROR)
         issue(c, "E0304", item->offset, item->len, NULL,
-              "'?' wants an optional here, not '%s'", show(c, type, text, sizeof(text)));
+              "'?' wants an optional here, not '%s'",
+              show(c, type, text, sizeof(text)));
     return &dgf_cel_t_dyn;
 }
 
-static const struct dgf_cel_type *check_list(struct checker *c, struct dgf_cel_node *node)
+static const struct dgf_cel_type *check_list(struct checker *c,
+                                             struct dgf_cel_node *node)
 {
     const struct dgf_cel_type *item = NULL, *list;
 
@@ -563,7 +579,8 @@ static const struct dgf_cel_type *check_list(struct checker *c, struct dgf_cel_n
     return list ? list : &dgf_cel_t_dyn;
 }
 
-static const struct dgf_cel_type *check_map(struct checker *c, struct dgf_cel_node *node)
+static const struct dgf_cel_type *check_map(struct checker *c,
+                                            struct dgf_cel_node *node)
 {
     const struct dgf_cel_type *key = NULL, *value = NULL, *map;
     char text[128];
@@ -572,10 +589,10 @@ static const struct dgf_cel_type *check_map(struct checker *c, struct dgf_cel_no
         const struct dgf_cel_type *k = dgf_cel_type_deref(check(c, node->args[i])), *v;
 
         if (c->checked &&
-            (1u << k->kind & ~(1u << DGF_CEL_T_DYN | 1u << DGF_CEL_T_BOOL |
-                               1u << DGF_CEL_T_INT | 1u << DGF_CEL_T_UINT |
-                               1u << DGF_CEL_T_STRING | 1u << DGF_CEL_T_PARAM |
-                               1u << DGF_CEL_T_ERROR)))
+            (1u << k->kind &
+             ~(1u << DGF_CEL_T_DYN | 1u << DGF_CEL_T_BOOL | 1u << DGF_CEL_T_INT |
+               1u << DGF_CEL_T_UINT | 1u << DGF_CEL_T_STRING | 1u << DGF_CEL_T_PARAM |
+               1u << DGF_CEL_T_ERROR)))
             issue(c, "E0304", node->args[i]->offset, node->args[i]->len, NULL,
                   "type '%s' cannot be a key of a map", show(c, k, text, sizeof(text)));
         v = check(c, node->args[i + 1]);
@@ -594,12 +611,12 @@ static const struct dgf_cel_type *check_map(struct checker *c, struct dgf_cel_no
 
 /* ---- macros ---- */
 
-static void push_local(struct checker *c, const struct dgf_cel_node *node, const char *name,
-                       const struct dgf_cel_type *type, uint16_t slot)
+static void push_local(struct checker *c, const struct dgf_cel_node *node,
+                       const char *name, const struct dgf_cel_type *type, uint16_t slot)
 {
     if (c->n_locals == MAX_LOCALS) {
-        issue(c, "E0305", node->offset, node->len, NULL, "more than %d variables at once",
-              MAX_LOCALS);
+        issue(c, "E0305", node->offset, node->len, NULL,
+              "more than %d variables at once", MAX_LOCALS);
         return;
     }
     c->locals[c->n_locals++] = (struct local){name, type, slot};
@@ -619,7 +636,8 @@ static uint16_t next_slot(const struct checker *c)
 
 /* Types of the one or two variables of a fold over `range`. */
 static void range_types(struct checker *c, const struct dgf_cel_node *node,
-                        const struct dgf_cel_type *range, const struct dgf_cel_type *ret[2])
+                        const struct dgf_cel_type *range,
+                        const struct dgf_cel_type *ret[2])
 {
     char text[128];
 
@@ -645,7 +663,8 @@ static void range_types(struct checker *c, const struct dgf_cel_node *node,
         if (range->kind == DGF_CEL_T_NULL && c->policy)
             break;
         issue(c, "E0304", node->args[0]->offset, node->args[0]->len, NULL,
-              "a list or map is wanted here, not '%s'", show(c, range, text, sizeof(text)));
+              "a list or map is wanted here, not '%s'",
+              show(c, range, text, sizeof(text)));
     }
 }
 
@@ -659,7 +678,8 @@ static void want_bool(struct checker *c, const struct dgf_cel_node *node)
               show(c, node->type, text, sizeof(text)));
 }
 
-static const struct dgf_cel_type *fold_type(struct checker *c, const struct dgf_cel_node *node,
+static const struct dgf_cel_type *fold_type(struct checker *c,
+                                            const struct dgf_cel_node *node,
                                             const struct dgf_cel_type *key)
 {
     const struct dgf_cel_node *body = node->args[2];
@@ -667,10 +687,12 @@ static const struct dgf_cel_type *fold_type(struct checker *c, const struct dgf_
 
     switch ((enum dgf_cel_fold)node->fold) {
     case DGF_CEL_FOLD_LIST:
-        type = dgf_cel_type_new(c->unifier.arena, DGF_CEL_T_LIST, "list", body->type, NULL);
+        type = dgf_cel_type_new(c->unifier.arena, DGF_CEL_T_LIST, "list", body->type,
+                                NULL);
         break;
     case DGF_CEL_FOLD_MAP:
-        type = dgf_cel_type_new(c->unifier.arena, DGF_CEL_T_MAP, "map", key, body->type);
+        type =
+            dgf_cel_type_new(c->unifier.arena, DGF_CEL_T_MAP, "map", key, body->type);
         break;
     case DGF_CEL_FOLD_ENTRIES:
         return body->type;
@@ -683,7 +705,8 @@ static const struct dgf_cel_type *fold_type(struct checker *c, const struct dgf_
     return type ? type : &dgf_cel_t_dyn;
 }
 
-static const struct dgf_cel_type *check_fold(struct checker *c, struct dgf_cel_node *node)
+static const struct dgf_cel_type *check_fold(struct checker *c,
+                                             struct dgf_cel_node *node)
 {
     const struct dgf_cel_type *types[2], *range = check(c, node->args[0]);
     unsigned n = c->n_locals;
@@ -704,7 +727,8 @@ static const struct dgf_cel_type *check_fold(struct checker *c, struct dgf_cel_n
     return fold_type(c, node, types[0]);
 }
 
-static const struct dgf_cel_type *check_bind(struct checker *c, struct dgf_cel_node *node)
+static const struct dgf_cel_type *check_bind(struct checker *c,
+                                             struct dgf_cel_node *node)
 {
     const struct dgf_cel_type *type = check(c, node->args[0]);
     unsigned n = c->n_locals;
@@ -715,7 +739,6 @@ static const struct dgf_cel_type *check_bind(struct checker *c, struct dgf_cel_n
     c->n_locals = n;
     return type;
 }
-
 
 static const struct dgf_cel_type *check(struct checker *c, struct dgf_cel_node *node)
 {

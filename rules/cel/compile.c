@@ -87,7 +87,8 @@ static enum dgf_rc parse(struct dgf_cel_program *program, struct dgf_cel_issues 
     };
 
     if (!dgf_utf8_valid(program->text)) {
-        dgf_cel_issue_add(issues, "E0306", 0, 1, NULL, "the expression is not valid UTF-8");
+        dgf_cel_issue_add(issues, "E0306", 0, 1, NULL,
+                          "the expression is not valid UTF-8");
         return DGF_BAD_CONFIG;
     }
     program->root = dgf_cel_parse(&parser);
@@ -109,15 +110,16 @@ enum dgf_rc dgf_cel_compile(const struct dgf_cel_env *env, struct dgf_bytes text
         return DGF_NOMEM;
     dgf_arena_init(&program->arena, 16 << 20);
     program->env = env;
-    program->text.ptr = (const uint8_t *)dgf_arena_strndup(&program->arena,
-                                                           (const char *)text.ptr, text.len);
+    program->text.ptr = (const uint8_t *)dgf_arena_strndup(
+        &program->arena, (const char *)text.ptr, text.len);
     program->text.len = text.len;
     if (!program->text.ptr)
         return DGF_NOMEM;
     rc = parse(program, issues);
     if (rc)
         return rc;
-    if (!dgf_cel_check(program, issues, &nomem) || !dgf_cel_emit(program, issues, &nomem))
+    if (!dgf_cel_check(program, issues, &nomem) ||
+        !dgf_cel_emit(program, issues, &nomem))
         return nomem || issues->n == 0 ? DGF_NOMEM : DGF_BAD_CONFIG;
     if (!dgf_cel_find_uses(program))
         return DGF_NOMEM;

@@ -32,9 +32,25 @@ struct big {
 };
 
 static const int64_t powers[19] = {
-    1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
-    10000000000, 100000000000, 1000000000000, 10000000000000, 100000000000000,
-    1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000,
+    1,
+    10,
+    100,
+    1000,
+    10000,
+    100000,
+    1000000,
+    10000000,
+    100000000,
+    1000000000,
+    10000000000,
+    100000000000,
+    1000000000000,
+    10000000000000,
+    100000000000000,
+    1000000000000000,
+    10000000000000000,
+    100000000000000000,
+    1000000000000000000,
 };
 
 static void trim(struct big *big)
@@ -170,13 +186,15 @@ static bool narrow(const struct big *big, struct dgf_cel_value *ret)
         return false;
     for (uint32_t i = big->n; i > 0; i--)
         value = value * BASE + big->limb[i - 1];
-    *ret = (struct dgf_cel_value){.kind = DGF_CEL_DECIMAL,
-                                  .scale = (uint16_t)big->scale,
-                                  .i64 = big->negative ? -(int64_t)value : (int64_t)value};
+    *ret =
+        (struct dgf_cel_value){.kind = DGF_CEL_DECIMAL,
+                               .scale = (uint16_t)big->scale,
+                               .i64 = big->negative ? -(int64_t)value : (int64_t)value};
     return true;
 }
 
-static bool keep(const struct big *big, struct dgf_arena *arena, struct dgf_cel_value *ret)
+static bool keep(const struct big *big, struct dgf_arena *arena,
+                 struct dgf_cel_value *ret)
 {
     struct dgf_cel_decimal *it;
 
@@ -265,7 +283,8 @@ static void big_of(const struct dgf_cel_value *value, struct big *ret)
 
     switch (value->kind) {
     case DGF_CEL_INT:
-        big_of_u64(value->i64 < 0 ? 0 - (uint64_t)value->i64 : (uint64_t)value->i64, ret);
+        big_of_u64(value->i64 < 0 ? 0 - (uint64_t)value->i64 : (uint64_t)value->i64,
+                   ret);
         ret->negative = value->i64 < 0;
         return;
     case DGF_CEL_UINT:
@@ -317,7 +336,8 @@ static int cmp_special(const struct big *a, const struct big *b)
     return left < right ? -1 : left > right;
 }
 
-static bool as_narrow(const struct dgf_cel_value *value, int64_t *ret, unsigned *ret_scale)
+static bool as_narrow(const struct dgf_cel_value *value, int64_t *ret,
+                      unsigned *ret_scale)
 {
     *ret = value->i64;
     *ret_scale = value->scale;
@@ -429,7 +449,8 @@ static bool mul(const struct big *a, const struct big *b, struct big *ret)
         uint64_t carry = 0;
 
         for (uint32_t j = 0; j < b->n || carry > 0; j++) {
-            carry += ret->limb[i + j] + (uint64_t)a->limb[i] * (j < b->n ? b->limb[j] : 0);
+            carry +=
+                ret->limb[i + j] + (uint64_t)a->limb[i] * (j < b->n ? b->limb[j] : 0);
             ret->limb[i + j] = (uint32_t)(carry % BASE);
             carry /= BASE;
         }

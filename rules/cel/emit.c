@@ -38,7 +38,8 @@ static void too_long(struct emitter *e)
 }
 
 static uint32_t put(struct emitter *e, const struct dgf_cel_node *node,
-                    enum dgf_cel_insn_op op, unsigned a, unsigned b, unsigned c, unsigned d)
+                    enum dgf_cel_insn_op op, unsigned a, unsigned b, unsigned c,
+                    unsigned d)
 {
     if (op == DGF_CEL_I_TRACE)
         e->n_traces++;
@@ -48,8 +49,8 @@ static uint32_t put(struct emitter *e, const struct dgf_cel_node *node,
     }
     e->code[e->n_code] = (struct dgf_cel_insn){(uint8_t)op, (uint8_t)a, (uint16_t)b,
                                                (uint16_t)c, (uint16_t)d};
-    e->where[e->n_code] = (struct dgf_cel_where){(uint16_t)node->offset,
-                                                 (uint16_t)node->len};
+    e->where[e->n_code] =
+        (struct dgf_cel_where){(uint16_t)node->offset, (uint16_t)node->len};
     return e->n_code++;
 }
 
@@ -80,16 +81,18 @@ static unsigned add_name(struct emitter *e, const char *text, int32_t id)
         too_long(e);
         return 0;
     }
-    e->names[p->n_names] = (struct dgf_cel_name){.text = dgf_bytes_str(text),
-                                                 .hash = dgf_cel_hash(dgf_bytes_str(text)),
-                                                 .index = p->n_names,
-                                                 .id = id};
+    e->names[p->n_names] =
+        (struct dgf_cel_name){.text = dgf_bytes_str(text),
+                              .hash = dgf_cel_hash(dgf_bytes_str(text)),
+                              .index = p->n_names,
+                              .id = id};
     return p->n_names++;
 }
 
 /* ---- constants ---- */
 
-static struct dgf_cel_value const_value(struct emitter *e, const struct dgf_cel_node *node,
+static struct dgf_cel_value const_value(struct emitter *e,
+                                        const struct dgf_cel_node *node,
                                         const struct dgf_cel_node *other)
 {
     struct dgf_cel_value value = node->value, decimal;
@@ -148,7 +151,8 @@ static bool fold_container(struct emitter *e, struct dgf_cel_node *node)
     return true;
 }
 
-static bool is_standard(const struct emitter *e, const struct dgf_cel_overload *overload)
+static bool is_standard(const struct emitter *e,
+                        const struct dgf_cel_overload *overload)
 {
     const struct dgf_cel_overload *o =
         dgf_cel_std_overloads(overload->name, e->flags & DGF_CEL_POLICY);
@@ -190,7 +194,8 @@ static void patch(struct emitter *e, uint32_t at, uint32_t target)
 
 /* a && b && c: one chain, so that one jump leaves it.  Not when tracing, where
  * every node in between has a value to show. */
-static void emit_chain(struct emitter *e, struct dgf_cel_node *node, uint32_t *ret_jumps)
+static void emit_chain(struct emitter *e, struct dgf_cel_node *node,
+                       uint32_t *ret_jumps)
 {
     bool and = node->op == DGF_CEL_OP_AND;
     struct dgf_cel_node *left = node->args[0];
@@ -202,10 +207,11 @@ static void emit_chain(struct emitter *e, struct dgf_cel_node *node, uint32_t *r
     else
         emit(e, left, false);
     /* jumps of a chain are threaded through operand c until they are patched */
-    at = put(e, node, and ? DGF_CEL_I_JUMP_FALSE : DGF_CEL_I_JUMP_TRUE, 0, 0, *ret_jumps, 0);
+    at = put(e, node, and? DGF_CEL_I_JUMP_FALSE : DGF_CEL_I_JUMP_TRUE, 0, 0, *ret_jumps,
+             0);
     *ret_jumps = at + 1;
     emit(e, node->args[1], false);
-    put_op(e, node, and ? DGF_CEL_I_AND : DGF_CEL_I_OR);
+    put_op(e, node, and? DGF_CEL_I_AND : DGF_CEL_I_OR);
 }
 
 static void emit_logic(struct emitter *e, struct dgf_cel_node *node)
@@ -240,13 +246,13 @@ static void emit_cond(struct emitter *e, struct dgf_cel_node *node)
 /* ---- operators and calls ---- */
 
 static const uint8_t op_insns[DGF_CEL_N_OPS] = {
-    [DGF_CEL_OP_EQ] = DGF_CEL_I_EQ,   [DGF_CEL_OP_NE] = DGF_CEL_I_NE,
-    [DGF_CEL_OP_LT] = DGF_CEL_I_LT,   [DGF_CEL_OP_LE] = DGF_CEL_I_LE,
-    [DGF_CEL_OP_GT] = DGF_CEL_I_GT,   [DGF_CEL_OP_GE] = DGF_CEL_I_GE,
-    [DGF_CEL_OP_ADD] = DGF_CEL_I_ADD, [DGF_CEL_OP_SUB] = DGF_CEL_I_SUB,
-    [DGF_CEL_OP_MUL] = DGF_CEL_I_MUL, [DGF_CEL_OP_DIV] = DGF_CEL_I_DIV,
-    [DGF_CEL_OP_MOD] = DGF_CEL_I_MOD, [DGF_CEL_OP_NEG] = DGF_CEL_I_NEG,
-    [DGF_CEL_OP_NOT] = DGF_CEL_I_NOT, [DGF_CEL_OP_IN] = DGF_CEL_I_IN,
+    [DGF_CEL_OP_EQ] = DGF_CEL_I_EQ,       [DGF_CEL_OP_NE] = DGF_CEL_I_NE,
+    [DGF_CEL_OP_LT] = DGF_CEL_I_LT,       [DGF_CEL_OP_LE] = DGF_CEL_I_LE,
+    [DGF_CEL_OP_GT] = DGF_CEL_I_GT,       [DGF_CEL_OP_GE] = DGF_CEL_I_GE,
+    [DGF_CEL_OP_ADD] = DGF_CEL_I_ADD,     [DGF_CEL_OP_SUB] = DGF_CEL_I_SUB,
+    [DGF_CEL_OP_MUL] = DGF_CEL_I_MUL,     [DGF_CEL_OP_DIV] = DGF_CEL_I_DIV,
+    [DGF_CEL_OP_MOD] = DGF_CEL_I_MOD,     [DGF_CEL_OP_NEG] = DGF_CEL_I_NEG,
+    [DGF_CEL_OP_NOT] = DGF_CEL_I_NOT,     [DGF_CEL_OP_IN] = DGF_CEL_I_IN,
     [DGF_CEL_OP_INDEX] = DGF_CEL_I_INDEX, [DGF_CEL_OP_OPT_INDEX] = DGF_CEL_I_INDEX_OPT,
 };
 
@@ -255,8 +261,8 @@ static void emit_operand(struct emitter *e, struct dgf_cel_node *node, unsigned 
     struct dgf_cel_node *arg = node->args[i];
 
     if (arg->kind == DGF_CEL_N_CONST && node->n_args == 2) {
-        put(e, arg, DGF_CEL_I_CONST, 0, add_const(e, const_value(e, arg, node->args[1 - i])),
-            0, 0);
+        put(e, arg, DGF_CEL_I_CONST, 0,
+            add_const(e, const_value(e, arg, node->args[1 - i])), 0, 0);
         if (e->flags & DGF_CEL_TRACE)
             put(e, arg, DGF_CEL_I_TRACE, 0, arg->id, 0, 0);
     } else {
@@ -278,7 +284,8 @@ static void emit_equality(struct emitter *e, struct dgf_cel_node *node)
     }
     value = const_value(e, node->args[constant], node->args[1 - constant]);
     emit(e, node->args[1 - constant], false);
-    put(e, node, eq ? DGF_CEL_I_EQ_CONST : DGF_CEL_I_NE_CONST, 0, add_const(e, value), 0, 0);
+    put(e, node, eq ? DGF_CEL_I_EQ_CONST : DGF_CEL_I_NE_CONST, 0, add_const(e, value),
+        0, 0);
 }
 
 static void emit_operator(struct emitter *e, struct dgf_cel_node *node, bool soft)
@@ -324,8 +331,8 @@ static bool emit_regex(struct emitter *e, struct dgf_cel_node *node)
         e->failed = true;
         return true;
     }
-    regex = dgf_cel_regex_new((const char *)pattern->value.ptr, pattern->value.len, text,
-                              sizeof(text));
+    regex = dgf_cel_regex_new((const char *)pattern->value.ptr, pattern->value.len,
+                              text, sizeof(text));
     if (!regex) {
         if (text[0])
             dgf_cel_issue_add(e->issues, "E0308", pattern->offset, pattern->len, NULL,
@@ -365,8 +372,8 @@ static void emit_call(struct emitter *e, struct dgf_cel_node *node, bool soft)
         too_long(e);
         return;
     }
-    e->sites[p->n_sites] = (struct dgf_cel_site){
-        node->name, node->overloads, node->n_overloads};
+    e->sites[p->n_sites] =
+        (struct dgf_cel_site){node->name, node->overloads, node->n_overloads};
     put(e, node, DGF_CEL_I_CALL, node->n_args, p->n_sites++, 0, 0);
 }
 
@@ -443,9 +450,12 @@ static void emit_container(struct emitter *e, struct dgf_cel_node *node)
 static enum dgf_cel_insn_op fold_insn(const struct dgf_cel_node *node)
 {
     static const uint8_t insns[] = {
-        [DGF_CEL_FOLD_ALL] = DGF_CEL_I_FOLD_ALL, [DGF_CEL_FOLD_EXISTS] = DGF_CEL_I_FOLD_EXISTS,
-        [DGF_CEL_FOLD_ONE] = DGF_CEL_I_FOLD_ONE, [DGF_CEL_FOLD_LIST] = DGF_CEL_I_LIST_ADD,
-        [DGF_CEL_FOLD_MAP] = DGF_CEL_I_MAP_ADD,  [DGF_CEL_FOLD_ENTRIES] = DGF_CEL_I_MAP_MERGE,
+        [DGF_CEL_FOLD_ALL] = DGF_CEL_I_FOLD_ALL,
+        [DGF_CEL_FOLD_EXISTS] = DGF_CEL_I_FOLD_EXISTS,
+        [DGF_CEL_FOLD_ONE] = DGF_CEL_I_FOLD_ONE,
+        [DGF_CEL_FOLD_LIST] = DGF_CEL_I_LIST_ADD,
+        [DGF_CEL_FOLD_MAP] = DGF_CEL_I_MAP_ADD,
+        [DGF_CEL_FOLD_ENTRIES] = DGF_CEL_I_MAP_MERGE,
     };
 
     return insns[node->fold];
@@ -470,7 +480,8 @@ static void emit_fold(struct emitter *e, struct dgf_cel_node *node)
         put(e, node, DGF_CEL_I_CONST, 0,
             add_const(e, node->fold == DGF_CEL_FOLD_ONE
                              ? dgf_cel_int(0)
-                             : dgf_cel_bool(node->fold == DGF_CEL_FOLD_ALL)), 0, 0);
+                             : dgf_cel_bool(node->fold == DGF_CEL_FOLD_ALL)),
+            0, 0);
     next = put(e, node, DGF_CEL_I_NEXT, number, 0, node->slot,
                node->name2 || node->fold == DGF_CEL_FOLD_MAP ? 2 : 1);
     if (node->args[1]) {
@@ -489,7 +500,8 @@ static void emit_fold(struct emitter *e, struct dgf_cel_node *node)
         put_op(e, node, DGF_CEL_I_ONE_END);
     else if (builds)
         put_op(e, node,
-               node->fold == DGF_CEL_FOLD_LIST ? DGF_CEL_I_LIST_END : DGF_CEL_I_MAP_END);
+               node->fold == DGF_CEL_FOLD_LIST ? DGF_CEL_I_LIST_END
+                                               : DGF_CEL_I_MAP_END);
     patch(e, iter, e->n_code);
     e->n_iters--;
 }
@@ -500,7 +512,8 @@ static void emit(struct emitter *e, struct dgf_cel_node *node, bool soft)
         return;
     switch ((enum dgf_cel_node_kind)node->kind) {
     case DGF_CEL_N_CONST:
-        put(e, node, DGF_CEL_I_CONST, 0, add_const(e, const_value(e, node, NULL)), 0, 0);
+        put(e, node, DGF_CEL_I_CONST, 0, add_const(e, const_value(e, node, NULL)), 0,
+            0);
         break;
     case DGF_CEL_N_IDENT:
         emit_ident(e, node);
@@ -525,8 +538,8 @@ static void emit(struct emitter *e, struct dgf_cel_node *node, bool soft)
         break;
     case DGF_CEL_N_ASK:
         emit(e, node->args[0], true);
-        put_op(e, node, node->flags & DGF_CEL_F_KNOWN ? DGF_CEL_I_KNOWN
-                                                      : DGF_CEL_I_MISSING);
+        put_op(e, node,
+               node->flags & DGF_CEL_F_KNOWN ? DGF_CEL_I_KNOWN : DGF_CEL_I_MISSING);
         break;
     }
     if (e->flags & DGF_CEL_TRACE)

@@ -74,10 +74,13 @@ const struct dgf_cel_type *dgf_cel_named_type(const char *name)
     static const struct dgf_cel_type optional = {.kind = DGF_CEL_T_OPTIONAL,
                                                  .name = "optional_type"};
     static const struct dgf_cel_type *const types[] = {
-        &dgf_cel_t_bool,   &dgf_cel_t_int,   &dgf_cel_t_uint,      &dgf_cel_t_double,
-        &dgf_cel_t_string, &dgf_cel_t_bytes, &dgf_cel_t_list,      &dgf_cel_t_map,
-        &dgf_cel_t_null,   &type,            &dgf_cel_t_timestamp, &dgf_cel_t_duration,
-        &dgf_cel_t_decimal, &optional,
+        &dgf_cel_t_bool,      &dgf_cel_t_int,
+        &dgf_cel_t_uint,      &dgf_cel_t_double,
+        &dgf_cel_t_string,    &dgf_cel_t_bytes,
+        &dgf_cel_t_list,      &dgf_cel_t_map,
+        &dgf_cel_t_null,      &type,
+        &dgf_cel_t_timestamp, &dgf_cel_t_duration,
+        &dgf_cel_t_decimal,   &optional,
     };
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(types); i++)
@@ -157,8 +160,8 @@ const struct dgf_cel_type *dgf_cel_env_row(struct dgf_cel_env *env, const char *
     type->open = open;
     for (unsigned i = 0; i < n_fields; i++) {
         copy[i] = fields[i];
-        copy[i].name = dgf_arena_strndup(&env->arena, fields[i].name,
-                                         strlen(fields[i].name));
+        copy[i].name =
+            dgf_arena_strndup(&env->arena, fields[i].name, strlen(fields[i].name));
         if (!copy[i].name)
             return NULL;
     }
@@ -203,7 +206,8 @@ static enum dgf_rc declare(struct dgf_cel_env *env, const struct dgf_cel_decl *d
     }
     if (!copy || !copy->name || !copy->type ||
         dgf_map_put(&env->decls, key, copy, NULL) != DGF_OK)
-        return dgf_err_set(err, DGF_NOMEM, "cannot declare '%s': out of memory", decl->name);
+        return dgf_err_set(err, DGF_NOMEM, "cannot declare '%s': out of memory",
+                           decl->name);
     return DGF_OK;
 }
 
@@ -215,13 +219,14 @@ enum dgf_rc dgf_cel_env_var(struct dgf_cel_env *env, const char *name,
 
     if (slot >= 4096)
         return dgf_err_set(err, DGF_BAD_CONFIG,
-                           "cannot declare '%s': its slot %u is above 4095", name, slot);
+                           "cannot declare '%s': its slot %u is above 4095", name,
+                           slot);
     return declare(env, &decl, err);
 }
 
 enum dgf_rc dgf_cel_env_const(struct dgf_cel_env *env, const char *name,
-                              const struct dgf_cel_type *type, struct dgf_cel_value value,
-                              struct dgf_err *err)
+                              const struct dgf_cel_type *type,
+                              struct dgf_cel_value value, struct dgf_err *err)
 {
     const struct dgf_cel_decl decl = {DGF_CEL_D_CONST, name, type, 0, value};
 
@@ -231,8 +236,8 @@ enum dgf_rc dgf_cel_env_const(struct dgf_cel_env *env, const char *name,
 enum dgf_rc dgf_cel_env_let(struct dgf_cel_env *env, const char *name,
                             struct dgf_cel_program *take_program, struct dgf_err *err)
 {
-    const struct dgf_cel_decl decl = {DGF_CEL_D_LET, name, take_program->type, env->n_lets,
-                                      {0}};
+    const struct dgf_cel_decl decl = {
+        DGF_CEL_D_LET, name, take_program->type, env->n_lets, {0}};
     enum dgf_rc rc;
 
     if (env->n_lets == DGF_CEL_MAX_LETS) {
@@ -251,7 +256,8 @@ enum dgf_rc dgf_cel_env_let(struct dgf_cel_env *env, const char *name,
 }
 
 enum dgf_rc dgf_cel_env_functions(struct dgf_cel_env *env,
-                                  const struct dgf_cel_function *rows, struct dgf_err *err)
+                                  const struct dgf_cel_function *rows,
+                                  struct dgf_err *err)
 {
     for (; rows->name; rows++)
         if (!add_overload(&env->functions, &env->arena, rows))

@@ -9,24 +9,27 @@
 /* int() uint() double() string() bytes() bool() decimal() duration()
  * timestamp() type() dyn(). */
 
-
-static void fn_same(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void fn_same(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                    struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = args[0];
 }
 
-static void fail_range(struct dgf_cel_eval *eval, struct dgf_cel_value *ret, const char *type)
+static void fail_range(struct dgf_cel_eval *eval, struct dgf_cel_value *ret,
+                       const char *type)
 {
     dgf_cel_fail(eval, ret, "%s range error", type);
 }
 
-static void fail_text(struct dgf_cel_eval *eval, struct dgf_cel_value *ret, const char *type)
+static void fail_text(struct dgf_cel_eval *eval, struct dgf_cel_value *ret,
+                      const char *type)
 {
     dgf_cel_fail(eval, ret, "a text is no %s", type);
 }
 
-static void int_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void int_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                   struct dgf_cel_value *ret)
 {
     int64_t value;
 
@@ -39,7 +42,8 @@ static void int_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, 
         return;
     case DGF_CEL_DOUBLE:
         /* both ends are excluded: a double there may have been rounded to them */
-        if (!(args[0].dbl > -9223372036854775808.0 && args[0].dbl < 9223372036854775808.0))
+        if (!(args[0].dbl > -9223372036854775808.0 &&
+              args[0].dbl < 9223372036854775808.0))
             fail_range(eval, ret, "int");
         else
             *ret = dgf_cel_int((int64_t)args[0].dbl);
@@ -66,7 +70,8 @@ static void int_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, 
     }
 }
 
-static void uint_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void uint_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                    struct dgf_cel_value *ret)
 {
     uint64_t value;
     int64_t i64;
@@ -114,7 +119,8 @@ static bool parse_double(struct dgf_bytes text, double *ret)
     return *end == '\0';
 }
 
-static void double_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void double_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                      struct dgf_cel_value *ret)
 {
     double value;
 
@@ -130,7 +136,8 @@ static void double_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *arg
         fail_text(eval, ret, "double");
 }
 
-static void string_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void string_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                      struct dgf_cel_value *ret)
 {
     struct dgf_buf text;
 
@@ -146,13 +153,15 @@ static void string_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *arg
     dgf_cel_text_take(eval, &text, ret);
 }
 
-static void bytes_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void bytes_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                     struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = dgf_cel_bytes(dgf_cel_bytes_of(&args[0]));
 }
 
-static void bool_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void bool_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                    struct dgf_cel_value *ret)
 {
     static const char *const yes[] = {"1", "t", "true", "TRUE", "True"};
     static const char *const no[] = {"0", "f", "false", "FALSE", "False"};
@@ -168,7 +177,8 @@ static void bool_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
     fail_text(eval, ret, "bool");
 }
 
-static void decimal_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void decimal_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                       struct dgf_cel_value *ret)
 {
     char text[64];
     int len;
@@ -200,7 +210,8 @@ static void decimal_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *ar
         fail_range(eval, ret, "decimal");
 }
 
-static void duration_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void duration_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                        struct dgf_cel_value *ret)
 {
     if (args[0].kind == DGF_CEL_INT) {
         *ret = dgf_cel_duration(args[0].i64, 0);
@@ -211,7 +222,8 @@ static void duration_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *a
     }
 }
 
-static void timestamp_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void timestamp_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                         struct dgf_cel_value *ret)
 {
     if (args[0].kind == DGF_CEL_INT) {
         *ret = dgf_cel_timestamp(args[0].i64, 0);
@@ -222,7 +234,8 @@ static void timestamp_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *
     }
 }
 
-static void type_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void type_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                    struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = dgf_cel_type_of(dgf_cel_type_of_value(&args[0]));

@@ -6,8 +6,8 @@
 
 /* size() and the tests on texts that CEL always has. */
 
-
-static void size_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void size_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                    struct dgf_cel_value *ret)
 {
     switch (args[0].kind) {
     case DGF_CEL_STRING:
@@ -25,24 +25,27 @@ static void size_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
     }
 }
 
-static void starts_with(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void starts_with(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                        struct dgf_cel_value *ret)
 {
     (void)eval;
-    *ret = dgf_cel_bool(args[0].len >= args[1].len &&
-                        (args[1].len == 0 ||
-                         memcmp(args[0].ptr, args[1].ptr, args[1].len) == 0));
+    *ret = dgf_cel_bool(
+        args[0].len >= args[1].len &&
+        (args[1].len == 0 || memcmp(args[0].ptr, args[1].ptr, args[1].len) == 0));
 }
 
-static void ends_with(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void ends_with(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                      struct dgf_cel_value *ret)
 {
     (void)eval;
-    *ret = dgf_cel_bool(args[0].len >= args[1].len &&
-                        (args[1].len == 0 ||
-                         memcmp(args[0].ptr + args[0].len - args[1].len, args[1].ptr,
-                                args[1].len) == 0));
+    *ret = dgf_cel_bool(
+        args[0].len >= args[1].len &&
+        (args[1].len == 0 || memcmp(args[0].ptr + args[0].len - args[1].len,
+                                    args[1].ptr, args[1].len) == 0));
 }
 
-static void contains(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void contains(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                     struct dgf_cel_value *ret)
 {
     if (dgf_cel_charge(eval, args[0].len / 8, ret))
         *ret = dgf_cel_bool(args[1].len == 0 ||
@@ -51,7 +54,8 @@ static void contains(struct dgf_cel_eval *eval, const struct dgf_cel_value *args
 }
 
 /* The pattern is not constant: compiled each time, and priced so. */
-static void matches(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void matches(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                    struct dgf_cel_value *ret)
 {
     struct dgf_cel_regex *regex;
     char text[160];
@@ -63,7 +67,8 @@ static void matches(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
     }
     if (!dgf_cel_charge(eval, 500 + 10 * (uint64_t)args[1].len + args[0].len / 8, ret))
         return;
-    regex = dgf_cel_regex_new((const char *)args[1].ptr, args[1].len, text, sizeof(text));
+    regex =
+        dgf_cel_regex_new((const char *)args[1].ptr, args[1].len, text, sizeof(text));
     if (!regex) {
         dgf_cel_fail(eval, ret, "bad regular expression: %s",
                      text[0] ? text : "out of memory");

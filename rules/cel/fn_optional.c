@@ -3,15 +3,16 @@
 
 /* optional.of() and what optionals can do. */
 
-
-static void none(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void none(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                 struct dgf_cel_value *ret)
 {
     (void)eval;
     (void)args;
     *ret = (struct dgf_cel_value){.kind = DGF_CEL_OPTIONAL, .inner = NULL};
 }
 
-static void of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+               struct dgf_cel_value *ret)
 {
     struct dgf_cel_value *inner = dgf_cel_alloc(eval, sizeof(*inner), ret);
 
@@ -55,7 +56,8 @@ static bool is_zero(struct dgf_cel_eval *eval, const struct dgf_cel_value *v)
     }
 }
 
-static void of_non_zero(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void of_non_zero(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                        struct dgf_cel_value *ret)
 {
     if (is_zero(eval, &args[0]))
         none(eval, args, ret);
@@ -63,13 +65,15 @@ static void of_non_zero(struct dgf_cel_eval *eval, const struct dgf_cel_value *a
         of(eval, args, ret);
 }
 
-static void has_value(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void has_value(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                      struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = dgf_cel_bool(args[0].inner != NULL);
 }
 
-static void value(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void value(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                  struct dgf_cel_value *ret)
 {
     if (args[0].inner)
         *ret = *args[0].inner;
@@ -77,19 +81,22 @@ static void value(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, s
         dgf_cel_fail(eval, ret, "optional.none() has no value");
 }
 
-static void or(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void or (struct dgf_cel_eval * eval, const struct dgf_cel_value *args,
+                struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = args[args[0].inner ? 0 : 1];
 }
 
-static void or_value(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void or_value(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                     struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = args[0].inner ? *args[0].inner : args[1];
 }
 
-static void unwrap(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void unwrap(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                   struct dgf_cel_value *ret)
 {
     uint32_t n = dgf_cel_list_size(args[0].list, eval), kept = 0;
     const struct dgf_cel_list *list;
@@ -122,7 +129,7 @@ const struct dgf_cel_function dgf_cel_fn_optional[] = {
     {"optional.ofNonZeroValue", "(A) -> optional<A>", 0, of_non_zero},
     {"hasValue", "optional<A>.() -> bool", 0, has_value},
     {"value", "optional<A>.() -> A", 0, value},
-    {"or", "optional<A>.(optional<A>) -> optional<A>", 0, or},
+    {"or", "optional<A>.(optional<A>) -> optional<A>", 0, or },
     {"orValue", "optional<A>.(A) -> A", 0, or_value},
     {"optional.unwrap", "(list<optional<A>>) -> list<A>", 0, unwrap},
     {"unwrapOpt", "list<optional<A>>.() -> list<A>", 0, unwrap},

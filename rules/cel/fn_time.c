@@ -4,7 +4,6 @@
 
 /* Parts of timestamps and durations. */
 
-
 struct parts {
     int64_t days, year;
     unsigned month, day; /* from 1 */
@@ -12,7 +11,8 @@ struct parts {
 };
 
 /* In UTC, or in the zone of the second argument. */
-static bool split(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, bool zone, struct parts *p, struct dgf_cel_value *ret)
+static bool split(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                  bool zone, struct parts *p, struct dgf_cel_value *ret)
 {
     int64_t local = args[0].i64;
     int32_t east = 0;
@@ -32,20 +32,22 @@ static bool split(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, b
     return true;
 }
 
-#define PART(name, expression)                                                             \
-    static void name(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)                      \
-    {                                                                                      \
-        struct parts p;                                                                    \
-                                                                                           \
-        if (split(eval, args, false, &p, ret))                                             \
-            *ret = dgf_cel_int(expression);                                                \
-    }                                                                                      \
-    static void name##_in(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)                 \
-    {                                                                                      \
-        struct parts p;                                                                    \
-                                                                                           \
-        if (split(eval, args, true, &p, ret))                                              \
-            *ret = dgf_cel_int(expression);                                                \
+#define PART(name, expression)                                                         \
+    static void name(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,      \
+                     struct dgf_cel_value *ret)                                        \
+    {                                                                                  \
+        struct parts p;                                                                \
+                                                                                       \
+        if (split(eval, args, false, &p, ret))                                         \
+            *ret = dgf_cel_int(expression);                                            \
+    }                                                                                  \
+    static void name##_in(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, \
+                          struct dgf_cel_value *ret)                                   \
+    {                                                                                  \
+        struct parts p;                                                                \
+                                                                                       \
+        if (split(eval, args, true, &p, ret))                                          \
+            *ret = dgf_cel_int(expression);                                            \
     }
 
 PART(year, p.year)
@@ -65,25 +67,30 @@ static int64_t whole_seconds(const struct dgf_cel_value *v)
     return v->i64 < 0 && v->len > 0 ? v->i64 + 1 : v->i64;
 }
 
-static void span_hours(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void span_hours(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                       struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = dgf_cel_int(whole_seconds(&args[0]) / 3600);
 }
 
-static void span_minutes(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void span_minutes(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                         struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = dgf_cel_int(whole_seconds(&args[0]) / 60);
 }
 
-static void span_seconds(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void span_seconds(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
+                         struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = dgf_cel_int(whole_seconds(&args[0]));
 }
 
-static void span_milliseconds(struct dgf_cel_eval *eval, const struct dgf_cel_value *args, struct dgf_cel_value *ret)
+static void span_milliseconds(struct dgf_cel_eval *eval,
+                              const struct dgf_cel_value *args,
+                              struct dgf_cel_value *ret)
 {
     int64_t ns = args[0].len;
 
@@ -93,8 +100,11 @@ static void span_milliseconds(struct dgf_cel_eval *eval, const struct dgf_cel_va
     *ret = dgf_cel_int(ns / 1000000);
 }
 
-#define BOTH(name, fn)                                                                     \
-    {name, "timestamp.() -> int", 2, fn}, {name, "timestamp.(string) -> int", 6, fn##_in}
+#define BOTH(name, fn)                                \
+    {name, "timestamp.() -> int", 2, fn},             \
+    {                                                 \
+        name, "timestamp.(string) -> int", 6, fn##_in \
+    }
 
 const struct dgf_cel_function dgf_cel_fn_time[] = {
     BOTH("getFullYear", year),

@@ -49,7 +49,8 @@ static void skip_blank(struct dgf_cel_lexer *lexer)
 static struct dgf_cel_token token_of(struct dgf_cel_lexer *lexer, uint32_t start,
                                      enum dgf_cel_token_kind kind)
 {
-    return (struct dgf_cel_token){.kind = kind, .offset = start, .len = lexer->at - start};
+    return (struct dgf_cel_token){
+        .kind = kind, .offset = start, .len = lexer->at - start};
 }
 
 static struct dgf_cel_token bad(struct dgf_cel_lexer *lexer, uint32_t start,
@@ -136,7 +137,8 @@ static unsigned prefix_len(const struct dgf_cel_lexer *lexer, bool *ret_bytes)
     return peek(lexer, n) == '"' || peek(lexer, n) == '\'' ? n : UINT32_MAX;
 }
 
-static struct dgf_cel_token string(struct dgf_cel_lexer *lexer, unsigned prefix, bool bytes)
+static struct dgf_cel_token string(struct dgf_cel_lexer *lexer, unsigned prefix,
+                                   bool bytes)
 {
     uint32_t start = lexer->at;
     bool raw = false, triple;
@@ -180,7 +182,8 @@ static struct dgf_cel_token quoted_name(struct dgf_cel_lexer *lexer)
 
         if (c == '`')
             break;
-        if (!is_letter(c) && !is_digit(c) && c != '.' && c != '-' && c != '/' && c != ' ')
+        if (!is_letter(c) && !is_digit(c) && c != '.' && c != '-' && c != '/' &&
+            c != ' ')
             return bad(lexer, start, "E0301",
                        "a quoted name holds letters, digits and . - / only");
     }
@@ -354,8 +357,9 @@ bool dgf_cel_unescape(struct dgf_cel_lexer *lexer, const struct dgf_cel_token *t
         }
         u.at++;
         if (!escape(&u)) {
-            dgf_cel_issue_add(lexer->issues, "E0306", (uint32_t)(from - lexer->text.ptr), 2,
-                              NULL, "unknown or incomplete escape in a text");
+            dgf_cel_issue_add(lexer->issues, "E0306",
+                              (uint32_t)(from - lexer->text.ptr), 2, NULL,
+                              "unknown or incomplete escape in a text");
             return false;
         }
     }

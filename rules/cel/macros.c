@@ -16,7 +16,8 @@ static const char *var_name(struct dgf_cel_parser *p, const struct dgf_cel_node 
     return NULL;
 }
 
-static struct dgf_cel_node *like(struct dgf_cel_node *node, const struct dgf_cel_node *call)
+static struct dgf_cel_node *like(struct dgf_cel_node *node,
+                                 const struct dgf_cel_node *call)
 {
     if (node) {
         node->name_at = call->name_at;
@@ -26,7 +27,8 @@ static struct dgf_cel_node *like(struct dgf_cel_node *node, const struct dgf_cel
     return node;
 }
 
-static struct dgf_cel_node *fold(struct dgf_cel_parser *p, const struct dgf_cel_node *call,
+static struct dgf_cel_node *fold(struct dgf_cel_parser *p,
+                                 const struct dgf_cel_node *call,
                                  enum dgf_cel_fold kind, unsigned n_vars,
                                  struct dgf_cel_node *filter, struct dgf_cel_node *body)
 {
@@ -47,7 +49,8 @@ static struct dgf_cel_node *fold(struct dgf_cel_parser *p, const struct dgf_cel_
     return like(node, call);
 }
 
-static struct dgf_cel_node *member_macro(struct dgf_cel_parser *p, struct dgf_cel_node *call)
+static struct dgf_cel_node *member_macro(struct dgf_cel_parser *p,
+                                         struct dgf_cel_node *call)
 {
     static const struct {
         const char *name;
@@ -72,7 +75,8 @@ static struct dgf_cel_node *member_macro(struct dgf_cel_parser *p, struct dgf_ce
     };
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(folds); i++)
-        if (strcmp(call->name, folds[i].name) == 0 && call->n_args == folds[i].n_args + 1u)
+        if (strcmp(call->name, folds[i].name) == 0 &&
+            call->n_args == folds[i].n_args + 1u)
             return fold(p, call, folds[i].kind, folds[i].n_vars,
                         folds[i].filter ? call->args[folds[i].filter] : NULL,
                         call->args[folds[i].body]);
@@ -91,7 +95,8 @@ static struct dgf_cel_node *call_node(struct dgf_cel_parser *p,
 
 static struct dgf_cel_node *bind_node(struct dgf_cel_parser *p,
                                       const struct dgf_cel_node *at, const char *name,
-                                      struct dgf_cel_node *value, struct dgf_cel_node *body)
+                                      struct dgf_cel_node *value,
+                                      struct dgf_cel_node *body)
 {
     struct dgf_cel_node *args[2] = {value, body};
 
@@ -140,7 +145,8 @@ static struct dgf_cel_node *sort_by(struct dgf_cel_parser *p, struct dgf_cel_nod
     call->args[0] = ident_node(p, call, "@list");
     (void)name;
     keys = fold(p, call, DGF_CEL_FOLD_LIST, 1, NULL, call->args[2]);
-    sort = call_node(p, call, "@sortByKeys", 2, ident_node(p, call, "@list"), keys, NULL);
+    sort =
+        call_node(p, call, "@sortByKeys", 2, ident_node(p, call, "@list"), keys, NULL);
     return bind_node(p, call, "@list", list, sort);
 }
 
@@ -149,7 +155,8 @@ static const char *numbered(struct dgf_cel_parser *p, const char *prefix, int64_
 {
     char text[64];
     char *name;
-    int n = snprintf(text, sizeof(text), "%s%lld:%lld", prefix, (long long)a, (long long)b);
+    int n =
+        snprintf(text, sizeof(text), "%s%lld:%lld", prefix, (long long)a, (long long)b);
 
     name = dgf_arena_strndup(p->arena, text, (size_t)n);
     if (!name)
@@ -168,7 +175,8 @@ static struct dgf_cel_node *block(struct dgf_cel_parser *p, struct dgf_cel_node 
         return NULL;
     }
     for (uint32_t i = list->n_args; i > 0 && !p->failed; i--)
-        node = bind_node(p, call, numbered(p, "@index", i - 1, 0), list->args[i - 1], node);
+        node = bind_node(p, call, numbered(p, "@index", i - 1, 0), list->args[i - 1],
+                         node);
     return p->failed ? NULL : node;
 }
 
@@ -178,13 +186,15 @@ static bool int_arg(const struct dgf_cel_node *call, unsigned i)
            call->args[i]->value.kind == DGF_CEL_INT && call->args[i]->value.i64 >= 0;
 }
 
-static struct dgf_cel_node *cel_macro(struct dgf_cel_parser *p, struct dgf_cel_node *call)
+static struct dgf_cel_node *cel_macro(struct dgf_cel_parser *p,
+                                      struct dgf_cel_node *call)
 {
     const char *name;
 
     if (strcmp(call->name, "bind") == 0 && call->n_args == 4) {
         name = var_name(p, call->args[1], "cel.bind");
-        return p->failed ? NULL : bind_node(p, call, name, call->args[2], call->args[3]);
+        return p->failed ? NULL
+                         : bind_node(p, call, name, call->args[2], call->args[3]);
     }
     if (strcmp(call->name, "block") == 0 && call->n_args == 3)
         return block(p, call);
@@ -192,17 +202,20 @@ static struct dgf_cel_node *cel_macro(struct dgf_cel_parser *p, struct dgf_cel_n
         return ident_node(p, call, numbered(p, "@index", call->args[1]->value.i64, 0));
     if (call->n_args == 3 && int_arg(call, 1) && int_arg(call, 2)) {
         if (strcmp(call->name, "iterVar") == 0)
-            return ident_node(p, call, numbered(p, "@it", call->args[1]->value.i64,
-                                                call->args[2]->value.i64));
+            return ident_node(
+                p, call,
+                numbered(p, "@it", call->args[1]->value.i64, call->args[2]->value.i64));
         if (strcmp(call->name, "accuVar") == 0)
-            return ident_node(p, call, numbered(p, "@ac", call->args[1]->value.i64,
-                                                call->args[2]->value.i64));
+            return ident_node(
+                p, call,
+                numbered(p, "@ac", call->args[1]->value.i64, call->args[2]->value.i64));
     }
     return call;
 }
 
 /* math.greatest and least take any number of arguments: as one list. */
-static struct dgf_cel_node *math_macro(struct dgf_cel_parser *p, struct dgf_cel_node *call)
+static struct dgf_cel_node *math_macro(struct dgf_cel_parser *p,
+                                       struct dgf_cel_node *call)
 {
     bool max = strcmp(call->name, "greatest") == 0;
     struct dgf_cel_node *arg;
@@ -217,12 +230,14 @@ static struct dgf_cel_node *math_macro(struct dgf_cel_parser *p, struct dgf_cel_
     if (call->n_args == 2)
         arg = call->args[1];
     else
-        arg = like(dgf_cel_node_new(p, DGF_CEL_N_LIST, NULL, call->n_args - 1,
-                                    call->args + 1), call);
+        arg = like(
+            dgf_cel_node_new(p, DGF_CEL_N_LIST, NULL, call->n_args - 1, call->args + 1),
+            call);
     return call_node(p, call, max ? "math.@max" : "math.@min", 1, arg, NULL, NULL);
 }
 
-static struct dgf_cel_node *has_macro(struct dgf_cel_parser *p, struct dgf_cel_node *call)
+static struct dgf_cel_node *has_macro(struct dgf_cel_parser *p,
+                                      struct dgf_cel_node *call)
 {
     struct dgf_cel_node *select = call->args[0];
 

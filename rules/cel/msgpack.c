@@ -57,8 +57,8 @@ static uint32_t list_size(const struct dgf_cel_list *list, struct dgf_cel_eval *
     return ((const struct mp_list *)list)->n;
 }
 
-static void list_at(const struct dgf_cel_list *list, struct dgf_cel_eval *eval, uint32_t i,
-                    struct dgf_cel_value *ret)
+static void list_at(const struct dgf_cel_list *list, struct dgf_cel_eval *eval,
+                    uint32_t i, struct dgf_cel_value *ret)
 {
     const struct mp_list *self = (const struct mp_list *)list;
     struct mp_walk *walk = self->walk;
@@ -115,8 +115,9 @@ static bool map_get(const struct dgf_cel_map *map, struct dgf_cel_eval *eval,
     return false;
 }
 
-static bool map_next(const struct dgf_cel_map *map, struct dgf_cel_eval *eval, uint64_t *at,
-                     struct dgf_cel_value *ret_key, struct dgf_cel_value *ret_value)
+static bool map_next(const struct dgf_cel_map *map, struct dgf_cel_eval *eval,
+                     uint64_t *at, struct dgf_cel_value *ret_key,
+                     struct dgf_cel_value *ret_value)
 {
     const struct mp_map *self = (const struct mp_map *)map;
     struct dgf_mp mp = {self->pairs.ptr + *at, self->pairs.end};
@@ -156,7 +157,8 @@ static const struct dgf_cel_map_ops map_ops = {map_size, map_get, map_find, map_
 
 /* ---- scalars ---- */
 
-static struct dgf_cel_value string_of(struct dgf_arena *arena, const char *text, size_t len)
+static struct dgf_cel_value string_of(struct dgf_arena *arena, const char *text,
+                                      size_t len)
 {
     const char *copy = dgf_arena_strndup(arena, text, len);
 
@@ -220,8 +222,8 @@ static struct dgf_cel_value interval_text(struct dgf_arena *arena, int32_t month
     if (days != 0)
         n += (size_t)snprintf(text + n, sizeof(text) - n, "%" PRId32 "D", days);
     if (rest > 0) {
-        n += (size_t)snprintf(text + n, sizeof(text) - n, "T%s%" PRIu64, ns < 0 ? "-" : "",
-                              rest / 1000000000);
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "T%s%" PRIu64,
+                              ns < 0 ? "-" : "", rest / 1000000000);
         n = add_fraction(text, sizeof(text), n, (uint32_t)(rest % 1000000000));
         text[n++] = 'S';
     }
@@ -257,7 +259,8 @@ static struct dgf_cel_value opaque_of(struct dgf_bytes bytes)
     return content.kind == DGF_MP_BIN ? dgf_cel_bytes(content.bytes) : damaged();
 }
 
-static struct dgf_cel_value ext_of(struct dgf_arena *arena, const struct dgf_mp_token *token)
+static struct dgf_cel_value ext_of(struct dgf_arena *arena,
+                                   const struct dgf_mp_token *token)
 {
     struct dgf_rd rd = dgf_rd_of(token->bytes);
     struct dgf_cel_value value;
@@ -306,7 +309,8 @@ static struct dgf_cel_value container_of_mp(struct dgf_arena *arena, struct dgf_
 {
     struct dgf_mp inside;
 
-    if (!span_of(mp, token->kind == DGF_MP_MAP ? 2 * (uint64_t)token->n : token->n, &inside))
+    if (!span_of(mp, token->kind == DGF_MP_MAP ? 2 * (uint64_t)token->n : token->n,
+                 &inside))
         return damaged();
     if (token->kind == DGF_MP_ARRAY) {
         struct mp_list *list = dgf_arena_alloc(arena, sizeof(*list));

@@ -2,18 +2,21 @@
 
 /* Which types operators go with; the machine does the work (vm.c, ops.c). */
 
-#define ROW(name, signature) {name, signature, 0, NULL}
-#define ORDER(name)                                                                        \
-    ROW(name, "(bool, bool) -> bool"), ROW(name, "(int, int) -> bool"),                    \
-        ROW(name, "(int, uint) -> bool"), ROW(name, "(int, double) -> bool"),              \
-        ROW(name, "(uint, uint) -> bool"), ROW(name, "(uint, int) -> bool"),               \
-        ROW(name, "(uint, double) -> bool"), ROW(name, "(double, double) -> bool"),        \
-        ROW(name, "(double, int) -> bool"), ROW(name, "(double, uint) -> bool"),           \
-        ROW(name, "(string, string) -> bool"), ROW(name, "(bytes, bytes) -> bool"),        \
-        ROW(name, "(timestamp, timestamp) -> bool"),                                       \
+#define ROW(name, signature)     \
+    {                            \
+        name, signature, 0, NULL \
+    }
+#define ORDER(name)                                                                 \
+    ROW(name, "(bool, bool) -> bool"), ROW(name, "(int, int) -> bool"),             \
+        ROW(name, "(int, uint) -> bool"), ROW(name, "(int, double) -> bool"),       \
+        ROW(name, "(uint, uint) -> bool"), ROW(name, "(uint, int) -> bool"),        \
+        ROW(name, "(uint, double) -> bool"), ROW(name, "(double, double) -> bool"), \
+        ROW(name, "(double, int) -> bool"), ROW(name, "(double, uint) -> bool"),    \
+        ROW(name, "(string, string) -> bool"), ROW(name, "(bytes, bytes) -> bool"), \
+        ROW(name, "(timestamp, timestamp) -> bool"),                                \
         ROW(name, "(duration, duration) -> bool")
-#define NUMBERS(name)                                                                      \
-    ROW(name, "(int, int) -> int"), ROW(name, "(uint, uint) -> uint"),                     \
+#define NUMBERS(name)                                                  \
+    ROW(name, "(int, int) -> int"), ROW(name, "(uint, uint) -> uint"), \
         ROW(name, "(double, double) -> double")
 
 const struct dgf_cel_function dgf_cel_operators[] = {
@@ -57,20 +60,23 @@ const struct dgf_cel_function dgf_cel_operators[] = {
     {NULL, NULL, 0, NULL},
 };
 
-#define WITH(name, type)                                                                   \
+#define WITH(name, type) \
     ROW(name, "(decimal, " type ") -> bool"), ROW(name, "(" type ", decimal) -> bool")
-#define DECIMAL_ORDER(name)                                                                \
-    ROW(name, "(decimal, decimal) -> bool"), WITH(name, "int"), WITH(name, "uint"),        \
+#define DECIMAL_ORDER(name)                                                         \
+    ROW(name, "(decimal, decimal) -> bool"), WITH(name, "int"), WITH(name, "uint"), \
         WITH(name, "double")
-#define MIXED_EQUAL(name)                                                                  \
-    WITH(name, "int"), WITH(name, "uint"), WITH(name, "double"),                           \
-        ROW(name, "(int, uint) -> bool"), ROW(name, "(uint, int) -> bool"),                \
-        ROW(name, "(int, double) -> bool"), ROW(name, "(double, int) -> bool"),            \
+#define MIXED_EQUAL(name)                                                       \
+    WITH(name, "int"), WITH(name, "uint"), WITH(name, "double"),                \
+        ROW(name, "(int, uint) -> bool"), ROW(name, "(uint, int) -> bool"),     \
+        ROW(name, "(int, double) -> bool"), ROW(name, "(double, int) -> bool"), \
         ROW(name, "(uint, double) -> bool"), ROW(name, "(double, uint) -> bool")
-#define DECIMAL_ARITH(name)                                                                \
-    ROW(name, "(decimal, decimal) -> decimal"), ROW(name, "(decimal, int) -> decimal"),    \
-        ROW(name, "(int, decimal) -> decimal"), ROW(name, "(decimal, uint) -> decimal"),   \
-        ROW(name, "(uint, decimal) -> decimal"), ROW(name, "(decimal, double) -> decimal"), \
+#define DECIMAL_ARITH(name)                        \
+    ROW(name, "(decimal, decimal) -> decimal"),    \
+        ROW(name, "(decimal, int) -> decimal"),    \
+        ROW(name, "(int, decimal) -> decimal"),    \
+        ROW(name, "(decimal, uint) -> decimal"),   \
+        ROW(name, "(uint, decimal) -> decimal"),   \
+        ROW(name, "(decimal, double) -> decimal"), \
         ROW(name, "(double, decimal) -> decimal")
 
 /* Policies only: numbers of all types are compared by value, decimals exactly. */
@@ -90,7 +96,11 @@ const struct dgf_cel_function dgf_cel_policy_table[] = {
 };
 
 const struct dgf_cel_function *const dgf_cel_std_tables[] = {
-    dgf_cel_operators, dgf_cel_fn_convert,  dgf_cel_fn_core,
-    dgf_cel_fn_time,   dgf_cel_fn_optional, dgf_cel_fn_encode,
+    dgf_cel_operators,
+    dgf_cel_fn_convert,
+    dgf_cel_fn_core,
+    dgf_cel_fn_time,
+    dgf_cel_fn_optional,
+    dgf_cel_fn_encode,
     NULL,
 };

@@ -88,7 +88,8 @@ int dgf_cel_order(const struct dgf_cel_value *a, const struct dgf_cel_value *b)
 
 #define MAX_EQUAL_DEPTH 100
 
-static struct dgf_cel_value equal(struct dgf_cel_eval *eval, const struct dgf_cel_value *a,
+static struct dgf_cel_value equal(struct dgf_cel_eval *eval,
+                                  const struct dgf_cel_value *a,
                                   const struct dgf_cel_value *b, unsigned depth);
 
 /* false ends a comparison; else unknown before error before true. */
@@ -146,7 +147,8 @@ static struct dgf_cel_value equal_maps(struct dgf_cel_eval *eval,
     return all;
 }
 
-static struct dgf_cel_value equal(struct dgf_cel_eval *eval, const struct dgf_cel_value *a,
+static struct dgf_cel_value equal(struct dgf_cel_eval *eval,
+                                  const struct dgf_cel_value *a,
                                   const struct dgf_cel_value *b, unsigned depth)
 {
     struct dgf_cel_value failed;
@@ -191,13 +193,15 @@ static struct dgf_cel_value equal(struct dgf_cel_eval *eval, const struct dgf_ce
     }
 }
 
-struct dgf_cel_value dgf_cel_equal(struct dgf_cel_eval *eval, const struct dgf_cel_value *a,
+struct dgf_cel_value dgf_cel_equal(struct dgf_cel_eval *eval,
+                                   const struct dgf_cel_value *a,
                                    const struct dgf_cel_value *b)
 {
     return equal(eval, a, b, 0);
 }
 
-const struct dgf_cel_value *dgf_cel_absent_of(const struct dgf_cel_value *args, unsigned n)
+const struct dgf_cel_value *dgf_cel_absent_of(const struct dgf_cel_value *args,
+                                              unsigned n)
 {
     const struct dgf_cel_value *found = NULL;
 
@@ -256,8 +260,8 @@ static void fail_overflow(struct dgf_cel_eval *eval, struct dgf_cel_value *ret)
     dgf_cel_fail(eval, ret, "integer overflow");
 }
 
-static void arith_int(struct dgf_cel_eval *eval, enum dgf_cel_op op, int64_t a, int64_t b,
-                      struct dgf_cel_value *ret)
+static void arith_int(struct dgf_cel_eval *eval, enum dgf_cel_op op, int64_t a,
+                      int64_t b, struct dgf_cel_value *ret)
 {
     int64_t result = 0;
     bool bad = false;
@@ -274,8 +278,8 @@ static void arith_int(struct dgf_cel_eval *eval, enum dgf_cel_op op, int64_t a, 
         break;
     default:
         if (b == 0) {
-            dgf_cel_fail(eval, ret, op == DGF_CEL_OP_DIV ? "division by zero"
-                                                         : "modulus by zero");
+            dgf_cel_fail(eval, ret,
+                         op == DGF_CEL_OP_DIV ? "division by zero" : "modulus by zero");
             return;
         }
         bad = a == INT64_MIN && b == -1;
@@ -307,8 +311,8 @@ static void arith_uint(struct dgf_cel_eval *eval, enum dgf_cel_op op, uint64_t a
         break;
     default:
         if (b == 0) {
-            dgf_cel_fail(eval, ret, op == DGF_CEL_OP_DIV ? "division by zero"
-                                                         : "modulus by zero");
+            dgf_cel_fail(eval, ret,
+                         op == DGF_CEL_OP_DIV ? "division by zero" : "modulus by zero");
             return;
         }
         result = op == DGF_CEL_OP_DIV ? a / b : a % b;
@@ -320,7 +324,8 @@ static void arith_uint(struct dgf_cel_eval *eval, enum dgf_cel_op op, uint64_t a
         *ret = dgf_cel_uint(result);
 }
 
-static bool arith_double(enum dgf_cel_op op, double a, double b, struct dgf_cel_value *ret)
+static bool arith_double(enum dgf_cel_op op, double a, double b,
+                         struct dgf_cel_value *ret)
 {
     double result;
 
@@ -403,12 +408,14 @@ static void add_time(struct dgf_cel_eval *eval, const struct dgf_cel_value *a,
         ns -= 1000000000;
         bad |= __builtin_add_overflow(seconds, 1, &seconds);
     }
-    *ret = (struct dgf_cel_value){.kind = (uint8_t)kind, .len = (uint32_t)ns, .i64 = seconds};
+    *ret = (struct dgf_cel_value){
+        .kind = (uint8_t)kind, .len = (uint32_t)ns, .i64 = seconds};
     bad |= kind == DGF_CEL_TIMESTAMP ? !dgf_cel_time_valid(ret)
                                      : !dgf_cel_duration_valid(ret);
     if (bad)
-        dgf_cel_fail(eval, ret, kind == DGF_CEL_TIMESTAMP ? "timestamp out of range"
-                                                          : "duration out of range");
+        dgf_cel_fail(eval, ret,
+                     kind == DGF_CEL_TIMESTAMP ? "timestamp out of range"
+                                               : "duration out of range");
 }
 
 static bool arith_time(struct dgf_cel_eval *eval, enum dgf_cel_op op,
@@ -420,7 +427,8 @@ static bool arith_time(struct dgf_cel_eval *eval, enum dgf_cel_op op,
 
     if (!minus && op != DGF_CEL_OP_ADD)
         return false;
-    if ((!a_time && a->kind != DGF_CEL_DURATION) || (!b_time && b->kind != DGF_CEL_DURATION))
+    if ((!a_time && a->kind != DGF_CEL_DURATION) ||
+        (!b_time && b->kind != DGF_CEL_DURATION))
         return false;
     if (a_time && b_time) {
         if (!minus)
@@ -445,7 +453,8 @@ static bool decimal_mix(const struct dgf_cel_value *a, const struct dgf_cel_valu
     if (a->kind != DGF_CEL_DECIMAL && b->kind != DGF_CEL_DECIMAL)
         return false;
     return other->kind == DGF_CEL_DECIMAL || other->kind == DGF_CEL_INT ||
-           other->kind == DGF_CEL_UINT || (other->kind == DGF_CEL_DOUBLE && other->wide);
+           other->kind == DGF_CEL_UINT ||
+           (other->kind == DGF_CEL_DOUBLE && other->wide);
 }
 
 void dgf_cel_arith(struct dgf_cel_eval *eval, enum dgf_cel_op op,

@@ -39,9 +39,11 @@ void dgf_cel_negate(struct dgf_cel_eval *eval, const struct dgf_cel_value *a,
 void dgf_cel_in(struct dgf_cel_eval *eval, const struct dgf_cel_value *x,
                 const struct dgf_cel_value *in, struct dgf_cel_value *ret);
 void dgf_cel_no_overload(struct dgf_cel_eval *eval, struct dgf_cel_value *ret,
-                         const char *name, const struct dgf_cel_value *args, unsigned n);
+                         const char *name, const struct dgf_cel_value *args,
+                         unsigned n);
 /* One of the operands is unknown or an error: gives unknown before error. */
-const struct dgf_cel_value *dgf_cel_absent_of(const struct dgf_cel_value *args, unsigned n);
+const struct dgf_cel_value *dgf_cel_absent_of(const struct dgf_cel_value *args,
+                                              unsigned n);
 
 /* Key as maps know it: INT before UINT, doubles that are whole; false: no key. */
 bool dgf_cel_key(const struct dgf_cel_value *value, struct dgf_cel_value *ret);

@@ -8,16 +8,26 @@
 #include "base/parse.h"
 
 static const char *const op_names[][2] = {
-    [DGF_CEL_OP_NONE] = {"", ""},        [DGF_CEL_OP_EQ] = {"_==_", "=="},
-    [DGF_CEL_OP_NE] = {"_!=_", "!="},    [DGF_CEL_OP_LT] = {"_<_", "<"},
-    [DGF_CEL_OP_LE] = {"_<=_", "<="},    [DGF_CEL_OP_GT] = {"_>_", ">"},
-    [DGF_CEL_OP_GE] = {"_>=_", ">="},    [DGF_CEL_OP_ADD] = {"_+_", "+"},
-    [DGF_CEL_OP_SUB] = {"_-_", "-"},     [DGF_CEL_OP_MUL] = {"_*_", "*"},
-    [DGF_CEL_OP_DIV] = {"_/_", "/"},     [DGF_CEL_OP_MOD] = {"_%_", "%"},
-    [DGF_CEL_OP_NEG] = {"-_", "-"},      [DGF_CEL_OP_NOT] = {"!_", "!"},
-    [DGF_CEL_OP_IN] = {"_in_", "in"},    [DGF_CEL_OP_INDEX] = {"_[_]", "[]"},
-    [DGF_CEL_OP_OPT_INDEX] = {"_[?_]", "[?]"}, [DGF_CEL_OP_AND] = {"_&&_", "&&"},
-    [DGF_CEL_OP_OR] = {"_||_", "||"},    [DGF_CEL_OP_COND] = {"_?_:_", "?:"},
+    [DGF_CEL_OP_NONE] = {"", ""},
+    [DGF_CEL_OP_EQ] = {"_==_", "=="},
+    [DGF_CEL_OP_NE] = {"_!=_", "!="},
+    [DGF_CEL_OP_LT] = {"_<_", "<"},
+    [DGF_CEL_OP_LE] = {"_<=_", "<="},
+    [DGF_CEL_OP_GT] = {"_>_", ">"},
+    [DGF_CEL_OP_GE] = {"_>=_", ">="},
+    [DGF_CEL_OP_ADD] = {"_+_", "+"},
+    [DGF_CEL_OP_SUB] = {"_-_", "-"},
+    [DGF_CEL_OP_MUL] = {"_*_", "*"},
+    [DGF_CEL_OP_DIV] = {"_/_", "/"},
+    [DGF_CEL_OP_MOD] = {"_%_", "%"},
+    [DGF_CEL_OP_NEG] = {"-_", "-"},
+    [DGF_CEL_OP_NOT] = {"!_", "!"},
+    [DGF_CEL_OP_IN] = {"_in_", "in"},
+    [DGF_CEL_OP_INDEX] = {"_[_]", "[]"},
+    [DGF_CEL_OP_OPT_INDEX] = {"_[?_]", "[?]"},
+    [DGF_CEL_OP_AND] = {"_&&_", "&&"},
+    [DGF_CEL_OP_OR] = {"_||_", "||"},
+    [DGF_CEL_OP_COND] = {"_?_:_", "?:"},
 };
 
 const char *dgf_cel_op_name(enum dgf_cel_op op)
@@ -50,9 +60,9 @@ static void fail_nomem(struct dgf_cel_parser *p)
     p->nomem = p->failed = true;
 }
 
-struct dgf_cel_node *dgf_cel_node_new(struct dgf_cel_parser *p, enum dgf_cel_node_kind kind,
-                                      const char *name, uint32_t n_args,
-                                      struct dgf_cel_node **args)
+struct dgf_cel_node *dgf_cel_node_new(struct dgf_cel_parser *p,
+                                      enum dgf_cel_node_kind kind, const char *name,
+                                      uint32_t n_args, struct dgf_cel_node **args)
 {
     struct dgf_cel_node *node = dgf_arena_alloc(p->arena, sizeof(*node));
 
@@ -89,7 +99,8 @@ static void advance(struct dgf_cel_parser *p)
 
 static bool at_symbol(const struct dgf_cel_parser *p, int symbol)
 {
-    return !p->failed && p->token.kind == DGF_CEL_TK_SYMBOL && p->token.symbol == symbol;
+    return !p->failed && p->token.kind == DGF_CEL_TK_SYMBOL &&
+           p->token.symbol == symbol;
 }
 
 static bool accept(struct dgf_cel_parser *p, int symbol)
@@ -114,7 +125,8 @@ static void fail_here(struct dgf_cel_parser *p, const char *wanted)
         dgf_cel_parser_fail(p, "E0301", p->token.offset, 1,
                             "the expression ends early: %s is missing", wanted);
     else
-        dgf_cel_parser_fail(p, "E0301", p->token.offset, len, "unexpected '%.*s': %s is missing",
+        dgf_cel_parser_fail(p, "E0301", p->token.offset, len,
+                            "unexpected '%.*s': %s is missing",
                             (int)(len > 40 ? 40 : len),
                             (const char *)p->lexer.text.ptr + p->token.offset, wanted);
 }
@@ -129,7 +141,8 @@ static bool expect(struct dgf_cel_parser *p, int symbol, const char *text)
 
 static const char *copy_text(struct dgf_cel_parser *p, uint32_t offset, uint32_t len)
 {
-    char *name = dgf_arena_strndup(p->arena, (const char *)p->lexer.text.ptr + offset, len);
+    char *name =
+        dgf_arena_strndup(p->arena, (const char *)p->lexer.text.ptr + offset, len);
 
     if (!name)
         fail_nomem(p);
@@ -151,8 +164,9 @@ static struct dgf_cel_node *parse_unary(struct dgf_cel_parser *p);
 static bool reserved(const struct dgf_cel_parser *p)
 {
     static const char *const words[] = {
-        "as",  "break",     "const",   "continue", "else", "for", "function", "if", "import",
-        "let", "loop",      "package", "namespace", "return", "var", "void", "while",
+        "as",        "break",  "const",  "continue", "else",  "for",
+        "function",  "if",     "import", "let",      "loop",  "package",
+        "namespace", "return", "var",    "void",     "while",
     };
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(words); i++)
@@ -202,11 +216,12 @@ static void add_item(struct dgf_cel_parser *p, struct items *items,
     items->splice[items->n++] = splice;
     items->any_splice |= splice;
     if (items->n > MAX_ITEMS)
-        dgf_cel_parser_fail(p, "E0305", p->token.offset, 1, "more than %d items in one place",
-                            MAX_ITEMS);
+        dgf_cel_parser_fail(p, "E0305", p->token.offset, 1,
+                            "more than %d items in one place", MAX_ITEMS);
 }
 
-static struct items parse_args(struct dgf_cel_parser *p, int close, const char *close_text)
+static struct items parse_args(struct dgf_cel_parser *p, int close,
+                               const char *close_text)
 {
     struct items items = {0};
 
@@ -300,9 +315,9 @@ static struct dgf_cel_node *number_node(struct dgf_cel_parser *p, bool negative,
         }
     }
     if (!ok)
-        dgf_cel_parser_fail(p, "E0306", p->token.offset, p->token.len,
-                            "number '%.*s' is out of range",
-                            (int)(text.len > 60 ? 60 : text.len), (const char *)text.ptr);
+        dgf_cel_parser_fail(
+            p, "E0306", p->token.offset, p->token.len, "number '%.*s' is out of range",
+            (int)(text.len > 60 ? 60 : text.len), (const char *)text.ptr);
     advance(p);
     if (negative && node->literal) {
         char *minus = dgf_arena_alloc(p->arena, strlen(node->literal) + 2);
@@ -328,8 +343,8 @@ static struct dgf_cel_node *string_node(struct dgf_cel_parser *p, uint32_t start
         p->failed = true;
         return NULL;
     }
-    node->value = p->token.kind == DGF_CEL_TK_BYTES ? dgf_cel_bytes(text)
-                                                    : dgf_cel_string(text);
+    node->value =
+        p->token.kind == DGF_CEL_TK_BYTES ? dgf_cel_bytes(text) : dgf_cel_string(text);
     advance(p);
     span(p, node, start);
     return node;
@@ -353,14 +368,16 @@ static struct dgf_cel_node *finish_call(struct dgf_cel_parser *p, const char *na
     if (receiver)
         node->args[0] = receiver;
     if (items.n > 0)
-        memcpy(node->args + (receiver ? 1 : 0), items.list, items.n * sizeof(*items.list));
+        memcpy(node->args + (receiver ? 1 : 0), items.list,
+               items.n * sizeof(*items.list));
     node->flags = (uint8_t)(flags | (receiver ? DGF_CEL_F_MEMBER : 0));
     span(p, node, start);
     node->name_at = name_at;
     return p->flags & DGF_CEL_NO_MACROS ? node : dgf_cel_macro(p, node);
 }
 
-static struct dgf_cel_node *parse_ident(struct dgf_cel_parser *p, uint32_t start, bool root)
+static struct dgf_cel_node *parse_ident(struct dgf_cel_parser *p, uint32_t start,
+                                        bool root)
 {
     struct dgf_cel_node *node;
     uint32_t at = p->token.offset;
@@ -386,8 +403,8 @@ static struct dgf_cel_node *parse_ident(struct dgf_cel_parser *p, uint32_t start
     return node;
 }
 
-static struct dgf_cel_node *const_node(struct dgf_cel_parser *p, struct dgf_cel_value value,
-                                       uint32_t start)
+static struct dgf_cel_node *const_node(struct dgf_cel_parser *p,
+                                       struct dgf_cel_value value, uint32_t start)
 {
     struct dgf_cel_node *node = dgf_cel_node_new(p, DGF_CEL_N_CONST, NULL, 0, NULL);
 
@@ -485,7 +502,8 @@ static struct dgf_cel_node *parse_index(struct dgf_cel_parser *p,
     struct dgf_cel_node *args[2] = {operand, parse_expr(p)};
 
     expect(p, ']', "']'");
-    return op_node(p, optional ? DGF_CEL_OP_OPT_INDEX : DGF_CEL_OP_INDEX, 2, args, start);
+    return op_node(p, optional ? DGF_CEL_OP_OPT_INDEX : DGF_CEL_OP_INDEX, 2, args,
+                   start);
 }
 
 static bool dotted_name(const struct dgf_cel_node *node)
@@ -560,11 +578,18 @@ static enum dgf_cel_op binary_op(const struct dgf_cel_parser *p, unsigned level)
         int symbol;
         uint8_t op, level;
     } ops[] = {
-        {DGF_CEL_SYM2('|', '|'), DGF_CEL_OP_OR, 0}, {DGF_CEL_SYM2('&', '&'), DGF_CEL_OP_AND, 1},
-        {DGF_CEL_SYM2('=', '='), DGF_CEL_OP_EQ, 2}, {DGF_CEL_SYM2('!', '='), DGF_CEL_OP_NE, 2},
-        {DGF_CEL_SYM2('<', '='), DGF_CEL_OP_LE, 2}, {DGF_CEL_SYM2('>', '='), DGF_CEL_OP_GE, 2},
-        {'<', DGF_CEL_OP_LT, 2}, {'>', DGF_CEL_OP_GT, 2}, {'+', DGF_CEL_OP_ADD, 3},
-        {'-', DGF_CEL_OP_SUB, 3}, {'*', DGF_CEL_OP_MUL, 4}, {'/', DGF_CEL_OP_DIV, 4},
+        {DGF_CEL_SYM2('|', '|'), DGF_CEL_OP_OR, 0},
+        {DGF_CEL_SYM2('&', '&'), DGF_CEL_OP_AND, 1},
+        {DGF_CEL_SYM2('=', '='), DGF_CEL_OP_EQ, 2},
+        {DGF_CEL_SYM2('!', '='), DGF_CEL_OP_NE, 2},
+        {DGF_CEL_SYM2('<', '='), DGF_CEL_OP_LE, 2},
+        {DGF_CEL_SYM2('>', '='), DGF_CEL_OP_GE, 2},
+        {'<', DGF_CEL_OP_LT, 2},
+        {'>', DGF_CEL_OP_GT, 2},
+        {'+', DGF_CEL_OP_ADD, 3},
+        {'-', DGF_CEL_OP_SUB, 3},
+        {'*', DGF_CEL_OP_MUL, 4},
+        {'/', DGF_CEL_OP_DIV, 4},
         {'%', DGF_CEL_OP_MOD, 4},
     };
 

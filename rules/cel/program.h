@@ -70,8 +70,8 @@ struct dgf_cel_env {
     unsigned flags;
     const char *container; /* "" or "a.b" */
     struct dgf_arena arena;
-    struct dgf_map decls;      /* name -> struct dgf_cel_decl */
-    struct dgf_map functions;  /* name -> struct dgf_cel_overload, the host's */
+    struct dgf_map decls;     /* name -> struct dgf_cel_decl */
+    struct dgf_map functions; /* name -> struct dgf_cel_overload, the host's */
     struct dgf_cel_program *lets[DGF_CEL_MAX_LETS];
     unsigned n_lets;
 };

@@ -17,7 +17,8 @@ struct dgf_cel_regex *dgf_cel_regex_new(const char *pattern, size_t len, char *t
                                         size_t text_size);
 void dgf_cel_regex_free(struct dgf_cel_regex *regex); /* NULL is fine */
 /* Does it match anywhere in the text? */
-bool dgf_cel_regex_matches(const struct dgf_cel_regex *regex, const char *text, size_t len);
+bool dgf_cel_regex_matches(const struct dgf_cel_regex *regex, const char *text,
+                           size_t len);
 
 #ifdef __cplusplus
 }

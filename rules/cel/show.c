@@ -16,7 +16,9 @@ void dgf_cel_double_text(double value, struct dgf_buf *out)
     char text[40];
 
     if (isnan(value) || isinf(value)) {
-        dgf_buf_add_str(out, isnan(value) ? "NaN" : value < 0 ? "-Infinity" : "Infinity");
+        dgf_buf_add_str(out, isnan(value) ? "NaN"
+                             : value < 0  ? "-Infinity"
+                                          : "Infinity");
         return;
     }
     for (int digits = 1; digits <= 17; digits++) {
@@ -96,7 +98,8 @@ static void show_quoted(const struct dgf_cel_value *v, struct dgf_buf *out)
 static void show(const struct dgf_cel_value *v, bool plain, unsigned depth,
                  struct dgf_buf *out);
 
-static void show_list(const struct dgf_cel_value *v, unsigned depth, struct dgf_buf *out)
+static void show_list(const struct dgf_cel_value *v, unsigned depth,
+                      struct dgf_buf *out)
 {
     uint32_t n = dgf_cel_list_size(v->list, NULL);
     struct dgf_cel_value item;

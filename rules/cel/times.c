@@ -104,8 +104,8 @@ bool dgf_cel_time_parse(struct dgf_bytes text, struct dgf_cel_value *ret)
         return false;
     if (!fraction(&at, end, &value.len) || !offset(&at, end, &east) || at != end)
         return false;
-    value.i64 = dgf_days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
-                east;
+    value.i64 = dgf_days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 +
+                second - east;
     *ret = value;
     return dgf_cel_time_valid(ret);
 }
@@ -117,9 +117,9 @@ static int64_t unit_ns(const uint8_t **at, const uint8_t *end)
     static const struct {
         const char *name;
         int64_t ns;
-    } units[] = {{"ns", 1},         {"us", 1000},         {"\xc2\xb5s", 1000},
-                 {"\xce\xbcs", 1000}, {"ms", 1000000},    {"s", 1000000000},
-                 {"m", 60000000000}, {"h", 3600000000000}};
+    } units[] = {{"ns", 1},           {"us", 1000},        {"\xc2\xb5s", 1000},
+                 {"\xce\xbcs", 1000}, {"ms", 1000000},     {"s", 1000000000},
+                 {"m", 60000000000},  {"h", 3600000000000}};
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(units); i++) {
         size_t len = strlen(units[i].name);

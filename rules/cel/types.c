@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-#define PLAIN(var, k, text)                                                          \
-    const struct dgf_cel_type var = {.kind = k, .name = text}
+#define PLAIN(var, k, text) const struct dgf_cel_type var = {.kind = k, .name = text}
 
 PLAIN(dgf_cel_t_dyn, DGF_CEL_T_DYN, "dyn");
 PLAIN(dgf_cel_t_null, DGF_CEL_T_NULL, "null_type");
@@ -18,7 +17,8 @@ PLAIN(dgf_cel_t_duration, DGF_CEL_T_DURATION, "google.protobuf.Duration");
 PLAIN(dgf_cel_t_decimal, DGF_CEL_T_DECIMAL, "decimal");
 
 static const struct dgf_cel_type *const dyn_dyn[] = {&dgf_cel_t_dyn, &dgf_cel_t_dyn};
-static const struct dgf_cel_type *const string_dyn[] = {&dgf_cel_t_string, &dgf_cel_t_dyn};
+static const struct dgf_cel_type *const string_dyn[] = {&dgf_cel_t_string,
+                                                        &dgf_cel_t_dyn};
 static const struct dgf_cel_type *const string_string[] = {&dgf_cel_t_string,
                                                            &dgf_cel_t_string};
 const struct dgf_cel_type dgf_cel_t_list = {
@@ -43,7 +43,8 @@ static const char letters[26][2] = {"A", "B", "C", "D", "E", "F", "G", "H", "I",
                                     "S", "T", "U", "V", "W", "X", "Y", "Z"};
 
 const struct dgf_cel_type *dgf_cel_type_new(struct dgf_arena *arena,
-                                            enum dgf_cel_type_kind kind, const char *name,
+                                            enum dgf_cel_type_kind kind,
+                                            const char *name,
                                             const struct dgf_cel_type *a,
                                             const struct dgf_cel_type *b)
 {
@@ -242,14 +243,22 @@ bool dgf_cel_signature(const char *text, struct dgf_arena *arena,
 uint32_t dgf_cel_type_mask(const struct dgf_cel_type *type)
 {
     static const uint8_t kinds[] = {
-        [DGF_CEL_T_NULL] = DGF_CEL_NULL,         [DGF_CEL_T_BOOL] = DGF_CEL_BOOL,
-        [DGF_CEL_T_INT] = DGF_CEL_INT,           [DGF_CEL_T_UINT] = DGF_CEL_UINT,
-        [DGF_CEL_T_DOUBLE] = DGF_CEL_DOUBLE,     [DGF_CEL_T_STRING] = DGF_CEL_STRING,
-        [DGF_CEL_T_BYTES] = DGF_CEL_BYTES,       [DGF_CEL_T_LIST] = DGF_CEL_LIST,
-        [DGF_CEL_T_MAP] = DGF_CEL_MAP,           [DGF_CEL_T_TYPE] = DGF_CEL_TYPE,
-        [DGF_CEL_T_TIMESTAMP] = DGF_CEL_TIMESTAMP, [DGF_CEL_T_DURATION] = DGF_CEL_DURATION,
-        [DGF_CEL_T_DECIMAL] = DGF_CEL_DECIMAL,   [DGF_CEL_T_OPTIONAL] = DGF_CEL_OPTIONAL,
-        [DGF_CEL_T_OPAQUE] = DGF_CEL_OPAQUE,     [DGF_CEL_T_ROW] = DGF_CEL_MAP,
+        [DGF_CEL_T_NULL] = DGF_CEL_NULL,
+        [DGF_CEL_T_BOOL] = DGF_CEL_BOOL,
+        [DGF_CEL_T_INT] = DGF_CEL_INT,
+        [DGF_CEL_T_UINT] = DGF_CEL_UINT,
+        [DGF_CEL_T_DOUBLE] = DGF_CEL_DOUBLE,
+        [DGF_CEL_T_STRING] = DGF_CEL_STRING,
+        [DGF_CEL_T_BYTES] = DGF_CEL_BYTES,
+        [DGF_CEL_T_LIST] = DGF_CEL_LIST,
+        [DGF_CEL_T_MAP] = DGF_CEL_MAP,
+        [DGF_CEL_T_TYPE] = DGF_CEL_TYPE,
+        [DGF_CEL_T_TIMESTAMP] = DGF_CEL_TIMESTAMP,
+        [DGF_CEL_T_DURATION] = DGF_CEL_DURATION,
+        [DGF_CEL_T_DECIMAL] = DGF_CEL_DECIMAL,
+        [DGF_CEL_T_OPTIONAL] = DGF_CEL_OPTIONAL,
+        [DGF_CEL_T_OPAQUE] = DGF_CEL_OPAQUE,
+        [DGF_CEL_T_ROW] = DGF_CEL_MAP,
     };
 
     switch (type->kind) {
@@ -328,7 +337,8 @@ void dgf_cel_undo(struct dgf_cel_unifier *unifier, unsigned mark)
         unifier->trail[--unifier->n_trail]->bound = NULL;
 }
 
-static bool nullable(const struct dgf_cel_unifier *unifier, const struct dgf_cel_type *type)
+static bool nullable(const struct dgf_cel_unifier *unifier,
+                     const struct dgf_cel_type *type)
 {
     return unifier->loose_null || type->kind == DGF_CEL_T_WRAPPER ||
            type->kind == DGF_CEL_T_TIMESTAMP || type->kind == DGF_CEL_T_DURATION ||
@@ -409,7 +419,8 @@ const struct dgf_cel_type *dgf_cel_instantiate(struct dgf_cel_unifier *unifier,
     }
     if (!changed)
         return type;
-    copy = dgf_cel_type_new(unifier->arena, type->kind, type->name, params[0], params[1]);
+    copy =
+        dgf_cel_type_new(unifier->arena, type->kind, type->name, params[0], params[1]);
     if (!copy)
         unifier->nomem = true;
     return copy ? copy : &dgf_cel_t_dyn;

@@ -15,9 +15,9 @@ struct dgf_cel_overload {
     const struct dgf_cel_function *row; /* fn NULL: declared, not implemented here */
     struct dgf_cel_overload *next;      /* same name */
     bool member;
-    uint8_t n_args;                     /* receiver included */
+    uint8_t n_args; /* receiver included */
     const struct dgf_cel_type *args[DGF_CEL_MAX_ARGS];
-    uint32_t masks[DGF_CEL_MAX_ARGS];   /* runtime kinds that fit */
+    uint32_t masks[DGF_CEL_MAX_ARGS]; /* runtime kinds that fit */
     const struct dgf_cel_type *result;
 };
 
@@ -25,11 +25,13 @@ struct dgf_cel_overload {
 bool dgf_cel_signature(const char *text, struct dgf_arena *arena,
                        struct dgf_cel_overload *ret);
 /* One type: "map<string, list<int>>". */
-const struct dgf_cel_type *dgf_cel_type_parse(const char *text, struct dgf_arena *arena);
+const struct dgf_cel_type *dgf_cel_type_parse(const char *text,
+                                              struct dgf_arena *arena);
 uint32_t dgf_cel_type_mask(const struct dgf_cel_type *type);
 
 const struct dgf_cel_type *dgf_cel_type_new(struct dgf_arena *arena,
-                                            enum dgf_cel_type_kind kind, const char *name,
+                                            enum dgf_cel_type_kind kind,
+                                            const char *name,
                                             const struct dgf_cel_type *a,
                                             const struct dgf_cel_type *b);
 

@@ -15,8 +15,8 @@ struct finder {
 };
 
 /* "after" and "customer.id" of a chain that starts at a variable. */
-static bool path_of(const struct dgf_cel_node *node, const char **ret_var, char *ret_path,
-                    size_t size)
+static bool path_of(const struct dgf_cel_node *node, const char **ret_var,
+                    char *ret_path, size_t size)
 {
     size_t len;
 
@@ -25,7 +25,8 @@ static bool path_of(const struct dgf_cel_node *node, const char **ret_var, char 
         ret_path[0] = '\0';
         return true;
     }
-    if (node->kind != DGF_CEL_N_SELECT || !path_of(node->args[0], ret_var, ret_path, size))
+    if (node->kind != DGF_CEL_N_SELECT ||
+        !path_of(node->args[0], ret_var, ret_path, size))
         return false;
     len = strlen(ret_path);
     return (size_t)snprintf(ret_path + len, size - len, "%s%s", len > 0 ? "." : "",
@@ -65,9 +66,10 @@ static void walk(struct finder *f, const struct dgf_cel_node *node, bool presenc
     const char *var;
 
     if (path_of(node, &var, path, sizeof(path))) {
-        add(f, (struct dgf_cel_use){
-                   .var = var, .path = path,
-                   .presence = presence || (node->flags & DGF_CEL_F_TEST)});
+        add(f, (struct dgf_cel_use){.var = var,
+                                    .path = path,
+                                    .presence =
+                                        presence || (node->flags & DGF_CEL_F_TEST)});
         return;
     }
     if (node->kind == DGF_CEL_N_IDENT && node->ref == DGF_CEL_REF_LET) {

@@ -49,8 +49,8 @@ static uint32_t array_size(const struct dgf_cel_list *list, struct dgf_cel_eval 
     return ((const struct dgf_cel_array *)list)->n;
 }
 
-static void array_at(const struct dgf_cel_list *list, struct dgf_cel_eval *eval, uint32_t i,
-                     struct dgf_cel_value *ret)
+static void array_at(const struct dgf_cel_list *list, struct dgf_cel_eval *eval,
+                     uint32_t i, struct dgf_cel_value *ret)
 {
     (void)eval;
     *ret = ((const struct dgf_cel_array *)list)->items[i];
@@ -59,7 +59,8 @@ static void array_at(const struct dgf_cel_list *list, struct dgf_cel_eval *eval,
 const struct dgf_cel_list_ops dgf_cel_array_ops = {array_size, array_at};
 
 const struct dgf_cel_list *dgf_cel_list_new(struct dgf_arena *arena,
-                                            const struct dgf_cel_value *items, uint32_t n)
+                                            const struct dgf_cel_value *items,
+                                            uint32_t n)
 {
     struct dgf_cel_array *array = dgf_arena_alloc(arena, sizeof(*array));
 
@@ -96,7 +97,8 @@ static bool key_equal(const struct dgf_cel_value *a, const struct dgf_cel_value 
     if (a->kind == DGF_CEL_STRING || b->kind == DGF_CEL_STRING)
         return a->kind == b->kind && a->len == b->len &&
                (a->len == 0 || memcmp(a->ptr, b->ptr, a->len) == 0);
-    return dgf_cel_key(a, &x) && dgf_cel_key(b, &y) && x.kind == y.kind && x.u64 == y.u64;
+    return dgf_cel_key(a, &x) && dgf_cel_key(b, &y) && x.kind == y.kind &&
+           x.u64 == y.u64;
 }
 
 static bool pairs_search(const struct pair_map *map, const struct dgf_cel_value *key,
@@ -233,7 +235,8 @@ bool dgf_cel_key(const struct dgf_cel_value *value, struct dgf_cel_value *ret)
             ret->kind = DGF_CEL_INT;
         return true;
     case DGF_CEL_DOUBLE:
-        if (!(value->dbl >= -9223372036854775808.0 && value->dbl < 18446744073709551616.0) ||
+        if (!(value->dbl >= -9223372036854775808.0 &&
+              value->dbl < 18446744073709551616.0) ||
             value->dbl != __builtin_floor(value->dbl))
             return false;
         *ret = value->dbl < 9223372036854775808.0 ? dgf_cel_int((int64_t)value->dbl)
@@ -275,9 +278,9 @@ bool dgf_cel_map_find(struct dgf_cel_eval *eval, const struct dgf_cel_map *map,
 const char *dgf_cel_kind_text(enum dgf_cel_kind kind)
 {
     static const char *const texts[] = {
-        "unset", "null",      "bool",     "int",     "uint",     "double",
-        "string", "bytes",    "list",     "map",     "type",     "timestamp",
-        "duration", "decimal", "optional", "opaque", "unknown",  "error",
+        "unset",    "null",    "bool",     "int",    "uint",    "double",
+        "string",   "bytes",   "list",     "map",    "type",    "timestamp",
+        "duration", "decimal", "optional", "opaque", "unknown", "error",
     };
 
     return kind < DGF_CEL_N_KINDS ? texts[kind] : "?";
@@ -289,13 +292,20 @@ const struct dgf_cel_type *dgf_cel_type_of_value(const struct dgf_cel_value *val
     static const struct dgf_cel_type optional = {.kind = DGF_CEL_T_OPTIONAL,
                                                  .name = "optional_type"};
     static const struct dgf_cel_type *const types[] = {
-        [DGF_CEL_NULL] = &dgf_cel_t_null,         [DGF_CEL_BOOL] = &dgf_cel_t_bool,
-        [DGF_CEL_INT] = &dgf_cel_t_int,           [DGF_CEL_UINT] = &dgf_cel_t_uint,
-        [DGF_CEL_DOUBLE] = &dgf_cel_t_double,     [DGF_CEL_STRING] = &dgf_cel_t_string,
-        [DGF_CEL_BYTES] = &dgf_cel_t_bytes,       [DGF_CEL_LIST] = &dgf_cel_t_list,
-        [DGF_CEL_MAP] = &dgf_cel_t_map,           [DGF_CEL_TYPE] = &type,
-        [DGF_CEL_TIMESTAMP] = &dgf_cel_t_timestamp, [DGF_CEL_DURATION] = &dgf_cel_t_duration,
-        [DGF_CEL_DECIMAL] = &dgf_cel_t_decimal,   [DGF_CEL_OPTIONAL] = &optional,
+        [DGF_CEL_NULL] = &dgf_cel_t_null,
+        [DGF_CEL_BOOL] = &dgf_cel_t_bool,
+        [DGF_CEL_INT] = &dgf_cel_t_int,
+        [DGF_CEL_UINT] = &dgf_cel_t_uint,
+        [DGF_CEL_DOUBLE] = &dgf_cel_t_double,
+        [DGF_CEL_STRING] = &dgf_cel_t_string,
+        [DGF_CEL_BYTES] = &dgf_cel_t_bytes,
+        [DGF_CEL_LIST] = &dgf_cel_t_list,
+        [DGF_CEL_MAP] = &dgf_cel_t_map,
+        [DGF_CEL_TYPE] = &type,
+        [DGF_CEL_TIMESTAMP] = &dgf_cel_t_timestamp,
+        [DGF_CEL_DURATION] = &dgf_cel_t_duration,
+        [DGF_CEL_DECIMAL] = &dgf_cel_t_decimal,
+        [DGF_CEL_OPTIONAL] = &optional,
     };
 
     if (value->kind == DGF_CEL_OPAQUE)

@@ -6,8 +6,24 @@
  * instruction that can be reached is visited once with the height of the stack
  * there; two ways to the same instruction must agree on it. */
 
-enum operand { CONST, VAR, FIELD, LOCAL, LET, NAME, NONE, CODE, COND, COUNT, CALL, REGEX,
-               ITER, NEXT, FOLD, NODE };
+enum operand {
+    CONST,
+    VAR,
+    FIELD,
+    LOCAL,
+    LET,
+    NAME,
+    NONE,
+    CODE,
+    COND,
+    COUNT,
+    CALL,
+    REGEX,
+    ITER,
+    NEXT,
+    FOLD,
+    NODE
+};
 enum { A = -1, B = -2, B2 = -3 };
 
 static const struct {
@@ -24,7 +40,7 @@ static const struct {
 
 struct verifier {
     const struct dgf_cel_program *program;
-    int16_t *height;  /* by instruction; -1: not visited */
+    int16_t *height; /* by instruction; -1: not visited */
     uint16_t *todo;
     uint32_t n_todo;
     int max;
@@ -43,7 +59,8 @@ static bool reach(struct verifier *v, uint32_t at, int height)
     return true;
 }
 
-static bool operands_ok(const struct dgf_cel_program *p, const struct dgf_cel_insn *insn)
+static bool operands_ok(const struct dgf_cel_program *p,
+                        const struct dgf_cel_insn *insn)
 {
     switch ((enum operand)insns[insn->op].operand) {
     case CONST:
@@ -117,7 +134,8 @@ enum dgf_rc dgf_cel_verify(struct dgf_cel_program *program, struct dgf_err *err)
     if (!v.height || !v.todo) {
         dgf_free(v.height);
         dgf_free(v.todo);
-        return dgf_err_set(err, DGF_NOMEM, "cannot verify an expression: out of memory");
+        return dgf_err_set(err, DGF_NOMEM,
+                           "cannot verify an expression: out of memory");
     }
     for (uint32_t i = 0; i < program->n_code; i++)
         v.height[i] = -1;
@@ -129,7 +147,8 @@ enum dgf_rc dgf_cel_verify(struct dgf_cel_program *program, struct dgf_err *err)
     dgf_free(v.height);
     dgf_free(v.todo);
     if (!ok)
-        return dgf_err_set(err, DGF_FATAL, "cannot run an expression: bad instruction %u",
+        return dgf_err_set(err, DGF_FATAL,
+                           "cannot run an expression: bad instruction %u",
                            (unsigned)at);
     program->max_stack = (uint16_t)(v.max + 2);
     return DGF_OK;
@@ -150,7 +169,8 @@ void dgf_cel_program_disassemble(const struct dgf_cel_program *p, struct dgf_buf
             dgf_buf_addf(out, " .%s", (const char *)p->names[insn->b].text.ptr);
             break;
         case FIELD:
-            dgf_buf_addf(out, " %u.%s", insn->b, (const char *)p->names[insn->c].text.ptr);
+            dgf_buf_addf(out, " %u.%s", insn->b,
+                         (const char *)p->names[insn->c].text.ptr);
             break;
         case CALL:
             dgf_buf_addf(out, " %s/%u", p->sites[insn->b].name, insn->a);

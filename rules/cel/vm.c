@@ -36,7 +36,8 @@ static inline bool is_false(const struct dgf_cel_value *v)
 }
 
 /* Both text: -1 when the slow path has to look. */
-static inline int quick_equal(const struct dgf_cel_value *a, const struct dgf_cel_value *b)
+static inline int quick_equal(const struct dgf_cel_value *a,
+                              const struct dgf_cel_value *b)
 {
     if (a->kind != b->kind)
         return -1;
@@ -95,7 +96,8 @@ static bool start_builder(struct dgf_cel_eval *eval, struct dgf_cel_value *ret)
     if (!builder)
         return false;
     memset(builder, 0, sizeof(*builder));
-    *ret = (struct dgf_cel_value){.kind = DGF_CEL_UNSET, .ptr = (const uint8_t *)builder};
+    *ret =
+        (struct dgf_cel_value){.kind = DGF_CEL_UNSET, .ptr = (const uint8_t *)builder};
     return true;
 }
 
@@ -153,33 +155,33 @@ static struct dgf_cel_value run(const struct dgf_cel_program *program,
     int equal;
 
 #define AT() (eval->at = (uint32_t)(pc - program->code))
-#define NEXT()                                                                             \
-    do {                                                                                   \
-        pc++;                                                                              \
-        goto *labels[pc->op];                                                              \
+#define NEXT()                \
+    do {                      \
+        pc++;                 \
+        goto *labels[pc->op]; \
     } while (0)
-#define JUMP(to)                                                                           \
-    do {                                                                                   \
-        pc = program->code + (to);                                                         \
-        goto *labels[pc->op];                                                              \
+#define JUMP(to)                   \
+    do {                           \
+        pc = program->code + (to); \
+        goto *labels[pc->op];      \
     } while (0)
-#define COMPARE(op_, sign)                                                                 \
-    do {                                                                                   \
-        if (sp[-1].kind == DGF_CEL_INT && sp[0].kind == DGF_CEL_INT) {                     \
-            sp[-1] = dgf_cel_bool(sp[-1].i64 sign sp[0].i64);                              \
-        } else {                                                                           \
-            AT();                                                                          \
-            dgf_cel_vm_compare(eval, op_, &sp[-1], &sp[0], &sp[-1]);                       \
-        }                                                                                  \
-        sp--;                                                                              \
-        NEXT();                                                                            \
+#define COMPARE(op_, sign)                                             \
+    do {                                                               \
+        if (sp[-1].kind == DGF_CEL_INT && sp[0].kind == DGF_CEL_INT) { \
+            sp[-1] = dgf_cel_bool(sp[-1].i64 sign sp[0].i64);          \
+        } else {                                                       \
+            AT();                                                      \
+            dgf_cel_vm_compare(eval, op_, &sp[-1], &sp[0], &sp[-1]);   \
+        }                                                              \
+        sp--;                                                          \
+        NEXT();                                                        \
     } while (0)
-#define ARITH(op_)                                                                         \
-    do {                                                                                   \
-        AT();                                                                              \
-        dgf_cel_arith(eval, op_, &sp[-1], &sp[0], &sp[-1]);                                \
-        sp--;                                                                              \
-        NEXT();                                                                            \
+#define ARITH(op_)                                          \
+    do {                                                    \
+        AT();                                               \
+        dgf_cel_arith(eval, op_, &sp[-1], &sp[0], &sp[-1]); \
+        sp--;                                               \
+        NEXT();                                             \
     } while (0)
 
     goto *labels[pc->op];
@@ -333,8 +335,11 @@ on_IN:
     if (dgf_cel_is_absent(sp[0].kind) || dgf_cel_is_absent(sp[1].kind))
         *sp = *dgf_cel_absent_of(sp, 2);
     else
-        dgf_cel_in(eval, &(struct dgf_cel_value){sp[0].kind, sp[0].wide, sp[0].scale,
-                                                 sp[0].len, {.u64 = sp[0].u64}}, &sp[1], sp);
+        dgf_cel_in(
+            eval,
+            &(struct dgf_cel_value){
+                sp[0].kind, sp[0].wide, sp[0].scale, sp[0].len, {.u64 = sp[0].u64}},
+            &sp[1], sp);
     NEXT();
 on_AND:
     sp--;
@@ -375,7 +380,8 @@ on_COND:
     }
     AT();
     if (!dgf_cel_is_absent(sp->kind))
-        dgf_cel_no_overload(eval, sp, "?:", &(struct dgf_cel_value){.kind = sp->kind}, 1);
+        dgf_cel_no_overload(eval, sp, "?:", &(struct dgf_cel_value){.kind = sp->kind},
+                            1);
     JUMP(pc->c);
 on_LIST:
     AT();

@@ -40,7 +40,8 @@ static void fail(struct dgf_cel_eval *eval, struct dgf_cel_value *ret, bool abse
     ret->error = &it->error;
 }
 
-void dgf_cel_fail(struct dgf_cel_eval *eval, struct dgf_cel_value *ret, const char *fmt, ...)
+void dgf_cel_fail(struct dgf_cel_eval *eval, struct dgf_cel_value *ret, const char *fmt,
+                  ...)
 {
     char text[256];
     va_list ap;
@@ -52,7 +53,8 @@ void dgf_cel_fail(struct dgf_cel_eval *eval, struct dgf_cel_value *ret, const ch
     if (n < 0)
         n = 0;
     *ret = (struct dgf_cel_value){0};
-    fail(eval, ret, false, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+    fail(eval, ret, false, text,
+         (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
 }
 
 void dgf_cel_fail_absent(struct dgf_cel_eval *eval, struct dgf_cel_value *ret,
@@ -72,14 +74,16 @@ bool dgf_cel_is_absence(const struct dgf_cel_value *value)
     return value->kind == DGF_CEL_ERROR && value->wide;
 }
 
-bool dgf_cel_charge(struct dgf_cel_eval *eval, uint64_t steps, struct dgf_cel_value *ret)
+bool dgf_cel_charge(struct dgf_cel_eval *eval, uint64_t steps,
+                    struct dgf_cel_value *ret)
 {
     if (eval->budget >= steps) {
         eval->budget -= steps;
         return true;
     }
     eval->budget = 0;
-    *ret = (struct dgf_cel_value){.kind = DGF_CEL_ERROR, .error = &dgf_cel_out_of_budget};
+    *ret =
+        (struct dgf_cel_value){.kind = DGF_CEL_ERROR, .error = &dgf_cel_out_of_budget};
     return false;
 }
 
@@ -88,7 +92,8 @@ void *dgf_cel_alloc(struct dgf_cel_eval *eval, size_t size, struct dgf_cel_value
     void *ptr = size == SIZE_MAX ? NULL : dgf_arena_alloc(eval->arena, size ? size : 1);
 
     if (!ptr)
-        *ret = (struct dgf_cel_value){.kind = DGF_CEL_ERROR, .error = &dgf_cel_out_of_memory};
+        *ret = (struct dgf_cel_value){.kind = DGF_CEL_ERROR,
+                                      .error = &dgf_cel_out_of_memory};
     return ptr;
 }
 
@@ -99,8 +104,8 @@ void dgf_cel_no_overload(struct dgf_cel_eval *eval, struct dgf_cel_value *ret,
     int len = snprintf(text, sizeof(text), "'%.80s' does not go with (", name);
 
     for (unsigned i = 0; i < n && len < 200; i++)
-        len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s", i > 0 ? ", " : "",
-                        dgf_cel_kind_text(args[i].kind));
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s",
+                        i > 0 ? ", " : "", dgf_cel_kind_text(args[i].kind));
     dgf_cel_fail(eval, ret, "%s)", text);
 }
 
@@ -113,7 +118,8 @@ void dgf_cel_vm_var(struct dgf_cel_eval *eval, unsigned slot, struct dgf_cel_val
         return;
     }
     *ret = (struct dgf_cel_value){0};
-    if (!eval->resolve || !eval->resolve(eval, slot, ret) || ret->kind == DGF_CEL_UNSET) {
+    if (!eval->resolve || !eval->resolve(eval, slot, ret) ||
+        ret->kind == DGF_CEL_UNSET) {
         dgf_cel_fail(eval, ret, "a variable has no value");
         return;
     }
@@ -123,7 +129,8 @@ void dgf_cel_vm_var(struct dgf_cel_eval *eval, unsigned slot, struct dgf_cel_val
 
 #define MAX_LET_DEPTH 32
 
-void dgf_cel_vm_let(struct dgf_cel_eval *eval, unsigned number, struct dgf_cel_value *ret)
+void dgf_cel_vm_let(struct dgf_cel_eval *eval, unsigned number,
+                    struct dgf_cel_value *ret)
 {
     const struct dgf_cel_program *program = eval->program;
     struct dgf_cel_value *trace = eval->trace;
@@ -174,7 +181,8 @@ static struct dgf_cel_value none(void)
 }
 
 static void not_there(struct dgf_cel_eval *eval, enum dgf_cel_select_mode mode,
-                      const char *what, struct dgf_bytes name, struct dgf_cel_value *ret)
+                      const char *what, struct dgf_bytes name,
+                      struct dgf_cel_value *ret)
 {
     if (mode == DGF_CEL_SOFT)
         *ret = dgf_cel_null();
@@ -235,7 +243,8 @@ static void index_list(struct dgf_cel_eval *eval, const struct dgf_cel_list *lis
     struct dgf_cel_value plain;
 
     if (!dgf_cel_is_number(key->kind) || !dgf_cel_key(key, &plain)) {
-        dgf_cel_fail(eval, ret, "invalid argument: the index of a list is a whole number");
+        dgf_cel_fail(eval, ret,
+                     "invalid argument: the index of a list is a whole number");
         return;
     }
     if (plain.kind != DGF_CEL_INT || plain.i64 < 0 ||
@@ -268,7 +277,8 @@ void dgf_cel_vm_index(struct dgf_cel_eval *eval, const struct dgf_cel_value *on_
         if (!dgf_cel_map_find(eval, on->map, key, ret))
             not_there(eval, mode, "no such key",
                       key->kind == DGF_CEL_STRING ? dgf_cel_bytes_of(key)
-                                                  : dgf_bytes_of(NULL, 0), ret);
+                                                  : dgf_bytes_of(NULL, 0),
+                      ret);
         else if (mode == DGF_CEL_OPT)
             wrap_optional(eval, ret);
     } else if (on->kind == DGF_CEL_NULL && (is_policy(eval) || mode == DGF_CEL_SOFT)) {
@@ -285,8 +295,9 @@ void dgf_cel_vm_missing(const struct dgf_cel_value *value, struct dgf_cel_value 
     else if (value->kind == DGF_CEL_ERROR && !dgf_cel_is_absence(value))
         *ret = *value;
     else
-        *ret = dgf_cel_bool(value->kind == DGF_CEL_NULL || value->kind == DGF_CEL_ERROR ||
-                            (value->kind == DGF_CEL_OPTIONAL && !value->inner));
+        *ret =
+            dgf_cel_bool(value->kind == DGF_CEL_NULL || value->kind == DGF_CEL_ERROR ||
+                         (value->kind == DGF_CEL_OPTIONAL && !value->inner));
 }
 
 /* ---- comparison and logic ---- */
@@ -320,8 +331,9 @@ static bool is_budget(const struct dgf_cel_value *value)
     return value->kind == DGF_CEL_ERROR && value->error->budget;
 }
 
-void dgf_cel_vm_logic(struct dgf_cel_eval *eval, bool wins, const struct dgf_cel_value *a,
-                      const struct dgf_cel_value *b, struct dgf_cel_value *ret)
+void dgf_cel_vm_logic(struct dgf_cel_eval *eval, bool wins,
+                      const struct dgf_cel_value *a, const struct dgf_cel_value *b,
+                      struct dgf_cel_value *ret)
 {
     const struct dgf_cel_value args[2] = {*a, *b};
 
@@ -360,7 +372,8 @@ void dgf_cel_vm_not(struct dgf_cel_eval *eval, const struct dgf_cel_value *a,
 
 /* ---- containers ---- */
 
-static const struct dgf_cel_value *any_absent(const struct dgf_cel_value *items, unsigned n)
+static const struct dgf_cel_value *any_absent(const struct dgf_cel_value *items,
+                                              unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         if (dgf_cel_is_absent(items[i].kind))
@@ -415,8 +428,8 @@ static bool is_key(const struct dgf_cel_value *key)
            key->kind == DGF_CEL_UINT || key->kind == DGF_CEL_BOOL;
 }
 
-static void map_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *pairs, unsigned n,
-                   struct dgf_cel_value *ret)
+static void map_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *pairs,
+                   unsigned n, struct dgf_cel_value *ret)
 {
     const struct dgf_cel_map *map;
 
@@ -436,8 +449,8 @@ static void map_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *pairs,
         *ret = dgf_cel_map_of(map);
 }
 
-void dgf_cel_vm_map(struct dgf_cel_eval *eval, const struct dgf_cel_value *pairs, unsigned n,
-                    struct dgf_cel_value *ret)
+void dgf_cel_vm_map(struct dgf_cel_eval *eval, const struct dgf_cel_value *pairs,
+                    unsigned n, struct dgf_cel_value *ret)
 {
     const struct dgf_cel_value *absent = any_absent(pairs, 2 * n);
     struct dgf_cel_value *copy;
@@ -466,7 +479,8 @@ void dgf_cel_vm_map(struct dgf_cel_eval *eval, const struct dgf_cel_value *pairs
 /* ---- calls ---- */
 
 void dgf_cel_vm_call(struct dgf_cel_eval *eval, const struct dgf_cel_site *site,
-                     const struct dgf_cel_value *args, unsigned n, struct dgf_cel_value *ret)
+                     const struct dgf_cel_value *args, unsigned n,
+                     struct dgf_cel_value *ret)
 {
     struct dgf_cel_value result;
 
@@ -508,7 +522,8 @@ void dgf_cel_vm_matches(struct dgf_cel_eval *eval, const struct dgf_cel_regex *r
     else if (arg.kind != DGF_CEL_STRING)
         dgf_cel_no_overload(eval, ret, "matches", &arg, 1);
     else if (dgf_cel_charge(eval, 2 + arg.len / 8, ret))
-        *ret = dgf_cel_bool(dgf_cel_regex_matches(regex, (const char *)arg.ptr, arg.len));
+        *ret =
+            dgf_cel_bool(dgf_cel_regex_matches(regex, (const char *)arg.ptr, arg.len));
 }
 
 /* ---- walking and building ---- */
@@ -535,8 +550,8 @@ bool dgf_cel_vm_iter(struct dgf_cel_eval *eval, const struct dgf_cel_value *rang
     return true;
 }
 
-bool dgf_cel_vm_next(struct dgf_cel_eval *eval, struct dgf_cel_iter *iter, unsigned n_vars,
-                     struct dgf_cel_value *ret_vars)
+bool dgf_cel_vm_next(struct dgf_cel_eval *eval, struct dgf_cel_iter *iter,
+                     unsigned n_vars, struct dgf_cel_value *ret_vars)
 {
     if (iter->map)
         return iter->map->ops->next(iter->map, eval, &iter->at, &ret_vars[0],
@@ -551,7 +566,8 @@ bool dgf_cel_vm_next(struct dgf_cel_eval *eval, struct dgf_cel_iter *iter, unsig
 }
 
 bool dgf_cel_vm_add(struct dgf_cel_eval *eval, struct dgf_cel_builder *builder,
-                    const struct dgf_cel_value *items, unsigned n, struct dgf_cel_value *ret)
+                    const struct dgf_cel_value *items, unsigned n,
+                    struct dgf_cel_value *ret)
 {
     if (builder->cap - builder->n < n) {
         uint32_t cap = builder->cap ? builder->cap * 2 : 8;
@@ -583,7 +599,8 @@ bool dgf_cel_vm_merge(struct dgf_cel_eval *eval, struct dgf_cel_builder *builder
         return false;
     }
     while (arg.map->ops->next(arg.map, eval, &at, &pair[0], &pair[1]))
-        if (!dgf_cel_charge(eval, 1, ret) || !dgf_cel_vm_add(eval, builder, pair, 2, ret))
+        if (!dgf_cel_charge(eval, 1, ret) ||
+            !dgf_cel_vm_add(eval, builder, pair, 2, ret))
             return false;
     return true;
 }

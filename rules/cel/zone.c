@@ -152,7 +152,8 @@ bool dgf_cel_zone_rule(const char *text, int64_t seconds, int32_t *ret_offset)
     to = rule_date(&r, year) - summer;
     if (r.bad)
         return false;
-    in_summer = from < to ? seconds >= from && seconds < to : seconds >= from || seconds < to;
+    in_summer =
+        from < to ? seconds >= from && seconds < to : seconds >= from || seconds < to;
     *ret_offset = in_summer ? summer : standard;
     return true;
 }
@@ -176,9 +177,10 @@ static bool read_header(struct dgf_rd *rd, struct header *ret)
     ret->n_times = dgf_rd_be32(rd);
     ret->n_types = dgf_rd_be32(rd);
     ret->n_chars = dgf_rd_be32(rd);
-    return !rd->bad && dgf_bytes_eq(magic, DGF_BYTES("TZif")) && ret->n_utc <= MAX_FILE &&
-           ret->n_std <= MAX_FILE && ret->n_leap <= MAX_FILE && ret->n_times <= MAX_FILE &&
-           ret->n_types > 0 && ret->n_types <= 256 && ret->n_chars <= MAX_FILE;
+    return !rd->bad && dgf_bytes_eq(magic, DGF_BYTES("TZif")) &&
+           ret->n_utc <= MAX_FILE && ret->n_std <= MAX_FILE &&
+           ret->n_leap <= MAX_FILE && ret->n_times <= MAX_FILE && ret->n_types > 0 &&
+           ret->n_types <= 256 && ret->n_chars <= MAX_FILE;
 }
 
 static bool read_block(struct dgf_rd *rd, const struct header *h, struct zone *zone)
@@ -210,7 +212,8 @@ static bool read_block(struct dgf_rd *rd, const struct header *h, struct zone *z
     zone->n = h->n_times + 1;
     rule = *rd;
     if (dgf_rd_u8(&rule) == '\n')
-        while (len + 1 < sizeof(zone->rule) && dgf_rd_left(&rule) > 0 && *rule.ptr != '\n')
+        while (len + 1 < sizeof(zone->rule) && dgf_rd_left(&rule) > 0 &&
+               *rule.ptr != '\n')
             zone->rule[len++] = (char)dgf_rd_u8(&rule);
     return true;
 }
@@ -229,8 +232,8 @@ static bool load(struct zone *zone)
 
         /* the 64-bit block follows the old one */
         if (read_header(&rd, &h) && h.version >= '2') {
-            dgf_rd_bytes(&rd, (size_t)h.n_times * 5 + (size_t)h.n_types * 6 + h.n_chars +
-                                  (size_t)h.n_leap * 8 + h.n_std + h.n_utc);
+            dgf_rd_bytes(&rd, (size_t)h.n_times * 5 + (size_t)h.n_types * 6 +
+                                  h.n_chars + (size_t)h.n_leap * 8 + h.n_std + h.n_utc);
             ok = read_header(&rd, &h) && read_block(&rd, &h, zone);
         }
     }
@@ -246,8 +249,8 @@ static bool name_ok(struct dgf_bytes name)
     for (size_t i = 0; i < name.len; i++) {
         uint8_t c = name.ptr[i];
 
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '/' || c == '_' || c == '-' || c == '+'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              (c >= '0' && c <= '9') || c == '/' || c == '_' || c == '-' || c == '+'))
             return false;
     }
     return true;

@@ -144,9 +144,9 @@ static void sqlite_shutdown(void *unused)
 
 static void start_sqlite(void)
 {
-    static const sqlite3_mem_methods memory = {sqlite_malloc, dgf_free,       sqlite_realloc,
-                                               sqlite_size,   sqlite_roundup, sqlite_init,
-                                               sqlite_shutdown, NULL};
+    static const sqlite3_mem_methods memory = {
+        sqlite_malloc,  dgf_free,    sqlite_realloc,  sqlite_size,
+        sqlite_roundup, sqlite_init, sqlite_shutdown, NULL};
 
     if (sqlite3_config(SQLITE_CONFIG_MALLOC, &memory) != SQLITE_OK ||
         sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) != SQLITE_OK ||
@@ -170,35 +170,37 @@ static void end_of_life(void)
 /* ---- mutants -------------------------------------------------------------------- */
 
 enum mutant { NONE, ACK_EARLY, NO_CURSOR, HALF_TRANSACTION };
-static const char *const mutant_names[] = {"none", "ack_early", "no_cursor", "half_transaction"};
+static const char *const mutant_names[] = {"none", "ack_early", "no_cursor",
+                                           "half_transaction"};
 static enum mutant mutant;
 
-enum dgf_rc __real_dgf_ledger_poll(struct dgf_ledger *ledger, struct dgf_ledger_news *news,
-                                   struct dgf_err *err);
+enum dgf_rc __real_dgf_ledger_poll(struct dgf_ledger *ledger,
+                                   struct dgf_ledger_news *news, struct dgf_err *err);
 enum dgf_rc __real_dgf_batch_cursor(struct dgf_batch *batch, struct dgf_bytes name,
                                     struct dgf_bytes value);
 enum dgf_rc __real_dgf_batch_position(struct dgf_batch *batch,
                                       const struct dgf_ledger_position *position);
 enum dgf_rc __real_dgf_ledger_hand_over(struct dgf_ledger *ledger, struct dgf_err *err);
-enum dgf_rc __wrap_dgf_ledger_poll(struct dgf_ledger *ledger, struct dgf_ledger_news *news,
-                                   struct dgf_err *err);
+enum dgf_rc __wrap_dgf_ledger_poll(struct dgf_ledger *ledger,
+                                   struct dgf_ledger_news *news, struct dgf_err *err);
 enum dgf_rc __wrap_dgf_batch_cursor(struct dgf_batch *batch, struct dgf_bytes name,
                                     struct dgf_bytes value);
 enum dgf_rc __wrap_dgf_batch_position(struct dgf_batch *batch,
                                       const struct dgf_ledger_position *position);
 enum dgf_rc __wrap_dgf_ledger_hand_over(struct dgf_ledger *ledger, struct dgf_err *err);
 
-/* ---- the world: what survives a life ---------------------------------------------- */
+/* ---- the world: what survives a life ----------------------------------------------
+ */
 
 struct world {
     uint64_t seed;
-    uint64_t acked_tx, acked_row;      /* newest position the source was told is durable */
-    char *leaves[MAX_LEAVES];          /* lines a sink or a look at the disk has seen */
+    uint64_t acked_tx, acked_row; /* newest position the source was told is durable */
+    char *leaves[MAX_LEAVES];     /* lines a sink or a look at the disk has seen */
     size_t n_leaves;
-    uint64_t sink_next[N_SINKS];       /* what each sink has durably */
-    uint64_t floor[N_SINKS];           /* cursor that a durable batch holds */
-    uint64_t handed[N_SINKS];          /* cursor in the batch being written */
-    bool life_inside[200000];          /* a life ended inside this transaction */
+    uint64_t sink_next[N_SINKS]; /* what each sink has durably */
+    uint64_t floor[N_SINKS];     /* cursor that a durable batch holds */
+    uint64_t handed[N_SINKS];    /* cursor in the batch being written */
+    bool life_inside[200000];    /* a life ended inside this transaction */
 } world;
 
 static uint64_t lives, rows_judged, reopened, reloads, full_disks;
@@ -220,9 +222,10 @@ static struct point points[] = {
 
 static void fail(const char *what, uint64_t a, uint64_t b)
 {
-    printf("model: BROKEN: %s (%llu, %llu) in life %llu of seed %llu, mutant %s\n", what,
-           (unsigned long long)a, (unsigned long long)b, (unsigned long long)lives,
-           (unsigned long long)world.seed, mutant_names[mutant]);
+    printf("model: BROKEN: %s (%llu, %llu) in life %llu of seed %llu, mutant %s\n",
+           what, (unsigned long long)a, (unsigned long long)b,
+           (unsigned long long)lives, (unsigned long long)world.seed,
+           mutant_names[mutant]);
     exit(mutant == NONE ? 1 : 3);
 }
 
@@ -241,11 +244,13 @@ static void on_crash_point(const char *name)
     fail("a crash point that stands in no list", 0, 0);
 }
 
-/* ---- the history -------------------------------------------------------------------- */
+/* ---- the history --------------------------------------------------------------------
+ */
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
-    uint64_t x = world.seed ^ (a * UINT64_C(0x9E3779B97F4A7C15)) ^ (b * UINT64_C(0xC2B2AE3D27D4EB4F));
+    uint64_t x = world.seed ^ (a * UINT64_C(0x9E3779B97F4A7C15)) ^
+                 (b * UINT64_C(0xC2B2AE3D27D4EB4F));
 
     x ^= x >> 31;
     x *= UINT64_C(0xD6E8FEB86659FD93);
@@ -262,7 +267,8 @@ static bool is_violation(uint64_t tx, uint64_t row)
     return mix(tx, row + 100) % 4 == 0;
 }
 
-/* ---- the source ------------------------------------------------------------------------ */
+/* ---- the source
+ * ------------------------------------------------------------------------ */
 
 struct model_source {
     struct dgf_source base;
@@ -312,13 +318,18 @@ static enum dgf_rc model_open(struct dgf_source *src, struct dgf_bytes position,
     struct model_source *self = (struct model_source *)src;
     struct dgf_rd rd = dgf_rd_of(position);
     static const struct dgf_column columns[] = {
-        {.name = "id", .name_len = 2, .type = DGF_TYPE_INT, .type_name = "int8", .key = true},
+        {.name = "id",
+         .name_len = 2,
+         .type = DGF_TYPE_INT,
+         .type_name = "int8",
+         .key = true},
         {.name = "bad", .name_len = 3, .type = DGF_TYPE_BOOL, .type_name = "bool"}};
 
     (void)err;
     self->tx = position.len ? dgf_rd_le64(&rd) : 0;
     self->row = (position.len ? dgf_rd_le64(&rd) : 0) + 1;
-    if (self->tx < world.acked_tx || (self->tx == world.acked_tx && self->row - 1 < world.acked_row))
+    if (self->tx < world.acked_tx ||
+        (self->tx == world.acked_tx && self->row - 1 < world.acked_row))
         fail("opened before what was acknowledged", self->tx, world.acked_tx);
     if (kept_count(src) != self->tx)
         fail("state and position are of different moments", kept_count(src), self->tx);
@@ -333,8 +344,8 @@ static enum dgf_rc model_open(struct dgf_source *src, struct dgf_bytes position,
     return DGF_OK;
 }
 
-static enum dgf_rc emit(struct model_source *self, enum dgf_event_kind kind, uint64_t row,
-                        uint64_t next_tx, uint64_t next_row)
+static enum dgf_rc emit(struct model_source *self, enum dgf_event_kind kind,
+                        uint64_t row, uint64_t next_tx, uint64_t next_row)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf position;
     struct dgf_event *event;
@@ -356,8 +367,10 @@ static enum dgf_rc emit(struct model_source *self, enum dgf_event_kind kind, uin
     if (kind == DGF_KIND_CHANGE) {
         dgf_event_section_nil(&self->builder, DGF_SECTION_BEFORE);
         dgf_event_section(&self->builder, DGF_SECTION_AFTER);
-        dgf_mp_put_int(dgf_event_column(&self->builder, 0), (int64_t)(self->tx * 1000 + row));
-        dgf_mp_put_bool(dgf_event_column(&self->builder, 1), is_violation(self->tx, row));
+        dgf_mp_put_int(dgf_event_column(&self->builder, 0),
+                       (int64_t)(self->tx * 1000 + row));
+        dgf_mp_put_bool(dgf_event_column(&self->builder, 1),
+                        is_violation(self->tx, row));
         dgf_event_section_end(&self->builder);
     }
     if (dgf_event_finish(&self->builder, &meta, &event))
@@ -380,7 +393,8 @@ static void read_one(struct model_source *self)
 
         dgf_buf_init(&count, 16);
         dgf_buf_add_le64(&count, self->tx + 1);
-        if (dgf_source_put_state(&self->base, DGF_BYTES("count"), dgf_buf_bytes(&count)))
+        if (dgf_source_put_state(&self->base, DGF_BYTES("count"),
+                                 dgf_buf_bytes(&count)))
             abort();
         rc = emit(self, DGF_KIND_TRANSACTION, 0, self->tx + 1, 0);
         self->tx++;
@@ -418,13 +432,22 @@ static void model_close(struct dgf_source *src)
 
 static const struct dgf_opt no_opts[] = {DGF_OPT_END};
 static const struct dgf_source_type model_source_type = {
-    .name = "replay", .summary = "a known history", .guarantee = DGF_GUARANTEE_EXACTLY_ONCE,
-    .opts = no_opts, .conf_size = 1, .self_size = sizeof(struct model_source),
-    .open = model_open, .pause = model_pause, .resume = model_resume, .durable = model_durable,
-    .close = model_close, .position_text = position_text,
+    .name = "replay",
+    .summary = "a known history",
+    .guarantee = DGF_GUARANTEE_EXACTLY_ONCE,
+    .opts = no_opts,
+    .conf_size = 1,
+    .self_size = sizeof(struct model_source),
+    .open = model_open,
+    .pause = model_pause,
+    .resume = model_resume,
+    .durable = model_durable,
+    .close = model_close,
+    .position_text = position_text,
 };
 
-/* ---- the sinks --------------------------------------------------------------------------- */
+/* ---- the sinks
+ * --------------------------------------------------------------------------- */
 
 struct model_sink {
     struct dgf_sink base;
@@ -434,8 +457,8 @@ struct model_sink {
 
 static struct model_sink *sinks_now[N_SINKS];
 
-static enum dgf_rc sink_open(struct dgf_sink *sink, struct dgf_bytes cursor, uint64_t *ret_next,
-                             struct dgf_err *err)
+static enum dgf_rc sink_open(struct dgf_sink *sink, struct dgf_bytes cursor,
+                             uint64_t *ret_next, struct dgf_err *err)
 {
     struct model_sink *self = (struct model_sink *)sink;
     struct dgf_rd rd = dgf_rd_of(cursor);
@@ -444,9 +467,11 @@ static enum dgf_rc sink_open(struct dgf_sink *sink, struct dgf_bytes cursor, uin
     self->number = sink->name[0] - '0';
     self->next = cursor.len ? dgf_rd_le64(&rd) : 0;
     if (self->next > world.sink_next[self->number])
-        fail("a cursor beyond what the sink has", self->next, world.sink_next[self->number]);
+        fail("a cursor beyond what the sink has", self->next,
+             world.sink_next[self->number]);
     if (self->next < world.floor[self->number])
-        fail("a cursor that a durable batch held is lost", self->next, world.floor[self->number]);
+        fail("a cursor that a durable batch held is lost", self->next,
+             world.floor[self->number]);
     self->given = self->next;
     *ret_next = self->next;
     sinks_now[self->number] = self;
@@ -478,7 +503,8 @@ static enum dgf_rc sink_offer(struct dgf_sink *sink, const struct dgf_record *re
     if (simdisk_random() % 16 == 0)
         return DGF_AGAIN;
     if (self->number != 0 && record->seq > self->next)
-        self->next = record->seq; /* not required: pruning may overtake it, with a record */
+        self->next =
+            record->seq; /* not required: pruning may overtake it, with a record */
     if (record->seq != self->next)
         fail("a sink was offered records out of order", record->seq, self->next);
     remember(record->seq, record->line);
@@ -514,12 +540,19 @@ static void sink_deliver(struct model_sink *self)
 }
 
 static const struct dgf_sink_type model_sink_type = {
-    .name = "model", .summary = "outlives the process", .opts = no_opts,
-    .conf_size = sizeof(struct dgf_sink_conf), .self_size = sizeof(struct model_sink),
-    .open = sink_open, .offer = sink_offer, .flush = sink_flush, .close = sink_close,
+    .name = "model",
+    .summary = "outlives the process",
+    .opts = no_opts,
+    .conf_size = sizeof(struct dgf_sink_conf),
+    .self_size = sizeof(struct model_sink),
+    .open = sink_open,
+    .offer = sink_offer,
+    .flush = sink_flush,
+    .close = sink_close,
 };
 
-/* ---- wrapped calls: where the model looks, and where mutants live --------------------------- */
+/* ---- wrapped calls: where the model looks, and where mutants live
+ * --------------------------- */
 
 static bool handed_over;
 
@@ -532,8 +565,8 @@ enum dgf_rc __wrap_dgf_ledger_hand_over(struct dgf_ledger *ledger, struct dgf_er
     return rc;
 }
 
-enum dgf_rc __wrap_dgf_ledger_poll(struct dgf_ledger *ledger, struct dgf_ledger_news *news,
-                                   struct dgf_err *err)
+enum dgf_rc __wrap_dgf_ledger_poll(struct dgf_ledger *ledger,
+                                   struct dgf_ledger_news *news, struct dgf_err *err)
 {
     enum dgf_rc rc = __real_dgf_ledger_poll(ledger, news, err);
 
@@ -570,7 +603,8 @@ enum dgf_rc __wrap_dgf_batch_position(struct dgf_batch *batch,
     return __real_dgf_batch_position(batch, &at);
 }
 
-/* ---- looking at what is on the disk ------------------------------------------------------------ */
+/* ---- looking at what is on the disk
+ * ------------------------------------------------------------ */
 
 static bool find_number(const char *line, const char *key, uint64_t *ret)
 {
@@ -583,11 +617,11 @@ static bool find_number(const char *line, const char *key, uint64_t *ret)
 }
 
 struct look {
-    uint64_t tx, row;          /* newest judged */
-    uint64_t pending_violation;/* a violation record seen, its audit record not yet */
-    uint64_t counted;          /* by coverage records */
+    uint64_t tx, row;           /* newest judged */
+    uint64_t pending_violation; /* a violation record seen, its audit record not yet */
+    uint64_t counted;           /* by coverage records */
     uint64_t judged;
-    char set[80];              /* policy set of the transaction being read */
+    char set[80]; /* policy set of the transaction being read */
 };
 
 static void look_at_audit(struct look *look, const char *line)
@@ -633,7 +667,8 @@ static void look_at(struct look *look, const char *line)
         look->pending_violation++;
     else if (strstr(line, "\"kind\":\"audit\""))
         look_at_audit(look, line);
-    else if (strstr(line, "\"kind\":\"coverage\"") && find_number(line, "\"events\":", &n))
+    else if (strstr(line, "\"kind\":\"coverage\"") &&
+             find_number(line, "\"events\":", &n))
         look->counted += n;
     if (look->pending_violation > 1)
         fail("two violation records of one row", look->tx, look->row);
@@ -669,7 +704,9 @@ static void look_at_disk(void)
     rows_this_world = look.judged;
 }
 
-/* ---- one life --------------------------------------------------------------------------------------- */
+/* ---- one life
+ * ---------------------------------------------------------------------------------------
+ */
 
 static struct dgf_policy_set *sets[2];
 static int set_now;
@@ -682,7 +719,8 @@ static void add_rows(const struct pipe_source *ps)
     for (size_t i = 0; i < world.n_leaves; i++)
         look_at(&look, world.leaves[i]);
     if (look.counted + ps->coverage.events != look.judged)
-        fail("coverage and judged rows differ", look.counted + ps->coverage.events, look.judged);
+        fail("coverage and judged rows differ", look.counted + ps->coverage.events,
+             look.judged);
 }
 
 static void act(struct dgf_pipeline *p)
@@ -822,7 +860,9 @@ static void new_world(uint64_t seed)
     simdisk_format(seed);
 }
 
-/* ---- policies ------------------------------------------------------------------------------------------ */
+/* ---- policies
+ * ------------------------------------------------------------------------------------------
+ */
 
 static struct dgf_policy_set *load_set(const char *title)
 {
@@ -862,14 +902,16 @@ static int report(void)
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(points); i++) {
         printf("  %-30s visited %8llu  died %6llu\n", points[i].name,
-               (unsigned long long)points[i].visits, (unsigned long long)points[i].deaths);
+               (unsigned long long)points[i].visits,
+               (unsigned long long)points[i].deaths);
         missing += points[i].deaths == 0;
     }
-    printf("model: %llu lives, %llu rows, %llu reopened sources, %llu reloads, %llu full disks; "
-           "%d crash points never hit\n",
-           (unsigned long long)lives, (unsigned long long)rows_judged,
-           (unsigned long long)reopened, (unsigned long long)reloads,
-           (unsigned long long)full_disks, missing);
+    printf(
+        "model: %llu lives, %llu rows, %llu reopened sources, %llu reloads, %llu full disks; "
+        "%d crash points never hit\n",
+        (unsigned long long)lives, (unsigned long long)rows_judged,
+        (unsigned long long)reopened, (unsigned long long)reloads,
+        (unsigned long long)full_disks, missing);
     return missing ? 1 : 0;
 }
 
@@ -877,16 +919,26 @@ int main(int argc, char **argv)
 {
     uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    static struct dgf_sink_conf sink_confs[N_SINKS] = {{.required = true}, {.required = false}};
-    static const struct dgf_source_conf sources[] = {{.name = "m", .type = &model_source_type}};
+    static struct dgf_sink_conf sink_confs[N_SINKS] = {{.required = true},
+                                                       {.required = false}};
+    static const struct dgf_source_conf sources[] = {
+        {.name = "m", .type = &model_source_type}};
     static const struct dgf_sink_setup sinks[] = {
         {.name = "0", .type = &model_sink_type, .conf = &sink_confs[0]},
         {.name = "1", .type = &model_sink_type, .conf = &sink_confs[1]}};
     struct dgf_pipeline_conf conf = {
-        .agent = "model", .env = "test",
-        .ledger = {.dir = DIR, .journal_bytes = 1 << 30, .segment_bytes = 30000, .keep_ns = 0,
-                   .batch_bytes = 20000, .threaded = false},
-        .event_bytes = 1 << 16, .sources = sources, .n_sources = 1, .sinks = sinks,
+        .agent = "model",
+        .env = "test",
+        .ledger = {.dir = DIR,
+                   .journal_bytes = 1 << 30,
+                   .segment_bytes = 30000,
+                   .keep_ns = 0,
+                   .batch_bytes = 20000,
+                   .threaded = false},
+        .event_bytes = 1 << 16,
+        .sources = sources,
+        .n_sources = 1,
+        .sinks = sinks,
         .n_sinks = N_SINKS,
     };
 

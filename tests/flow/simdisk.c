@@ -14,7 +14,7 @@
 struct write_op {
     uint64_t offset;
     size_t len;
-    uint8_t *bytes;   /* NULL: a truncation to offset */
+    uint8_t *bytes; /* NULL: a truncation to offset */
     struct write_op *next;
 };
 
@@ -75,8 +75,8 @@ static void ensure(uint8_t **ptr, size_t *cap, size_t size)
     *cap = size;
 }
 
-static void put_bytes(uint8_t **ptr, size_t *n, size_t *cap, uint64_t offset, const uint8_t *bytes,
-                      size_t len)
+static void put_bytes(uint8_t **ptr, size_t *n, size_t *cap, uint64_t offset,
+                      const uint8_t *bytes, size_t len)
 {
     ensure(ptr, cap, offset + len);
     if (offset > *n)
@@ -173,7 +173,8 @@ static void have_accidents(struct inode *in)
                 len -= len % SECTOR;
         }
         if (len)
-            put_bytes(&in->safe, &in->n_safe, &in->cap_safe, op->offset, op->bytes, len);
+            put_bytes(&in->safe, &in->n_safe, &in->cap_safe, op->offset, op->bytes,
+                      len);
     }
     drop_ops(in);
 }
@@ -286,8 +287,8 @@ void simdisk_put(const char *path, const char *text)
 
 /* ---- base/file.h ----------------------------------------------------------------- */
 
-enum dgf_rc dgf_file_open(const char *path, enum dgf_file_mode mode, struct dgf_file **ret,
-                          struct dgf_err *err)
+enum dgf_rc dgf_file_open(const char *path, enum dgf_file_mode mode,
+                          struct dgf_file **ret, struct dgf_err *err)
 {
     struct name *name = find(path, mode == DGF_FILE_CREATE);
 
@@ -325,8 +326,8 @@ enum dgf_rc dgf_file_read(struct dgf_file *file, uint64_t offset, void *ptr, siz
     return DGF_OK;
 }
 
-enum dgf_rc dgf_file_write(struct dgf_file *file, uint64_t offset, struct dgf_bytes bytes,
-                           struct dgf_err *err)
+enum dgf_rc dgf_file_write(struct dgf_file *file, uint64_t offset,
+                           struct dgf_bytes bytes, struct dgf_err *err)
 {
     (void)err;
     inode_write(file->inode, offset, bytes.ptr, bytes.len);
@@ -398,7 +399,8 @@ bool dgf_file_exists(const char *path)
     if (name && name->now)
         return true;
     for (int i = 0; i < n_names; i++) /* a folder is there when something is in it */
-        if (names[i].now && strncmp(names[i].path, path, len) == 0 && names[i].path[len] == '/')
+        if (names[i].now && strncmp(names[i].path, path, len) == 0 &&
+            names[i].path[len] == '/')
             return true;
     return false;
 }
@@ -415,7 +417,8 @@ static bool is_in(const char *path, const char *folder)
 {
     size_t len = strlen(folder);
 
-    return strncmp(path, folder, len) == 0 && path[len] == '/' && !strchr(path + len + 1, '/');
+    return strncmp(path, folder, len) == 0 && path[len] == '/' &&
+           !strchr(path + len + 1, '/');
 }
 
 enum dgf_rc dgf_dir_sync(const char *path, struct dgf_err *err)
@@ -427,8 +430,8 @@ enum dgf_rc dgf_dir_sync(const char *path, struct dgf_err *err)
     return DGF_OK;
 }
 
-enum dgf_rc dgf_dir_list(const char *path, void (*visit)(void *ctx, const char *name), void *ctx,
-                         struct dgf_err *err)
+enum dgf_rc dgf_dir_list(const char *path, void (*visit)(void *ctx, const char *name),
+                         void *ctx, struct dgf_err *err)
 {
     (void)err;
     for (int i = 0; i < n_names; i++)
@@ -437,7 +440,8 @@ enum dgf_rc dgf_dir_list(const char *path, void (*visit)(void *ctx, const char *
     return DGF_OK;
 }
 
-enum dgf_rc dgf_file_slurp(const char *path, size_t max, struct dgf_buf *ret, struct dgf_err *err)
+enum dgf_rc dgf_file_slurp(const char *path, size_t max, struct dgf_buf *ret,
+                           struct dgf_err *err)
 {
     struct name *name = find(path, false);
 
@@ -482,7 +486,8 @@ void dgf_lock_free(struct dgf_lock *lock)
     dgf_free(lock);
 }
 
-/* ---- the VFS ------------------------------------------------------------------------ */
+/* ---- the VFS ------------------------------------------------------------------------
+ */
 
 struct vfs_file {
     sqlite3_file base;
@@ -591,7 +596,8 @@ static const sqlite3_io_methods methods = {
     .xDeviceCharacteristics = v_features,
 };
 
-static int v_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *f, int flags, int *ret_flags)
+static int v_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *f, int flags,
+                  int *ret_flags)
 {
     static int n_temporary;
     struct vfs_file *file = (struct vfs_file *)f;

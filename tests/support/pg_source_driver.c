@@ -1,7 +1,8 @@
 /* pg_source_driver.c - the PostgreSQL source alone, with a host that prints.
  *
  *   pg_source_driver [--quiet] [--manual] [--memory FILE] [--quota N] [--retry MS]
- *                    [--until-caught-up] [--check] [--max-event BYTES] 'yaml of the options'
+ *                    [--until-caught-up] [--check] [--max-event BYTES] 'yaml of the
+ * options'
  *
  * Prints one JSON line for every call of the source.  With --manual nothing is
  * durable until stdin says so; commands: pause, resume, durable N, durable all,
@@ -100,7 +101,8 @@ static void write_memory(void)
     dgf_buf_release(&text);
 }
 
-static enum dgf_rc put_state(struct dgf_source *src, struct dgf_bytes key, struct dgf_bytes value)
+static enum dgf_rc put_state(struct dgf_source *src, struct dgf_bytes key,
+                             struct dgf_bytes value)
 {
     struct dgf_buf *copy = dgf_calloc(1, sizeof(*copy));
     void *old = NULL;
@@ -117,7 +119,8 @@ static enum dgf_rc put_state(struct dgf_source *src, struct dgf_bytes key, struc
     return DGF_OK;
 }
 
-static enum dgf_rc get_state(struct dgf_source *src, struct dgf_bytes key, struct dgf_buf *ret)
+static enum dgf_rc get_state(struct dgf_source *src, struct dgf_bytes key,
+                             struct dgf_buf *ret)
 {
     const struct dgf_buf *value = dgf_map_get(&host.state, key);
 
@@ -304,8 +307,8 @@ static void open_source(void)
     struct dgf_err err;
 
     host.open = true;
-    if (host.src->type->open(host.src, dgf_bytes_of(host.accepted.position, host.accepted.len),
-                             &err)) {
+    if (host.src->type->open(
+            host.src, dgf_bytes_of(host.accepted.position, host.accepted.len), &err)) {
         say("fail", dgf_rc_text(err.rc), err.text);
         end(3);
     }
@@ -333,7 +336,8 @@ static void fail(struct dgf_source *src, enum dgf_rc rc, const char *text)
         event_add(host.reopen, &later);
 }
 
-static void state(struct dgf_source *src, enum dgf_source_state word, const char *reason)
+static void state(struct dgf_source *src, enum dgf_source_state word,
+                  const char *reason)
 {
     (void)src;
     say("state", dgf_source_state_text(word), reason);
@@ -386,8 +390,11 @@ static void on_command(evutil_socket_t fd, short what, void *ctx)
     memmove(input, line, have + 1);
 }
 
-static const struct dgf_source_host calls = {.emit = emit, .fail = fail, .state = state,
-                                             .caught_up = caught_up, .put_state = put_state,
+static const struct dgf_source_host calls = {.emit = emit,
+                                             .fail = fail,
+                                             .state = state,
+                                             .caught_up = caught_up,
+                                             .put_state = put_state,
                                              .get_state = get_state};
 
 static void print_findings(const struct dgf_findings *findings)
@@ -423,7 +430,8 @@ static void print_costs(void)
            "\"user_us_per_row\":%.3f,\"max_rss_kib\":%ld}\n",
            host.rows, host.events, seconds, (double)host.rows / seconds,
            host.rows ? cpu * 1e6 / (double)host.rows : 0,
-           host.rows ? ((double)usage.ru_utime.tv_sec + (double)usage.ru_utime.tv_usec / 1e6) *
+           host.rows ? ((double)usage.ru_utime.tv_sec +
+                        (double)usage.ru_utime.tv_usec / 1e6) *
                            1e6 / (double)host.rows
                      : 0,
            usage.ru_maxrss);
@@ -431,10 +439,15 @@ static void print_costs(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"quiet", 0, NULL, 'q'},     {"manual", 0, NULL, 'm'}, {"memory", 1, NULL, 'f'},
-        {"quota", 1, NULL, 'n'},     {"retry", 1, NULL, 'r'},  {"until-caught-up", 0, NULL, 'u'},
-        {"check", 0, NULL, 'c'},     {"max-event", 1, NULL, 'e'}, {0}};
+    static const struct option options[] = {{"quiet", 0, NULL, 'q'},
+                                            {"manual", 0, NULL, 'm'},
+                                            {"memory", 1, NULL, 'f'},
+                                            {"quota", 1, NULL, 'n'},
+                                            {"retry", 1, NULL, 'r'},
+                                            {"until-caught-up", 0, NULL, 'u'},
+                                            {"check", 0, NULL, 'c'},
+                                            {"max-event", 1, NULL, 'e'},
+                                            {0}};
     const struct dgf_source_type *type = &dgf_source_postgres;
     struct dgf_findings findings;
     struct dgf_yaml *doc = NULL;
@@ -450,15 +463,32 @@ int main(int argc, char **argv)
     src->max_event_bytes = 16 << 20;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
         switch (c) {
-        case 'q': host.quiet = true; break;
-        case 'm': host.manual = true; break;
-        case 'f': host.memory_path = optarg; break;
-        case 'n': host.quota = strtoull(optarg, NULL, 10); break;
-        case 'r': host.retry_ms = strtoll(optarg, NULL, 10); break;
-        case 'u': host.until_caught_up = true; break;
-        case 'c': check = true; break;
-        case 'e': src->max_event_bytes = strtoull(optarg, NULL, 10); break;
-        default: return 64;
+        case 'q':
+            host.quiet = true;
+            break;
+        case 'm':
+            host.manual = true;
+            break;
+        case 'f':
+            host.memory_path = optarg;
+            break;
+        case 'n':
+            host.quota = strtoull(optarg, NULL, 10);
+            break;
+        case 'r':
+            host.retry_ms = strtoll(optarg, NULL, 10);
+            break;
+        case 'u':
+            host.until_caught_up = true;
+            break;
+        case 'c':
+            check = true;
+            break;
+        case 'e':
+            src->max_event_bytes = strtoull(optarg, NULL, 10);
+            break;
+        default:
+            return 64;
         }
     dgf_findings_init(&findings);
     dgf_buf_init(&host.line, 64 << 20);
@@ -471,9 +501,10 @@ int main(int argc, char **argv)
     src->conf = dgf_calloc(1, type->conf_size);
     if (!src->conf)
         return 2;
-    dgf_opt_load(type->opts, src->conf, doc, dgf_yaml_root(doc), "sources.test (postgres)", NULL,
-                 &findings);
-    type->validate(src->conf, "sources.test (postgres)", (struct dgf_mark){0}, &findings);
+    dgf_opt_load(type->opts, src->conf, doc, dgf_yaml_root(doc),
+                 "sources.test (postgres)", NULL, &findings);
+    type->validate(src->conf, "sources.test (postgres)", (struct dgf_mark){0},
+                   &findings);
     print_findings(&findings);
     if (findings.n_errors)
         return 78;

@@ -146,7 +146,8 @@ END_TEST
 
 START_TEST(big_endian_fields_ranges_and_texts_are_read_in_order)
 {
-    struct dgf_rd rd = dgf_rd_of(DGF_BYTES("\xff\1\2\1\2\3\4\1\2\3\4\5\6\7\x88xyzabc\0\0"));
+    struct dgf_rd rd =
+        dgf_rd_of(DGF_BYTES("\xff\1\2\1\2\3\4\1\2\3\4\5\6\7\x88xyzabc\0\0"));
     struct dgf_bytes text;
 
     ck_assert_uint_eq(dgf_rd_u8(&rd), 255);

@@ -84,7 +84,8 @@ START_TEST(a_file_that_is_not_there_is_for_a_person_to_mend)
     struct dgf_file *file;
     struct dgf_buf buf;
 
-    ck_assert_int_eq(dgf_file_open("/nowhere/x", DGF_FILE_READ, &file, &err), DGF_BAD_CONFIG);
+    ck_assert_int_eq(dgf_file_open("/nowhere/x", DGF_FILE_READ, &file, &err),
+                     DGF_BAD_CONFIG);
     ck_assert_str_eq(err.text, "cannot open '/nowhere/x': No such file or directory");
     dgf_buf_init(&buf, 100);
     ck_assert_int_eq(dgf_file_slurp("/nowhere/x", 100, &buf, &err), DGF_BAD_CONFIG);
@@ -99,7 +100,8 @@ START_TEST(reserved_space_does_not_change_the_size)
     struct dgf_file *file;
     uint64_t size = 7;
 
-    ck_assert_int_eq(dgf_file_open(in_folder("a"), DGF_FILE_CREATE, &file, &err), DGF_OK);
+    ck_assert_int_eq(dgf_file_open(in_folder("a"), DGF_FILE_CREATE, &file, &err),
+                     DGF_OK);
     ck_assert_int_eq(dgf_file_reserve(file, 0, 100000, &err), DGF_OK);
     ck_assert_int_eq(dgf_file_reserve(file, 0, 0, &err), DGF_OK);
     ck_assert_int_eq(dgf_file_size(file, &size, &err), DGF_OK);
@@ -114,7 +116,8 @@ START_TEST(more_space_than_there_is_means_wait)
 {
     struct dgf_file *file;
 
-    ck_assert_int_eq(dgf_file_open(in_folder("a"), DGF_FILE_CREATE, &file, &err), DGF_OK);
+    ck_assert_int_eq(dgf_file_open(in_folder("a"), DGF_FILE_CREATE, &file, &err),
+                     DGF_OK);
     ck_assert_int_eq(dgf_file_reserve(file, 0, 1ull << 43, &err), DGF_AGAIN);
     ck_assert_ptr_nonnull(strstr(err.text, "cannot reserve space for '"));
     dgf_file_close(file);
@@ -155,7 +158,8 @@ START_TEST(a_replaced_file_has_the_new_content_and_mode_and_leaves_no_trace)
     struct stat st;
 
     ck_assert_int_eq(dgf_file_replace(path, DGF_BYTES("old"), 0600, &err), DGF_OK);
-    ck_assert_int_eq(dgf_file_replace(tmp, DGF_BYTES("left by a crash"), 0400, &err), DGF_OK);
+    ck_assert_int_eq(dgf_file_replace(tmp, DGF_BYTES("left by a crash"), 0400, &err),
+                     DGF_OK);
     ck_assert_int_eq(dgf_file_replace(path, DGF_BYTES("new"), 0640, &err), DGF_OK);
     dgf_buf_init(&buf, 100);
     ck_assert_int_eq(dgf_file_slurp(path, 100, &buf, &err), DGF_OK);
@@ -170,7 +174,9 @@ END_TEST
 
 static void note_name(void *ctx, const char *name)
 {
-    *(unsigned *)ctx += strcmp(name, "one") == 0 ? 1 : strcmp(name, "two") == 0 ? 10 : 100;
+    *(unsigned *)ctx += strcmp(name, "one") == 0   ? 1
+                        : strcmp(name, "two") == 0 ? 10
+                                                   : 100;
 }
 
 START_TEST(a_folder_is_made_listed_and_synced)
@@ -183,7 +189,8 @@ START_TEST(a_folder_is_made_listed_and_synced)
     ck_assert_int_eq(dgf_dir_make(path, &err), DGF_OK);
     ck_assert_int_eq(stat(path, &st), 0);
     ck_assert_uint_eq(st.st_mode & 0777, 0700);
-    ck_assert_int_eq(dgf_file_replace(in_folder("d/one"), DGF_BYTES(""), 0600, &err), DGF_OK);
+    ck_assert_int_eq(dgf_file_replace(in_folder("d/one"), DGF_BYTES(""), 0600, &err),
+                     DGF_OK);
     ck_assert_int_eq(dgf_dir_make(in_folder("d/two"), &err), DGF_OK);
     ck_assert_int_eq(dgf_dir_make(in_folder("d/one"), &err), DGF_BAD_CONFIG);
     ck_assert_int_eq(dgf_dir_sync(path, &err), DGF_OK);
@@ -220,13 +227,15 @@ START_TEST(a_lock_has_one_owner_and_says_who)
     child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0)
-        _exit(dgf_lock_take(path, &second, &pid, &err) == DGF_AGAIN && pid == getppid() ? 0
-                                                                                       : 1);
+        _exit(dgf_lock_take(path, &second, &pid, &err) == DGF_AGAIN && pid == getppid()
+                  ? 0
+                  : 1);
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
     ck_assert_int_eq(dgf_lock_take(path, &second, &pid, &err), DGF_AGAIN);
     ck_assert_int_eq(pid, getpid());
-    (void)snprintf(text, sizeof(text), "cannot lock '%s': process %d has it", path, pid);
+    (void)snprintf(text, sizeof(text), "cannot lock '%s': process %d has it", path,
+                   pid);
     ck_assert_str_eq(err.text, text);
     dgf_lock_free(lock);
     dgf_lock_free(NULL);
@@ -247,7 +256,8 @@ START_TEST(a_lock_whose_owner_left_no_name_is_still_taken)
     ck_assert_int_eq(truncate(path, 0), 0);
     ck_assert_int_eq(dgf_lock_take(path, &second, &pid, &err), DGF_AGAIN);
     ck_assert_int_eq(pid, 0);
-    (void)snprintf(text, sizeof(text), "cannot lock '%s': another process has it", path);
+    (void)snprintf(text, sizeof(text), "cannot lock '%s': another process has it",
+                   path);
     ck_assert_str_eq(err.text, text);
     dgf_lock_free(lock);
     remove_folder();

@@ -36,26 +36,28 @@ static void end(void)
 
 static void add_three(void)
 {
-    dgf_findings_add(&findings, DGF_FINDING_WARNING, "W0201", at("b.yaml", 2, 1, 3), NULL,
-                     "%s runs without verified encryption", "sinks.k");
+    dgf_findings_add(&findings, DGF_FINDING_WARNING, "W0201", at("b.yaml", 2, 1, 3),
+                     NULL, "%s runs without verified encryption", "sinks.k");
     dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0202", at("a.yaml", 31, 8, 7),
                      "\twhen: after.x", "unknown option '%s'", "after.x");
     dgf_findings_fix(&findings, "write '%s'", "after.y");
-    dgf_findings_add(&findings, DGF_FINDING_NOTE, NULL, at("a.yaml", 4, 0, 0), "abc", "look");
+    dgf_findings_add(&findings, DGF_FINDING_NOTE, NULL, at("a.yaml", 4, 0, 0), "abc",
+                     "look");
 }
 
 START_TEST(findings_are_shown_by_place_with_line_and_carets)
 {
     begin();
     add_three();
-    ck_assert_str_eq(printed(DGF_FINDINGS_HUMAN),
-                     "a.yaml:4: note: look\n"
-                     "    4 | abc\n"
-                     "a.yaml:31:8: error[E0202]: unknown option 'after.x'\n"
-                     "   31 | \twhen: after.x\n"
-                     "      | \t      ^~~~~~~\n"
-                     "      = fix: write 'after.y'\n"
-                     "b.yaml:2:1: warning[W0201]: sinks.k runs without verified encryption\n");
+    ck_assert_str_eq(
+        printed(DGF_FINDINGS_HUMAN),
+        "a.yaml:4: note: look\n"
+        "    4 | abc\n"
+        "a.yaml:31:8: error[E0202]: unknown option 'after.x'\n"
+        "   31 | \twhen: after.x\n"
+        "      | \t      ^~~~~~~\n"
+        "      = fix: write 'after.y'\n"
+        "b.yaml:2:1: warning[W0201]: sinks.k runs without verified encryption\n");
     ck_assert_uint_eq(findings.n, 3);
     ck_assert_uint_eq(findings.n_errors, 1);
     ck_assert_uint_eq(findings.n_warnings, 1);
@@ -68,7 +70,8 @@ START_TEST(carets_count_characters_and_stop_at_the_end)
     begin();
     dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0102", at("a", 1, 4, 1),
                      "\xc3\xa9\xc3\xa9: x", "t");
-    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0102", at("a", 2, 40, 1), "ab", "t");
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0102", at("a", 2, 40, 1), "ab",
+                     "t");
     ck_assert_str_eq(printed(DGF_FINDINGS_HUMAN), "a:1:4: error[E0102]: t\n"
                                                   "    1 | \xc3\xa9\xc3\xa9: x\n"
                                                   "      |    ^\n"
@@ -82,8 +85,8 @@ END_TEST
 START_TEST(what_a_terminal_would_obey_is_not_printed)
 {
     begin();
-    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0102", at("a", 1, 1, 1), "\033[2Jx\x7f",
-                     "bad '%s'", "\033]0;x\a");
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0102", at("a", 1, 1, 1),
+                     "\033[2Jx\x7f", "bad '%s'", "\033]0;x\a");
     ck_assert_str_eq(printed(DGF_FINDINGS_HUMAN), "a:1:1: error[E0102]: bad '?]0;x?'\n"
                                                   "    1 | ?[2Jx?\n"
                                                   "      | ^\n");
@@ -94,7 +97,8 @@ END_TEST
 START_TEST(a_terminal_gets_colours)
 {
     begin();
-    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0102", at("a", 1, 1, 2), "xy", "t");
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0102", at("a", 1, 1, 2), "xy",
+                     "t");
     dgf_findings_print(&findings, DGF_FINDINGS_HUMAN, true, &out);
     ck_assert_str_eq(dgf_buf_str(&out), "a:1:1: \033[1;31merror[E0102]\033[0m: t\n"
                                         "    1 | xy\n"
@@ -137,8 +141,10 @@ END_TEST
 START_TEST(sarif_names_rules_and_regions)
 {
     begin();
-    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0109", at("a.yaml", 3, 2, 4), NULL, "t");
-    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0109", at("a.yaml", 4, 2, 4), NULL, "u");
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0109", at("a.yaml", 3, 2, 4), NULL,
+                     "t");
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0109", at("a.yaml", 4, 2, 4), NULL,
+                     "u");
     ck_assert_str_eq(
         printed(DGF_FINDINGS_SARIF),
         "{\"$schema\":\"https://json.schemastore.org/sarif-2.1.0.json\",\"version\":\"2.1.0\","
@@ -159,16 +165,18 @@ END_TEST
 START_TEST(junit_fails_for_errors_only)
 {
     begin();
-    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0109", at("a<.yaml", 3, 2, 4), NULL,
-                     "\"t\" & u\001");
-    dgf_findings_add(&findings, DGF_FINDING_WARNING, "W0201", at("b", 1, 1, 1), NULL, "v");
-    ck_assert_str_eq(printed(DGF_FINDINGS_JUNIT),
-                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n"
-                     "<testsuite name=\"dgf\" tests=\"2\" failures=\"1\">\n"
-                     "<testcase classname=\"a&lt;.yaml\" name=\"3:2 E0109\"><failure "
-                     "type=\"error\" message=\"&quot;t&quot; &amp; u?\"/></testcase>\n"
-                     "<testcase classname=\"b\" name=\"1:1 W0201\"><system-out>warning: "
-                     "v</system-out></testcase>\n</testsuite>\n</testsuites>\n");
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0109", at("a<.yaml", 3, 2, 4),
+                     NULL, "\"t\" & u\001");
+    dgf_findings_add(&findings, DGF_FINDING_WARNING, "W0201", at("b", 1, 1, 1), NULL,
+                     "v");
+    ck_assert_str_eq(
+        printed(DGF_FINDINGS_JUNIT),
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n"
+        "<testsuite name=\"dgf\" tests=\"2\" failures=\"1\">\n"
+        "<testcase classname=\"a&lt;.yaml\" name=\"3:2 E0109\"><failure "
+        "type=\"error\" message=\"&quot;t&quot; &amp; u?\"/></testcase>\n"
+        "<testcase classname=\"b\" name=\"1:1 W0201\"><system-out>warning: "
+        "v</system-out></testcase>\n</testsuite>\n</testsuites>\n");
     dgf_findings_release(&findings);
     ck_assert_str_eq(printed(DGF_FINDINGS_JUNIT),
                      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n"

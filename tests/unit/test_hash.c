@@ -20,11 +20,13 @@ START_TEST(sha256_gives_the_published_digests)
     uint8_t digest[DGF_SHA256_LEN];
 
     dgf_sha256(DGF_BYTES(""), digest);
-    ck_assert_str_eq(hex(digest, sizeof(digest)),
-                     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    ck_assert_str_eq(
+        hex(digest, sizeof(digest)),
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     dgf_sha256(DGF_BYTES("abc"), digest);
-    ck_assert_str_eq(hex(digest, sizeof(digest)),
-                     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    ck_assert_str_eq(
+        hex(digest, sizeof(digest)),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 END_TEST
 
@@ -34,12 +36,14 @@ START_TEST(leaves_and_nodes_are_hashed_apart)
     uint8_t left[DGF_SHA256_LEN], right[DGF_SHA256_LEN], node[DGF_SHA256_LEN];
 
     dgf_sha256_leaf(DGF_BYTES(""), left);
-    ck_assert_str_eq(hex(left, sizeof(left)),
-                     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+    ck_assert_str_eq(
+        hex(left, sizeof(left)),
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
     dgf_sha256_leaf(DGF_BYTES("\0"), right);
     dgf_sha256_node(left, right, node);
-    ck_assert_str_eq(hex(node, sizeof(node)),
-                     "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
+    ck_assert_str_eq(
+        hex(node, sizeof(node)),
+        "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
 }
 END_TEST
 
@@ -50,16 +54,21 @@ START_TEST(hmac_gives_the_published_digests)
 
     memset(key, 0x0b, 20);
     dgf_hmac_sha256(dgf_bytes_of(key, 20), DGF_BYTES("Hi There"), digest);
-    ck_assert_str_eq(hex(digest, sizeof(digest)),
-                     "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
-    dgf_hmac_sha256(DGF_BYTES("Jefe"), DGF_BYTES("what do ya want for nothing?"), digest);
-    ck_assert_str_eq(hex(digest, sizeof(digest)),
-                     "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    ck_assert_str_eq(
+        hex(digest, sizeof(digest)),
+        "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    dgf_hmac_sha256(DGF_BYTES("Jefe"), DGF_BYTES("what do ya want for nothing?"),
+                    digest);
+    ck_assert_str_eq(
+        hex(digest, sizeof(digest)),
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     memset(key, 0xaa, sizeof(key));
     dgf_hmac_sha256(dgf_bytes_of(key, sizeof(key)),
-                    DGF_BYTES("Test Using Larger Than Block-Size Key - Hash Key First"), digest);
-    ck_assert_str_eq(hex(digest, sizeof(digest)),
-                     "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+                    DGF_BYTES("Test Using Larger Than Block-Size Key - Hash Key First"),
+                    digest);
+    ck_assert_str_eq(
+        hex(digest, sizeof(digest)),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 END_TEST
 
@@ -104,8 +113,9 @@ START_TEST(an_id_is_half_a_digest_over_fields_with_their_lengths)
     dgf_id_add(&hash, DGF_BYTES("a\0b"));
     dgf_id_add_u64(&hash, 258);
     id = dgf_id_end(&hash);
-    dgf_sha256(DGF_BYTES("\4\0\0\0dgf1\5\0\0\0event\3\0\0\0a\0b\x8\0\0\0\2\1\0\0\0\0\0\0"),
-               digest);
+    dgf_sha256(
+        DGF_BYTES("\4\0\0\0dgf1\5\0\0\0event\3\0\0\0a\0b\x8\0\0\0\2\1\0\0\0\0\0\0"),
+        digest);
     ck_assert_mem_eq(id.b, digest, sizeof(id.b));
 }
 END_TEST
@@ -167,7 +177,8 @@ END_TEST
 
 START_TEST(a_text_that_is_no_id_is_refused)
 {
-    static const char *const bad[] = {"", "7zzzzzzzzzzzzzzzzzzzzzzzz",
+    static const char *const bad[] = {"",
+                                      "7zzzzzzzzzzzzzzzzzzzzzzzz",
                                       "7zzzzzzzzzzzzzzzzzzzzzzzzzz",
                                       "8zzzzzzzzzzzzzzzzzzzzzzzzz",
                                       "7zzzzzzzzzzzzzzzzzzzzzzzzi",

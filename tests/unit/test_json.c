@@ -171,7 +171,8 @@ START_TEST(a_hundred_thousand_doubles_read_back_bit_for_bit)
         begin();
         dgf_json_format_double(&out, value);
         back = strtod(written(), NULL);
-        ck_assert_msg(memcmp(&back, &value, sizeof(back)) == 0, "%.17g %s", value, written());
+        ck_assert_msg(memcmp(&back, &value, sizeof(back)) == 0, "%.17g %s", value,
+                      written());
     }
 }
 END_TEST
@@ -182,11 +183,11 @@ static const char *converted(enum dgf_rc expected)
     return written();
 }
 
-#define CONVERTS(text, ...)                                                        \
-    do {                                                                           \
-        begin();                                                                   \
-        __VA_ARGS__;                                                               \
-        ck_assert_str_eq(converted(DGF_OK), text);                                 \
+#define CONVERTS(text, ...)                        \
+    do {                                           \
+        begin();                                   \
+        __VA_ARGS__;                               \
+        ck_assert_str_eq(converted(DGF_OK), text); \
     } while (0)
 
 START_TEST(plain_values_are_plain_json)
@@ -214,10 +215,12 @@ START_TEST(what_json_lacks_is_extended_json)
              dgf_mp_put_uint(&packed, UINT64_MAX));
     CONVERTS("{\"$numberDouble\":\"NaN\"}", dgf_mp_put_double(&packed, NAN));
     CONVERTS("{\"$numberDouble\":\"Infinity\"}", dgf_mp_put_double(&packed, INFINITY));
-    CONVERTS("{\"$numberDouble\":\"-Infinity\"}", dgf_mp_put_double(&packed, -INFINITY));
+    CONVERTS("{\"$numberDouble\":\"-Infinity\"}",
+             dgf_mp_put_double(&packed, -INFINITY));
     CONVERTS("{\"$numberDecimal\":\"12.50\"}",
              dgf_mp_put_decimal(&packed, DGF_BYTES("12.50")));
-    CONVERTS("{\"$numberDecimal\":\"NaN\"}", dgf_mp_put_decimal(&packed, DGF_BYTES("NaN")));
+    CONVERTS("{\"$numberDecimal\":\"NaN\"}",
+             dgf_mp_put_decimal(&packed, DGF_BYTES("NaN")));
     CONVERTS("{\"$binary\":{\"base64\":\"/wA=\",\"subType\":\"00\"}}",
              dgf_mp_put_bin(&packed, DGF_BYTES("\xff\0")));
     CONVERTS("{\"$unavailable\":\"toast\"}", dgf_mp_put_unavailable(&packed, 0));
@@ -235,7 +238,8 @@ START_TEST(times_dates_and_ids_are_plain_texts)
     static const uint8_t uuid[16] = {0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf0,
                                      0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef};
 
-    CONVERTS("\"12345678-9abc-def0-0123-456789abcdef\"", dgf_mp_put_uuid(&packed, uuid));
+    CONVERTS("\"12345678-9abc-def0-0123-456789abcdef\"",
+             dgf_mp_put_uuid(&packed, uuid));
     CONVERTS("\"2026-03-02\"", dgf_mp_put_date(&packed, 20514));
     CONVERTS("\"+12026-03-02\"", dgf_mp_put_date(&packed, 20514 + 3652425));
     CONVERTS("\"-0001-12-31\"", dgf_mp_put_date(&packed, -719529));
@@ -244,11 +248,14 @@ START_TEST(times_dates_and_ids_are_plain_texts)
     CONVERTS("\"24:00:00\"", dgf_mp_put_time_of_day(&packed, 86400000000000));
     CONVERTS("\"2026-03-02T09:00:00.123456789Z\"",
              dgf_mp_put_timestamp(&packed, 1772442000, 123456789));
-    CONVERTS("\"0001-01-01T00:00:00Z\"", dgf_mp_put_timestamp(&packed, -62135596800, 0));
-    CONVERTS("\"9999-12-31T23:59:59Z\"", dgf_mp_put_timestamp(&packed, 253402300799, 0));
+    CONVERTS("\"0001-01-01T00:00:00Z\"",
+             dgf_mp_put_timestamp(&packed, -62135596800, 0));
+    CONVERTS("\"9999-12-31T23:59:59Z\"",
+             dgf_mp_put_timestamp(&packed, 253402300799, 0));
     CONVERTS("\"+10000-01-01T00:00:00.1Z\"",
              dgf_mp_put_timestamp(&packed, 253402300800, 100000000));
-    CONVERTS("\"-0001-12-31T23:59:59Z\"", dgf_mp_put_timestamp(&packed, -62167219201, 0));
+    CONVERTS("\"-0001-12-31T23:59:59Z\"",
+             dgf_mp_put_timestamp(&packed, -62167219201, 0));
     begin();
     dgf_mp_put_timestamp(&packed, INT64_MAX, 0);
     ck_assert_str_eq(converted(DGF_BAD_DATA), "");
@@ -266,7 +273,8 @@ START_TEST(intervals_are_iso_8601_with_a_sign_a_part)
     CONVERTS("\"P-1DT1H\"", dgf_mp_put_duration(&packed, 0, -1, 3600000000000));
     CONVERTS("\"PT-0.000000001S\"", dgf_mp_put_duration(&packed, 0, 0, -1));
     CONVERTS("\"PT-1M-0.5S\"", dgf_mp_put_duration(&packed, 0, 0, -60500000000));
-    CONVERTS("\"PT2562047H47M16.854775807S\"", dgf_mp_put_duration(&packed, 0, 0, INT64_MAX));
+    CONVERTS("\"PT2562047H47M16.854775807S\"",
+             dgf_mp_put_duration(&packed, 0, 0, INT64_MAX));
     CONVERTS("\"PT-2562047H-47M-16.854775808S\"",
              dgf_mp_put_duration(&packed, 0, 0, INT64_MIN));
 }
@@ -288,8 +296,9 @@ START_TEST(containers_nest_and_take_commas_from_outside)
         ck_assert_int_eq(dgf_json_msgpack(&json, dgf_buf_bytes(&packed)), DGF_OK);
     dgf_json_i64(&json, 5);
     dgf_json_end_array(&json);
-    ck_assert_str_eq(written(), "[{\"a\":[1,{},{\"$numberDecimal\":\"2\"}],\"b\\n\":[]},"
-                                "{\"a\":[1,{},{\"$numberDecimal\":\"2\"}],\"b\\n\":[]},5]");
+    ck_assert_str_eq(written(),
+                     "[{\"a\":[1,{},{\"$numberDecimal\":\"2\"}],\"b\\n\":[]},"
+                     "{\"a\":[1,{},{\"$numberDecimal\":\"2\"}],\"b\\n\":[]},5]");
 }
 END_TEST
 
@@ -302,7 +311,8 @@ START_TEST(invalid_msgpack_writes_nothing)
     ck_assert_int_eq(dgf_json_msgpack(&json, DGF_BYTES("\xa1\xff")), DGF_BAD_DATA);
     ck_assert_int_eq(dgf_json_msgpack(&json, DGF_BYTES("\1\1")), DGF_BAD_DATA);
     ck_assert_int_eq(dgf_json_msgpack(&json, DGF_BYTES("\x81\1\1")), DGF_BAD_DATA);
-    ck_assert_int_eq(dgf_json_msgpack(&json, DGF_BYTES("\x92\1\xd4\7\x63")), DGF_BAD_DATA);
+    ck_assert_int_eq(dgf_json_msgpack(&json, DGF_BYTES("\x92\1\xd4\7\x63")),
+                     DGF_BAD_DATA);
     ck_assert_int_eq(dgf_json_msgpack(&json, DGF_BYTES("")), DGF_BAD_DATA);
     dgf_json_i64(&json, 2);
     dgf_json_end_array(&json);
@@ -330,8 +340,9 @@ START_TEST(reading_refuses_what_is_wrong_without_quoting_it)
         struct dgf_err err = {0};
         json_t *value = NULL;
 
-        ck_assert_int_eq(dgf_json_parse(dgf_bytes_str(wrong[i].text), 30, 2, &value, &err),
-                         DGF_BAD_DATA);
+        ck_assert_int_eq(
+            dgf_json_parse(dgf_bytes_str(wrong[i].text), 30, 2, &value, &err),
+            DGF_BAD_DATA);
         ck_assert_str_eq(err.text, wrong[i].error);
         ck_assert_ptr_null(value);
     }
@@ -343,17 +354,20 @@ START_TEST(brackets_in_texts_are_no_depth)
     struct dgf_err err;
     DGF_CLEANUP_JSON json_t *value = NULL;
 
-    ck_assert_int_eq(dgf_json_parse(DGF_BYTES("[\"[[[[\\\"[[[\",{}]"), 100, 2, &value, &err),
-                     DGF_OK);
+    ck_assert_int_eq(
+        dgf_json_parse(DGF_BYTES("[\"[[[[\\\"[[[\",{}]"), 100, 2, &value, &err),
+        DGF_OK);
     ck_assert_str_eq(json_string_value(json_array_get(value, 0)), "[[[[\"[[[");
 }
 END_TEST
 
 DGF_UNIT(json, commas_stand_where_they_are_due,
          a_text_is_escaped_wherever_the_special_byte_stands,
-         every_ascii_byte_reads_back_through_jansson, a_text_in_a_full_buffer_fails_once,
-         a_double_is_its_shortest_text, a_hundred_thousand_doubles_read_back_bit_for_bit,
-         plain_values_are_plain_json, what_json_lacks_is_extended_json,
-         times_dates_and_ids_are_plain_texts, intervals_are_iso_8601_with_a_sign_a_part,
+         every_ascii_byte_reads_back_through_jansson,
+         a_text_in_a_full_buffer_fails_once, a_double_is_its_shortest_text,
+         a_hundred_thousand_doubles_read_back_bit_for_bit, plain_values_are_plain_json,
+         what_json_lacks_is_extended_json, times_dates_and_ids_are_plain_texts,
+         intervals_are_iso_8601_with_a_sign_a_part,
          containers_nest_and_take_commas_from_outside, invalid_msgpack_writes_nothing,
-         reading_refuses_what_is_wrong_without_quoting_it, brackets_in_texts_are_no_depth)
+         reading_refuses_what_is_wrong_without_quoting_it,
+         brackets_in_texts_are_no_depth)

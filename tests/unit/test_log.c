@@ -78,8 +78,9 @@ START_TEST(bytes_that_are_no_text_become_question_marks)
 {
     begin(DGF_LOG_INFO, 0);
     dgf_log(DGF_LOG_INFO, "e", "k", "a\xff\"", "none", NULL, "z", "1", NULL);
-    ck_assert_str_eq(logged(), "{\"time\":\"2026-03-02T09:00:00.123456Z\",\"level\":\"info\","
-                               "\"event\":\"e\",\"k\":\"a?\\\"\",\"z\":\"1\"}\n");
+    ck_assert_str_eq(logged(),
+                     "{\"time\":\"2026-03-02T09:00:00.123456Z\",\"level\":\"info\","
+                     "\"event\":\"e\",\"k\":\"a?\\\"\",\"z\":\"1\"}\n");
 }
 END_TEST
 
@@ -90,8 +91,9 @@ START_TEST(a_pair_that_does_not_fit_is_left_out)
     memset(big, 'x', sizeof(big) - 1);
     begin(DGF_LOG_INFO, 0);
     dgf_log(DGF_LOG_INFO, "e", "before", "1", "big", big, "after", "2", NULL);
-    ck_assert_str_eq(logged(), "{\"time\":\"2026-03-02T09:00:00.123456Z\",\"level\":\"info\","
-                               "\"event\":\"e\",\"before\":\"1\",\"after\":\"2\"}\n");
+    ck_assert_str_eq(logged(),
+                     "{\"time\":\"2026-03-02T09:00:00.123456Z\",\"level\":\"info\","
+                     "\"event\":\"e\",\"before\":\"1\",\"after\":\"2\"}\n");
 }
 END_TEST
 
@@ -103,6 +105,6 @@ START_TEST(a_closed_place_stops_nobody)
 }
 END_TEST
 
-DGF_UNIT(log, a_line_is_one_json_object, people_get_plain_text, lower_levels_say_nothing,
-         bytes_that_are_no_text_become_question_marks, a_pair_that_does_not_fit_is_left_out,
-         a_closed_place_stops_nobody)
+DGF_UNIT(log, a_line_is_one_json_object, people_get_plain_text,
+         lower_levels_say_nothing, bytes_that_are_no_text_become_question_marks,
+         a_pair_that_does_not_fit_is_left_out, a_closed_place_stops_nobody)

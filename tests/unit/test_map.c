@@ -99,7 +99,8 @@ START_TEST(releasing_frees_each_value_that_is_there)
     int value;
 
     dgf_map_init(&map);
-    for (const char *const *key = (const char *const[]){"a", "b", "c", NULL}; *key; key++)
+    for (const char *const *key = (const char *const[]){"a", "b", "c", NULL}; *key;
+         key++)
         ck_assert_int_eq(dgf_map_put(&map, dgf_bytes_str(*key), &value, NULL), DGF_OK);
     ck_assert_ptr_nonnull(dgf_map_remove(&map, DGF_BYTES("b")));
     dgf_map_release(&map, count_free);

@@ -82,7 +82,8 @@ END_TEST
 START_TEST(labels_of_a_histogram_stand_before_the_bound)
 {
     (void)dgf_metric_get(DGF_METRIC_HISTOGRAM_SECONDS, "h", "H.", "sink=\"k\"");
-    ck_assert_ptr_nonnull(strstr(printed(), "\nh_bucket{sink=\"k\",le=\"0.0001\"} 0\n"));
+    ck_assert_ptr_nonnull(
+        strstr(printed(), "\nh_bucket{sink=\"k\",le=\"0.0001\"} 0\n"));
     ck_assert_ptr_nonnull(strstr(printed(), "\nh_sum{sink=\"k\"} 0\n"));
 }
 END_TEST
@@ -119,6 +120,7 @@ START_TEST(released_metrics_are_gone_and_can_be_made_anew)
 }
 END_TEST
 
-DGF_UNIT(metrics, counters_and_gauges_are_grouped_by_name, a_histogram_counts_up_to_each_bound,
+DGF_UNIT(metrics, counters_and_gauges_are_grouped_by_name,
+         a_histogram_counts_up_to_each_bound,
          labels_of_a_histogram_stand_before_the_bound, threads_update_together,
          released_metrics_are_gone_and_can_be_made_anew)

@@ -27,9 +27,26 @@ static struct dgf_mp_token only_token(void)
 
 START_TEST(integers_of_every_width_read_back)
 {
-    static const int64_t values[] = {0, 1, 127, 128, 255, 256, 65535, 65536, 1ll << 32,
-                                     INT64_MAX, -1, -32, -33, -128, -129, -32768, -32769,
-                                     INT32_MIN, INT32_MIN - 1ll, INT64_MIN};
+    static const int64_t values[] = {0,
+                                     1,
+                                     127,
+                                     128,
+                                     255,
+                                     256,
+                                     65535,
+                                     65536,
+                                     1ll << 32,
+                                     INT64_MAX,
+                                     -1,
+                                     -32,
+                                     -33,
+                                     -128,
+                                     -129,
+                                     -32768,
+                                     -32769,
+                                     INT32_MIN,
+                                     INT32_MIN - 1ll,
+                                     INT64_MIN};
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(values); i++) {
         struct dgf_mp_token token;
@@ -140,11 +157,14 @@ START_TEST(a_key_is_found_behind_anything)
     dgf_mp_put_int(&buf, 7);
     ck_assert_int_eq(dgf_mp_find(dgf_buf_bytes(&buf), DGF_BYTES("b"), &value), DGF_OK);
     ck_assert(dgf_bytes_eq(value, DGF_BYTES("\7")));
-    ck_assert_int_eq(dgf_mp_find(dgf_buf_bytes(&buf), DGF_BYTES("c"), &value), DGF_AGAIN);
-    ck_assert_int_eq(dgf_mp_find(DGF_BYTES("\x81\xa1"), DGF_BYTES("c"), &value), DGF_BAD_DATA);
+    ck_assert_int_eq(dgf_mp_find(dgf_buf_bytes(&buf), DGF_BYTES("c"), &value),
+                     DGF_AGAIN);
+    ck_assert_int_eq(dgf_mp_find(DGF_BYTES("\x81\xa1"), DGF_BYTES("c"), &value),
+                     DGF_BAD_DATA);
     ck_assert_int_eq(dgf_mp_find(DGF_BYTES("\x81\xa1x\x91"), DGF_BYTES("x"), &value),
                      DGF_BAD_DATA);
-    ck_assert_int_eq(dgf_mp_find(DGF_BYTES("\x91\1"), DGF_BYTES("c"), &value), DGF_BAD_DATA);
+    ck_assert_int_eq(dgf_mp_find(DGF_BYTES("\x91\1"), DGF_BYTES("c"), &value),
+                     DGF_BAD_DATA);
     ck_assert_int_eq(dgf_mp_find(DGF_BYTES(""), DGF_BYTES("c"), &value), DGF_BAD_DATA);
 }
 END_TEST
@@ -235,21 +255,21 @@ START_TEST(timestamps_take_the_smallest_form_and_read_back)
     }
     begin();
     dgf_mp_put_time_ns(&buf, -1);
-    ck_assert_mem_eq(buf.ptr, "\xc7\x0c\xff\x3b\x9a\xc9\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-                     15);
+    ck_assert_mem_eq(
+        buf.ptr, "\xc7\x0c\xff\x3b\x9a\xc9\xff\xff\xff\xff\xff\xff\xff\xff\xff", 15);
 }
 END_TEST
 
 START_TEST(extensions_have_their_published_bytes)
 {
     static const struct dgf_bytes expected = {
-        (const uint8_t *)"\xc7\6\1-12.50"                       /* decimal */
-                         "\xd6\3\xff\xff\xff\xfe"               /* date */
-                         "\xd7\4\0\0\0\0\0\0\0\5"               /* time */
+        (const uint8_t *)"\xc7\6\1-12.50"                                 /* decimal */
+                         "\xd6\3\xff\xff\xff\xfe"                         /* date */
+                         "\xd7\4\0\0\0\0\0\0\0\5"                         /* time */
                          "\xd8\5\0\0\0\1\xff\xff\xff\xff\0\0\0\0\0\0\0\3" /* duration */
-                         "\xc7\6\6\xa3xml\xa1<"                 /* opaque text */
-                         "\xc7\5\6\xa1p\xc4\1\xff"              /* opaque bytes */
-                         "\xd4\7\2",                            /* unavailable */
+                         "\xc7\6\6\xa3xml\xa1<"    /* opaque text */
+                         "\xc7\5\6\xa1p\xc4\1\xff" /* opaque bytes */
+                         "\xd4\7\2",               /* unavailable */
         9 + 6 + 10 + 18 + 9 + 8 + 3};
 
     begin();
@@ -274,7 +294,8 @@ START_TEST(opaque_texts_of_every_length_hold_together)
         for (int text = 0; text < 2; text++) {
             memset(content, text ? 't' : 0xff, sizeof(content));
             begin();
-            dgf_mp_put_opaque(&buf, DGF_BYTES("polygon"), dgf_bytes_of(content, lengths[i]));
+            dgf_mp_put_opaque(&buf, DGF_BYTES("polygon"),
+                              dgf_bytes_of(content, lengths[i]));
             ck_assert_int_eq(dgf_mp_check(dgf_buf_bytes(&buf)), DGF_OK);
         }
 }
@@ -315,7 +336,8 @@ START_TEST(a_check_looks_into_texts_and_extensions)
         begin();
         dgf_mp_put_array(&buf, 1);
         dgf_mp_put_ext(&buf, exts[i].type, exts[i].payload);
-        ck_assert_msg((dgf_mp_check(dgf_buf_bytes(&buf)) == DGF_OK) == exts[i].ok, "%zu", i);
+        ck_assert_msg((dgf_mp_check(dgf_buf_bytes(&buf)) == DGF_OK) == exts[i].ok,
+                      "%zu", i);
     }
     ck_assert_int_eq(dgf_mp_check(DGF_BYTES("\xa2\xc3\xa9")), DGF_OK);
     ck_assert_int_eq(dgf_mp_check(DGF_BYTES("\xa1\xc3")), DGF_BAD_DATA);
@@ -336,9 +358,11 @@ START_TEST(packing_into_a_full_buffer_is_remembered)
 END_TEST
 
 DGF_UNIT(mp, integers_of_every_width_read_back, nil_booleans_and_doubles_read_back,
-         texts_and_bytes_of_every_header_read_back, containers_are_entered_and_skipped_whole,
-         a_key_is_found_behind_anything, a_header_is_not_believed,
-         a_hundred_levels_are_enough_and_one_more_is_refused,
+         texts_and_bytes_of_every_header_read_back,
+         containers_are_entered_and_skipped_whole, a_key_is_found_behind_anything,
+         a_header_is_not_believed, a_hundred_levels_are_enough_and_one_more_is_refused,
          timestamps_take_the_smallest_form_and_read_back,
-         extensions_have_their_published_bytes, opaque_texts_of_every_length_hold_together,
-         a_check_looks_into_texts_and_extensions, packing_into_a_full_buffer_is_remembered)
+         extensions_have_their_published_bytes,
+         opaque_texts_of_every_length_hold_together,
+         a_check_looks_into_texts_and_extensions,
+         packing_into_a_full_buffer_is_remembered)

@@ -5,13 +5,13 @@
 #include "unit.h"
 
 /* Each table: a text and its value; those without one are refused. */
-#define LOOK(table, parse, type, check)                                            \
-    for (size_t i = 0; i < DGF_ARRAY_LEN(table); i++) {                            \
-        type value = 77;                                                           \
-        bool ok = parse(dgf_bytes_str(table[i].text), &value);                     \
-                                                                                   \
-        ck_assert_msg(ok == table[i].ok, "%s", table[i].text);                     \
-        check(value, ok ? table[i].value : 77);                                    \
+#define LOOK(table, parse, type, check)                        \
+    for (size_t i = 0; i < DGF_ARRAY_LEN(table); i++) {        \
+        type value = 77;                                       \
+        bool ok = parse(dgf_bytes_str(table[i].text), &value); \
+                                                               \
+        ck_assert_msg(ok == table[i].ok, "%s", table[i].text); \
+        check(value, ok ? table[i].value : 77);                \
     }
 
 static const struct {
@@ -62,19 +62,16 @@ static const struct {
     bool ok;
     double value;
 } doubles[] = {
-    {"0", true, 0},          {"1.5", true, 1.5},     {"-2.25e3", true, -2250},
-    {"1E+2", true, 100},     {"1e-2", true, 0.01},   {"1e400", false, 0},
-    {"nan", false, 0},       {"inf", false, 0},      {"", false, 0},
-    {"-", false, 0},         {"1.", false, 0},       {".5", false, 0},
-    {"1e", false, 0},        {"1e+", false, 0},      {"0x1p3", false, 0},
-    {"1,5", false, 0},       {" 1", false, 0},       {"1.5 ", false, 0},
+    {"0", true, 0},      {"1.5", true, 1.5},   {"-2.25e3", true, -2250},
+    {"1E+2", true, 100}, {"1e-2", true, 0.01}, {"1e400", false, 0},
+    {"nan", false, 0},   {"inf", false, 0},    {"", false, 0},
+    {"-", false, 0},     {"1.", false, 0},     {".5", false, 0},
+    {"1e", false, 0},    {"1e+", false, 0},    {"0x1p3", false, 0},
+    {"1,5", false, 0},   {" 1", false, 0},     {"1.5 ", false, 0},
 };
 
 START_TEST(a_double_is_finite_and_written_as_in_json)
-{
-    LOOK(doubles, dgf_parse_double, double, ck_assert_double_eq)
-}
-END_TEST
+{LOOK(doubles, dgf_parse_double, double, ck_assert_double_eq)} END_TEST
 
 START_TEST(a_boolean_is_true_or_false)
 {
@@ -84,7 +81,8 @@ START_TEST(a_boolean_is_true_or_false)
     ck_assert(value);
     ck_assert(dgf_parse_bool(DGF_BYTES("false"), &value));
     ck_assert(!value);
-    for (const char *const *text = (const char *const[]){"yes", "True", "1", "on", "", NULL};
+    for (const char *const *text =
+             (const char *const[]){"yes", "True", "1", "on", "", NULL};
          *text; text++)
         ck_assert(!dgf_parse_bool(dgf_bytes_str(*text), &value));
 }
@@ -126,10 +124,7 @@ static const struct {
 };
 
 START_TEST(a_duration_is_a_number_and_one_unit)
-{
-    LOOK(durations, dgf_parse_duration, int64_t, ck_assert_int_eq)
-}
-END_TEST
+{LOOK(durations, dgf_parse_duration, int64_t, ck_assert_int_eq)} END_TEST
 
 static const struct {
     const char *text;
@@ -155,10 +150,7 @@ static const struct {
 };
 
 START_TEST(a_size_is_a_whole_number_and_at_most_one_unit)
-{
-    LOOK(sizes, dgf_parse_size, uint64_t, ck_assert_uint_eq)
-}
-END_TEST
+{LOOK(sizes, dgf_parse_size, uint64_t, ck_assert_uint_eq)} END_TEST
 
 static const struct {
     const char *text;
@@ -196,10 +188,7 @@ static const struct {
 };
 
 START_TEST(a_time_is_rfc_3339_with_a_zone)
-{
-    LOOK(times, dgf_parse_time, int64_t, ck_assert_int_eq)
-}
-END_TEST
+{LOOK(times, dgf_parse_time, int64_t, ck_assert_int_eq)} END_TEST
 
 static const struct {
     int64_t ns;
@@ -246,8 +235,9 @@ START_TEST(every_day_of_two_eras_goes_there_and_back)
         ck_assert_int_eq(y, year);
         ck_assert_uint_eq(m, month);
         ck_assert_uint_eq(d, day);
-        if (++day > (month == 2 ? 28u + (year % 4 == 0 && (year % 100 || year % 400 == 0))
-                                : 30u + (0x15aau >> month & 1))) {
+        if (++day > (month == 2
+                         ? 28u + (year % 4 == 0 && (year % 100 || year % 400 == 0))
+                         : 30u + (0x15aau >> month & 1))) {
             day = 1;
             month = month % 12 + 1;
             year += month == 1;
@@ -261,17 +251,14 @@ START_TEST(durations_and_sizes_are_written_in_the_largest_whole_unit)
     static const struct {
         int64_t ns;
         const char *text;
-    } spans[] = {{0, "0s"},
-                 {1, "1ns"},
-                 {1500, "1500ns"},
-                 {90ll * S, "90s"},
-                 {3600ll * S, "1h"},
-                 {86400ll * S, "1d"},
+    } spans[] = {{0, "0s"},         {1, "1ns"},         {1500, "1500ns"},
+                 {90ll * S, "90s"}, {3600ll * S, "1h"}, {86400ll * S, "1d"},
                  {-5000000, "-5ms"}};
     static const struct {
         uint64_t bytes;
         const char *text;
-    } amounts[] = {{0, "0"}, {512, "512"}, {1024, "1KiB"}, {1536, "1536"}, {1ull << 40, "1TiB"}};
+    } amounts[] = {
+        {0, "0"}, {512, "512"}, {1024, "1KiB"}, {1536, "1536"}, {1ull << 40, "1TiB"}};
     struct dgf_buf buf;
 
     dgf_buf_init(&buf, 100);
@@ -291,8 +278,8 @@ END_TEST
 
 START_TEST(hex_and_base64_have_one_spelling_a_content)
 {
-    static const char *const bad[] = {"Zg=",  "Zg",   "Zh==", "Zm9=", "=m9v", "Zm9v=",
-                                      "Zm 9", "Zg==Zg==", "====", "Zm-v"};
+    static const char *const bad[] = {"Zg=",   "Zg",   "Zh==",     "Zm9=", "=m9v",
+                                      "Zm9v=", "Zm 9", "Zg==Zg==", "====", "Zm-v"};
     struct dgf_buf buf;
     uint8_t bytes[2];
 
@@ -335,7 +322,8 @@ START_TEST(utf8_has_no_surrogates_nothing_overlong_and_an_end)
                  {"\xe2\x28\xa1", false}};
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(texts); i++)
-        ck_assert_msg(dgf_utf8_valid(dgf_bytes_str(texts[i].text)) == texts[i].ok, "%zu", i);
+        ck_assert_msg(dgf_utf8_valid(dgf_bytes_str(texts[i].text)) == texts[i].ok,
+                      "%zu", i);
     ck_assert(dgf_utf8_valid(DGF_BYTES("a\0b")));
 }
 END_TEST

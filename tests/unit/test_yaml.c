@@ -19,7 +19,8 @@ static struct dgf_yaml_node *parsed(const char *text)
 {
     end();
     dgf_findings_init(&findings);
-    ck_assert_msg(dgf_yaml_parse("x.yaml", dgf_bytes_str(text), &findings, &doc) == DGF_OK,
+    ck_assert_msg(dgf_yaml_parse("x.yaml", dgf_bytes_str(text), &findings, &doc) ==
+                      DGF_OK,
                   "%s: %s", text, findings.n ? findings.list[0].text : "");
     return dgf_yaml_root(doc);
 }
@@ -43,24 +44,42 @@ static const struct {
     enum dgf_yaml_kind kind;
     double number;
 } scalars[] = {
-    {"null", DGF_YAML_NULL, 0},     {"~", DGF_YAML_NULL, 0},
-    {"true", DGF_YAML_BOOL, 1},     {"False", DGF_YAML_BOOL, 0},
-    {"yes", DGF_YAML_STR, 0},       {"no", DGF_YAML_STR, 0},
-    {"on", DGF_YAML_STR, 0},        {"off", DGF_YAML_STR, 0},
-    {"y", DGF_YAML_STR, 0},         {"tRUE", DGF_YAML_STR, 0},
-    {"0", DGF_YAML_INT, 0},         {"-17", DGF_YAML_INT, -17},
-    {"+17", DGF_YAML_INT, 17},      {"010", DGF_YAML_INT, 10},
-    {"0o17", DGF_YAML_INT, 15},     {"0x1F", DGF_YAML_INT, 31},
-    {"1_000", DGF_YAML_STR, 0},     {"0b1", DGF_YAML_STR, 0},
-    {"12:30", DGF_YAML_STR, 0},     {"2026-03-02", DGF_YAML_STR, 0},
-    {"1.5", DGF_YAML_FLOAT, 1.5},   {"-.5e2", DGF_YAML_FLOAT, -50},
-    {"1.", DGF_YAML_FLOAT, 1},      {"1e3", DGF_YAML_FLOAT, 1000},
-    {".", DGF_YAML_STR, 0},         {"e3", DGF_YAML_STR, 0},
-    {"1e", DGF_YAML_STR, 0},        {"+", DGF_YAML_STR, 0},
-    {"0x", DGF_YAML_STR, 0},        {"0o8", DGF_YAML_STR, 0},
-    {"1.2.3", DGF_YAML_STR, 0},     {"\"1\"", DGF_YAML_STR, 0},
-    {"'true'", DGF_YAML_STR, 0},    {"=", DGF_YAML_STR, 0},
-    {"5s", DGF_YAML_STR, 0},        {"9223372036854775807", DGF_YAML_INT, 9223372036854775807.0},
+    {"null", DGF_YAML_NULL, 0},
+    {"~", DGF_YAML_NULL, 0},
+    {"true", DGF_YAML_BOOL, 1},
+    {"False", DGF_YAML_BOOL, 0},
+    {"yes", DGF_YAML_STR, 0},
+    {"no", DGF_YAML_STR, 0},
+    {"on", DGF_YAML_STR, 0},
+    {"off", DGF_YAML_STR, 0},
+    {"y", DGF_YAML_STR, 0},
+    {"tRUE", DGF_YAML_STR, 0},
+    {"0", DGF_YAML_INT, 0},
+    {"-17", DGF_YAML_INT, -17},
+    {"+17", DGF_YAML_INT, 17},
+    {"010", DGF_YAML_INT, 10},
+    {"0o17", DGF_YAML_INT, 15},
+    {"0x1F", DGF_YAML_INT, 31},
+    {"1_000", DGF_YAML_STR, 0},
+    {"0b1", DGF_YAML_STR, 0},
+    {"12:30", DGF_YAML_STR, 0},
+    {"2026-03-02", DGF_YAML_STR, 0},
+    {"1.5", DGF_YAML_FLOAT, 1.5},
+    {"-.5e2", DGF_YAML_FLOAT, -50},
+    {"1.", DGF_YAML_FLOAT, 1},
+    {"1e3", DGF_YAML_FLOAT, 1000},
+    {".", DGF_YAML_STR, 0},
+    {"e3", DGF_YAML_STR, 0},
+    {"1e", DGF_YAML_STR, 0},
+    {"+", DGF_YAML_STR, 0},
+    {"0x", DGF_YAML_STR, 0},
+    {"0o8", DGF_YAML_STR, 0},
+    {"1.2.3", DGF_YAML_STR, 0},
+    {"\"1\"", DGF_YAML_STR, 0},
+    {"'true'", DGF_YAML_STR, 0},
+    {"=", DGF_YAML_STR, 0},
+    {"5s", DGF_YAML_STR, 0},
+    {"9223372036854775807", DGF_YAML_INT, 9223372036854775807.0},
 };
 
 START_TEST(plain_scalars_have_the_types_of_the_core_schema)
@@ -90,7 +109,8 @@ END_TEST
 
 START_TEST(every_node_knows_its_place)
 {
-    struct dgf_yaml_node *root = parsed("a: 1\nb:\n  - x\n  - \"yy\"\nc\xc3\xa9: {d: e}\n");
+    struct dgf_yaml_node *root =
+        parsed("a: 1\nb:\n  - x\n  - \"yy\"\nc\xc3\xa9: {d: e}\n");
     struct dgf_yaml_node *list = dgf_yaml_get(root, "b");
 
     ck_assert_int_eq(root->kind, DGF_YAML_MAP);
@@ -136,7 +156,10 @@ START_TEST(an_empty_file_has_no_root)
 {
     ck_assert_ptr_null(parsed(""));
     ck_assert_ptr_null(parsed("# nothing\n"));
-    ck_assert_int_eq(parsed("\xef\xbb\xbf""a: 1")->kind, DGF_YAML_MAP);
+    ck_assert_int_eq(parsed("\xef\xbb\xbf"
+                            "a: 1")
+                         ->kind,
+                     DGF_YAML_MAP);
     ck_assert_uint_eq(dgf_yaml_root(doc)->keys[0]->mark.col, 1);
     end();
 }
@@ -224,18 +247,21 @@ static const struct {
      "x.yaml:2:4: error[E0112]: number is too large; put it in quotes if it is a text\n"
      "    2 | b: 1e999\n"
      "      |    ^~~~~\n"},
-    {"a:\n\t- b\n", "x.yaml:2:1: error[E0102]: invalid YAML: found character that cannot "
-                    "start any token while scanning for the next token\n"
-                    "    2 | \t- b\n"
-                    "      | ^\n"},
-    {"a: b\n c: d\n", "x.yaml:2:3: error[E0102]: invalid YAML: mapping values are not allowed "
-                      "in this context\n"
-                      "    2 |  c: d\n"
-                      "      |   ^\n"},
-    {"a: [1, 2\n", "x.yaml:2:1: error[E0102]: invalid YAML: did not find expected ',' or ']' "
-                   "while parsing a flow sequence\n"
-                   "    2 | \n"
-                   "      | ^\n"},
+    {"a:\n\t- b\n",
+     "x.yaml:2:1: error[E0102]: invalid YAML: found character that cannot "
+     "start any token while scanning for the next token\n"
+     "    2 | \t- b\n"
+     "      | ^\n"},
+    {"a: b\n c: d\n",
+     "x.yaml:2:3: error[E0102]: invalid YAML: mapping values are not allowed "
+     "in this context\n"
+     "    2 |  c: d\n"
+     "      |   ^\n"},
+    {"a: [1, 2\n",
+     "x.yaml:2:1: error[E0102]: invalid YAML: did not find expected ',' or ']' "
+     "while parsing a flow sequence\n"
+     "    2 | \n"
+     "      | ^\n"},
     {"ok: 1\nbad: \xff\n", "x.yaml:2: error[E0111]: this line is not UTF-8\n"},
     {"ok: 1\nbad: \x01\n",
      "x.yaml:2:6: error[E0111]: invalid YAML: control characters are not allowed\n"},
@@ -245,9 +271,10 @@ START_TEST(everything_unusual_is_refused_at_its_place)
 {
     for (size_t i = 0; i < DGF_ARRAY_LEN(bad); i++)
         ck_assert_str_eq(refused(dgf_bytes_str(bad[i].text)), bad[i].printed);
-    ck_assert_str_eq(refused(DGF_BYTES("a\0b: 1")),
-                     "x.yaml:1:2: error[E0111]: invalid YAML: control characters are not "
-                     "allowed\n");
+    ck_assert_str_eq(
+        refused(DGF_BYTES("a\0b: 1")),
+        "x.yaml:1:2: error[E0111]: invalid YAML: control characters are not "
+        "allowed\n");
     end();
 }
 END_TEST
@@ -263,9 +290,10 @@ START_TEST(thirty_two_levels_are_enough)
         if (depth == 32)
             ck_assert_int_eq(parsed(text)->kind, DGF_YAML_LIST);
         else
-            ck_assert_ptr_nonnull(strstr(refused(dgf_bytes_str(text)),
-                                         "x.yaml:1:33: error[E0107]: nested deeper than 32 "
-                                         "levels\n"));
+            ck_assert_ptr_nonnull(
+                strstr(refused(dgf_bytes_str(text)),
+                       "x.yaml:1:33: error[E0107]: nested deeper than 32 "
+                       "levels\n"));
     }
     end();
 }
@@ -283,15 +311,21 @@ START_TEST(a_file_of_a_megabyte_is_read_and_a_larger_one_is_not)
     for (size_t i = 0; i + 2 <= max; i += 2)
         memcpy(text + i, i == 0 ? "[a" : i + 2 == max ? " ]" : ",a", 2);
     dgf_findings_init(&findings);
-    ck_assert_int_eq(dgf_yaml_parse("x", dgf_bytes_of(text, max), &findings, &doc), DGF_OK);
+    ck_assert_int_eq(dgf_yaml_parse("x", dgf_bytes_of(text, max), &findings, &doc),
+                     DGF_OK);
     ck_assert_uint_eq(dgf_yaml_root(doc)->n, max / 2 - 1);
     ck_assert_uint_eq(dgf_yaml_root(doc)->items[1000]->mark.col, 2002);
     end();
     for (size_t i = 0; i + 8 <= max; i += 8) /* and a hundred thousand mistakes */
-        memcpy(text + i, i == 0 ? "{a: 123," : i + 8 == max ? "b: 1   }" : "a: 1234,", 8);
-    ck_assert_ptr_nonnull(strstr(refused(dgf_bytes_of(text, max)),
-                                 "x.yaml:1:9: error[E0106]: duplicate key 'a'; the first is in "
-                                 "line 1\n"));
+        memcpy(text + i,
+               i == 0         ? "{a: 123,"
+               : i + 8 == max ? "b: 1   }"
+                              : "a: 1234,",
+               8);
+    ck_assert_ptr_nonnull(
+        strstr(refused(dgf_bytes_of(text, max)),
+               "x.yaml:1:9: error[E0106]: duplicate key 'a'; the first is in "
+               "line 1\n"));
     ck_assert_uint_eq(findings.n, 1000);
     ck_assert_uint_eq(findings.n_errors, max / 8 - 2);
     dgf_free(text);
@@ -316,8 +350,8 @@ START_TEST(a_finding_at_a_node_shows_its_line)
     struct dgf_yaml_node *root = parsed("a: 1\nlong: text\n");
     struct dgf_buf out;
 
-    dgf_yaml_finding(doc, &findings, DGF_FINDING_ERROR, "E0204", root->items[1], "not %s",
-                     dgf_yaml_kind_text(DGF_YAML_INT));
+    dgf_yaml_finding(doc, &findings, DGF_FINDING_ERROR, "E0204", root->items[1],
+                     "not %s", dgf_yaml_kind_text(DGF_YAML_INT));
     dgf_buf_init(&out, 1000);
     dgf_findings_print(&findings, DGF_FINDINGS_HUMAN, false, &out);
     ck_assert_str_eq(dgf_buf_str(&out), "x.yaml:2:7: error[E0204]: not an integer\n"
@@ -328,8 +362,9 @@ START_TEST(a_finding_at_a_node_shows_its_line)
 }
 END_TEST
 
-DGF_UNIT(yaml, plain_scalars_have_the_types_of_the_core_schema, every_node_knows_its_place,
-         a_comment_behind_a_plain_scalar_is_noticed, an_empty_file_has_no_root,
-         a_byte_of_a_scalar_is_found_in_the_file, everything_unusual_is_refused_at_its_place,
-         thirty_two_levels_are_enough, a_file_of_a_megabyte_is_read_and_a_larger_one_is_not,
+DGF_UNIT(yaml, plain_scalars_have_the_types_of_the_core_schema,
+         every_node_knows_its_place, a_comment_behind_a_plain_scalar_is_noticed,
+         an_empty_file_has_no_root, a_byte_of_a_scalar_is_found_in_the_file,
+         everything_unusual_is_refused_at_its_place, thirty_two_levels_are_enough,
+         a_file_of_a_megabyte_is_read_and_a_larger_one_is_not,
          a_file_that_is_not_there_is_a_finding, a_finding_at_a_node_shows_its_line)
