@@ -26,8 +26,9 @@ struct dgf_sink_type {
     enum dgf_rc (*check)(struct dgf_sink *sink, struct dgf_findings *findings,
                          struct dgf_err *err); /* `dgf check`: may block */
     /* cursor: what dgf_sink_durable gave last and the ledger kept; empty: none.
-     * *ret_next: first index it lacks as the sink itself knows (a sink that
-     * cannot know gives what the cursor says, or 0). */
+     * *ret_next: in: below it all was delivered or declared a gap; out: first
+     * index it lacks as the sink itself knows (a sink that cannot know gives
+     * what the cursor says, or 0). */
     enum dgf_rc (*open)(struct dgf_sink *sink, struct dgf_bytes cursor,
                         uint64_t *ret_next, struct dgf_err *err);
     /* Records in order, filtered ones too (sink.c's select says which to send).

@@ -469,8 +469,9 @@ static enum dgf_rc sink_open(struct dgf_sink *sink, struct dgf_bytes cursor,
     if (self->next > world.sink_next[self->number])
         fail("a cursor beyond what the sink has", self->next,
              world.sink_next[self->number]);
-    if (self->next < world.floor[self->number])
-        fail("a cursor that a durable batch held is lost", self->next,
+    /* What the ledger kept; the sink's own bytes stay behind when it was overtaken. */
+    if (*ret_next < world.floor[self->number])
+        fail("a cursor that a durable batch held is lost", *ret_next,
              world.floor[self->number]);
     self->given = self->next;
     *ret_next = self->next;
