@@ -70,13 +70,15 @@ static int write_new(const char *path, const char *text)
     bool written;
 
     if (fd < 0) {
-        fprintf(stderr, "dgf init: cannot write '%s': %s%s\n", path, strerror(errno),
+        fprintf(stderr, "dgf init: cannot write '%s': %s%s\n", path,
+                dgf_errno_text(errno),
                 errno == EEXIST ? "; nothing is overwritten" : "");
         return DGF_EXIT_CANNOT;
     }
     written = write(fd, text, len) == (ssize_t)len;
     if (close(fd) || !written) {
-        fprintf(stderr, "dgf init: cannot write '%s': %s\n", path, strerror(errno));
+        fprintf(stderr, "dgf init: cannot write '%s': %s\n", path,
+                dgf_errno_text(errno));
         return DGF_EXIT_CANNOT;
     }
     printf("wrote %s\n", path);
@@ -106,7 +108,8 @@ int dgf_cmd_init(int argc, char **argv)
         return DGF_EXIT_CANNOT;
     }
     if (mkdir(folder, 0755) && errno != EEXIST) {
-        fprintf(stderr, "dgf init: cannot make '%s': %s\n", folder, strerror(errno));
+        fprintf(stderr, "dgf init: cannot make '%s': %s\n", folder,
+                dgf_errno_text(errno));
         return DGF_EXIT_CANNOT;
     }
     exit_code = write_new(config, config_text);

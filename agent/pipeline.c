@@ -1,5 +1,5 @@
 /* pipeline.c - starts, turns, drains and stops everything. */
-#include "pipe.h"
+#include "pipeline.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "cmd.h"
+#include "pipe.h"
 #include "keys.h"
 
 void pipe_break(struct dgf_pipeline *p, enum dgf_rc rc, const char *text)
@@ -223,8 +224,7 @@ void dgf_pipeline_free(struct dgf_pipeline *p)
     dgf_free(p);
 }
 
-/* ---- one turn ----------------------------------------------------------------------
- */
+/* ---- one turn ---- */
 
 /* What the writer has to say; the moment it is idle the open batch goes out. */
 static enum dgf_rc listen(struct dgf_pipeline *p, struct dgf_err *err)
@@ -451,8 +451,7 @@ int dgf_pipeline_ledger_fd(const struct dgf_pipeline *p)
     return dgf_ledger_fd(p->ledger);
 }
 
-/* ---- stop
- * ---------------------------------------------------------------------------- */
+/* ---- stop ---- */
 
 void dgf_pipeline_drain(struct dgf_pipeline *p, int64_t limit_ns)
 {
@@ -505,8 +504,7 @@ int dgf_pipeline_exit_code(const struct dgf_pipeline *p)
     return DGF_EXIT_OK;
 }
 
-/* ---- another policy set
- * ----------------------------------------------------------------- */
+/* ---- another policy set ---- */
 
 enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *p, struct dgf_policy_set *set,
                                 struct dgf_err *err)

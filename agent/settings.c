@@ -265,20 +265,23 @@ static void load_parts(struct loader *l)
         load_sink(l, sinks->keys[i], sinks->items[i]);
 }
 
-/* ---- paths and the record of the configuration ------------------------------------
- */
+/* ---- paths and the record of the configuration ---- */
 
 /* Relative paths are relative to the file, so that it works from anywhere. */
 static bool make_absolute(struct loader *l, char **path)
 {
     char *full;
+    size_t size;
 
     if (!*path || (*path)[0] == '/')
         return true;
-    if (asprintf(&full, "%s/%s", l->settings->folder, *path) < 0) {
+    size = strlen(l->settings->folder) + strlen(*path) + 2;
+    full = dgf_malloc(size);
+    if (!full) {
         l->findings->nomem = true;
         return false;
     }
+    snprintf(full, size, "%s/%s", l->settings->folder, *path);
     dgf_free(*path);
     *path = full;
     return true;
@@ -335,8 +338,7 @@ static void describe(struct loader *l)
         l->findings->nomem = true;
 }
 
-/* ---- load -------------------------------------------------------------------------
- */
+/* ---- load ---- */
 
 static char *folder_of(const char *path)
 {
@@ -427,8 +429,7 @@ enum dgf_rc dgf_settings_policies(const struct dgf_settings *s,
     return rc;
 }
 
-/* ---- show, reference, schema --------------------------------------------------------
- */
+/* ---- show, reference, schema ---- */
 
 void dgf_settings_show(const struct dgf_settings *s, struct dgf_buf *out)
 {

@@ -77,8 +77,7 @@ static enum dgf_rc overlay_environment(struct dgf_yaml *doc,
     return rc;
 }
 
-/* ---- conf.d ------------------------------------------------------------------------
- */
+/* ---- conf.d ---- */
 
 struct names {
     char *list[256];
@@ -125,8 +124,7 @@ static enum dgf_rc overlay_folder(struct dgf_yaml *doc, const char *folder,
     return rc;
 }
 
-/* ---- the environment alone
- * ------------------------------------------------------------ */
+/* ---- the environment alone ---- */
 
 static const char *env(const char *name)
 {

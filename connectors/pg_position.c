@@ -137,17 +137,22 @@ uint64_t dgf_pg_history_left(struct dgf_bytes history, uint32_t old)
         const uint8_t *start = history.ptr + at,
                       *end = memchr(start, '\n', history.len - at);
         size_t len = end ? (size_t)(end - start) : history.len - at;
-        uint32_t timeline, high, low;
+        char *lsn, *reason;
+        uint64_t timeline, left;
 
         at += len + 1;
         if (len == 0 || len >= sizeof(line) || *start == '#')
             continue;
         memcpy(line, start, len);
         line[len] = '\0';
-        if (sscanf(line, "%" SCNu32 " %" SCNx32 "/%" SCNx32, &timeline, &high, &low) ==
-                3 &&
-            timeline == old)
-            return (uint64_t)high << 32 | low;
+        lsn = strchr(line, '\t');
+        reason = lsn ? strchr(lsn + 1, '\t') : NULL;
+        if (!reason)
+            continue;
+        *lsn = *reason = '\0';
+        if (dgf_parse_u64(dgf_bytes_str(line), &timeline) && timeline == old &&
+            dgf_pg_lsn_parse(lsn + 1, &left))
+            return left;
     }
     return 0;
 }

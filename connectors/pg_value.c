@@ -489,10 +489,10 @@ static void float4_binary(uint32_t bits, struct dgf_buf *out)
     }
     for (int precision = 6; precision <= 9; precision++) {
         (void)snprintf(text, sizeof(text), "%.*g", precision, (double)value);
-        if (strtof(text, NULL) == value)
+        if ((float)dgf_parse_double_back(text) == value)
             break;
     }
-    dgf_mp_put_double(out, strtod(text, NULL));
+    dgf_mp_put_double(out, dgf_parse_double_back(text));
 }
 
 #define NUMERIC_NEG 0x4000

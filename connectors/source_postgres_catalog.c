@@ -177,7 +177,10 @@ static const struct dgf_pg_type *resolve(struct dgf_pg_source *self, PGresult *r
 
 static uint32_t oid_at(const PGresult *result, int row, int column)
 {
-    return (uint32_t)strtoul(PQgetvalue(result, row, column), NULL, 10);
+    uint64_t oid = 0;
+
+    (void)dgf_parse_u64(dgf_bytes_str(PQgetvalue(result, row, column)), &oid);
+    return (uint32_t)oid;
 }
 
 /* Fills a type from its catalogue row; types it rests on come first. */

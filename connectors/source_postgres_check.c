@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/parse.h"
 #include "source_postgres.h"
 
 /* `dgf check`: looks at everything a start needs, changes nothing, and says
@@ -54,6 +55,15 @@ static bool is_true(const PGresult *result, int row, int column)
     return PQgetvalue(result, row, column)[0] == 't';
 }
 
+/* The server's own integers; 0 when it is none. */
+static int64_t number(const PGresult *result, int column)
+{
+    int64_t value = 0;
+
+    (void)dgf_parse_i64(dgf_bytes_str(PQgetvalue(result, 0, column)), &value);
+    return value;
+}
+
 static void check_server(struct check *check)
 {
     PGresult *result = ask(
@@ -73,7 +83,7 @@ static void check_server(struct check *check)
         PQclear(result);
         return;
     }
-    check->version = atoi(PQgetvalue(result, 0, 0));
+    check->version = (int)number(result, 0);
     (void)snprintf(check->user, sizeof(check->user), "%s", PQgetvalue(result, 0, 7));
     (void)snprintf(check->database, sizeof(check->database), "%s",
                    PQgetvalue(result, 0, 8));
@@ -89,7 +99,7 @@ static void check_server(struct check *check)
             check->findings,
             "ALTER SYSTEM SET wal_level = logical; -- then restart the server");
     }
-    if (atoi(PQgetvalue(result, 0, 2)) == 0) {
+    if (number(result, 2) == 0) {
         add(check, DGF_FINDING_ERROR, "E0603",
             "max_wal_senders is 0: nobody can stream changes");
         dgf_findings_fix(
@@ -162,13 +172,13 @@ static void check_slot(struct check *check)
                  "SELECT count(*), current_setting('max_replication_slots')::int"
                  " FROM pg_catalog.pg_replication_slots",
                  0, NULL);
-    if (limits && atoi(PQgetvalue(limits, 0, 0)) >= atoi(PQgetvalue(limits, 0, 1))) {
+    if (limits && number(limits, 0) >= number(limits, 1)) {
         add(check, DGF_FINDING_ERROR, "E0604", "all %s replication slots are in use",
             PQgetvalue(limits, 0, 1));
         dgf_findings_fix(
             check->findings,
             "ALTER SYSTEM SET max_replication_slots = %d; -- then restart the server",
-            atoi(PQgetvalue(limits, 0, 1)) + 4);
+            (int)number(limits, 1) + 4);
     }
     PQclear(limits);
 }

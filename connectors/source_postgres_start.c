@@ -48,13 +48,15 @@ void dgf_pg_quote(struct dgf_buf *buf, const char *name, char quote)
 char *dgf_pg_slot_name(const struct dgf_pg_conf *conf, const char *source_name)
 {
     char *name;
+    size_t size;
 
     if (conf->slot_name)
         return dgf_strdup(conf->slot_name);
-    name = dgf_malloc(strlen(source_name) + 5);
+    size = strlen(source_name) + sizeof("dgf_");
+    name = dgf_malloc(size);
     if (!name)
         return NULL;
-    (void)sprintf(name, "dgf_%s", source_name);
+    (void)snprintf(name, size, "dgf_%s", source_name);
     if (strlen(name) > 63)
         name[63] = '\0';
     for (char *at = name; *at; at++) {

@@ -56,6 +56,13 @@ enum dgf_rc dgf_err_prefix(struct dgf_err *err, const char *fmt, ...)
     return err->rc;
 }
 
+const char *dgf_errno_text(int cause)
+{
+    const char *text = strerrordesc_np(cause);
+
+    return text ? text : "unknown error";
+}
+
 const char *dgf_rc_text(enum dgf_rc rc)
 {
     static const char *const texts[] = {

@@ -24,6 +24,8 @@ enum dgf_rc dgf_err_set(struct dgf_err *err, enum dgf_rc rc, const char *fmt, ..
 /* Puts "prefix: " in front of the text that is there and returns err->rc. */
 enum dgf_rc dgf_err_prefix(struct dgf_err *err, const char *fmt, ...) DGF_PRINTF(2, 3);
 
+/* What the system says about a value of errno; static, the same in every locale. */
+const char *dgf_errno_text(int cause);
 /* "again", "retry", "bad data" ...; for logs and tests. */
 const char *dgf_rc_text(enum dgf_rc rc);
 

@@ -29,7 +29,8 @@ static enum dgf_rc fail(struct dgf_err *err, enum dgf_rc rc, const char *verb,
 {
     int cause = errno;
 
-    return dgf_err_set(err, rc, "cannot %s '%s': %s", verb, path, strerror(cause));
+    return dgf_err_set(err, rc, "cannot %s '%s': %s", verb, path,
+                       dgf_errno_text(cause));
 }
 
 /* What is wrong with a path is a person's to mend; the rest is the disk. */

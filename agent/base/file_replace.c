@@ -41,7 +41,7 @@ static enum dgf_rc write_new(const char *path, struct dgf_bytes bytes, unsigned 
     if (fd >= 0)
         (void)unlink(path);
     return dgf_err_set(err, cause == ENOSPC || cause == EDQUOT ? DGF_AGAIN : DGF_FATAL,
-                       "cannot write '%s': %s", path, strerror(cause));
+                       "cannot write '%s': %s", path, dgf_errno_text(cause));
 }
 
 enum dgf_rc dgf_file_replace(const char *path, struct dgf_bytes bytes, unsigned mode,

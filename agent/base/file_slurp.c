@@ -29,7 +29,7 @@ static enum dgf_rc read_all(int fd, const char *path, size_t max, struct dgf_buf
             continue;
         if (n < 0)
             return dgf_err_set(err, errno == EISDIR ? DGF_BAD_CONFIG : DGF_FATAL,
-                               "cannot read '%s': %s", path, strerror(errno));
+                               "cannot read '%s': %s", path, dgf_errno_text(errno));
         if (left > 0)
             buf->len += (size_t)n;
         if (left == 0 || buf->len - before > max)
@@ -51,7 +51,7 @@ enum dgf_rc dgf_file_slurp(const char *path, size_t max, struct dgf_buf *ret,
     } while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return dgf_err_set(err, DGF_BAD_CONFIG, "cannot read '%s': %s", path,
-                           strerror(errno));
+                           dgf_errno_text(errno));
     rc = read_all(fd, path, max, ret, err);
     (void)close(fd);
     if (rc)

@@ -48,7 +48,7 @@ static enum dgf_rc lock_fd(int fd, const char *path, int *ret_pid, struct dgf_er
     }
     if (failed)
         return dgf_err_set(err, DGF_FATAL, "cannot lock '%s': %s", path,
-                           strerror(errno));
+                           dgf_errno_text(errno));
     len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
     /* The pid is for people; a full disk must not keep us from starting. */
     if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) != len)
@@ -67,7 +67,7 @@ enum dgf_rc dgf_lock_take(const char *path, struct dgf_lock **ret, int *ret_pid,
     lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock->fd < 0) {
         rc = dgf_err_set(err, DGF_BAD_CONFIG, "cannot lock '%s': %s", path,
-                         strerror(errno));
+                         dgf_errno_text(errno));
         dgf_free(lock);
         return rc;
     }

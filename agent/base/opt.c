@@ -138,8 +138,7 @@ char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *nod
     return copy;
 }
 
-/* ---- values -----------------------------------------------------------------------
- */
+/* ---- values ---- */
 
 static bool number_of(enum dgf_opt_type type, const char *text, int64_t *ret)
 {

@@ -98,6 +98,22 @@ static bool is_number(struct dgf_bytes text)
     return at == text.len;
 }
 
+bool dgf_parse_double_any(const char *text, double *ret)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (end == text || *end)
+        return false;
+    *ret = value;
+    return true;
+}
+
+double dgf_parse_double_back(const char *text)
+{
+    return strtod(text, NULL);
+}
+
 bool dgf_parse_double(struct dgf_bytes text, double *ret)
 {
     char copy[1100]; /* no double needs more than 1,077 characters */

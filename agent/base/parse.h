@@ -11,7 +11,11 @@ bool dgf_parse_i64(struct dgf_bytes text, int64_t *ret);
 bool dgf_parse_u64(struct dgf_bytes text, uint64_t *ret);
 bool dgf_parse_hex_u64(struct dgf_bytes text, uint64_t *ret);
 bool dgf_parse_double(struct dgf_bytes text, double *ret); /* nan and inf refused */
-bool dgf_parse_bool(struct dgf_bytes text, bool *ret);     /* true or false only */
+/* All of text, as C reads it: also nan, inf, and inf for what is too large. */
+bool dgf_parse_double_any(const char *text, double *ret);
+/* The same of a text that this program wrote or checked itself. */
+double dgf_parse_double_back(const char *text);
+bool dgf_parse_bool(struct dgf_bytes text, bool *ret); /* true or false only */
 /* "5s" "100ms" "1.5h" "90d" "2us" "7ns": a number and one unit; nanoseconds. */
 bool dgf_parse_duration(struct dgf_bytes text, int64_t *ret_ns);
 /* "512" "64KiB" "4MiB" "1GiB" "2TiB", and kB MB GB as powers of ten; bytes. */

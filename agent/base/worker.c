@@ -140,7 +140,7 @@ enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads,
     if (failed) {
         dgf_workers_free(workers);
         return dgf_err_set(err, failed == ENOMEM ? DGF_NOMEM : DGF_FATAL,
-                           "cannot start workers: %s", strerror(failed));
+                           "cannot start workers: %s", dgf_errno_text(failed));
     }
     *ret = workers;
     return DGF_OK;

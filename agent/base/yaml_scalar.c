@@ -100,7 +100,7 @@ bool dgf_yaml_type_plain(struct dgf_yaml_node *node)
         return set_int(node);
     } else if (looks_float(text)) {
         node->kind = DGF_YAML_FLOAT;
-        node->dbl = strtod(text, NULL);
+        node->dbl = dgf_parse_double_back(text);
         return isfinite(node->dbl);
     } else if (is_one_of(text, nans) || is_one_of(text + sign, infs)) {
         node->kind = DGF_YAML_FLOAT;

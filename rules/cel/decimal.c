@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/parse.h"
 #include "cel/ops.h"
 
 /* Exact decimals: up to 18 digits live inside the value (i64 and scale), longer
@@ -266,7 +267,7 @@ static void big_of_double(const struct dgf_cel_value *value, struct big *ret)
     if (value->wide) {
         for (int digits = 15; digits <= 17; digits++) {
             n = snprintf(text, sizeof(text), "%.*g", digits, value->dbl);
-            if (strtod(text, NULL) == value->dbl)
+            if (dgf_parse_double_back(text) == value->dbl)
                 break;
         }
     } else {
@@ -577,7 +578,7 @@ double dgf_cel_decimal_double(const struct dgf_cel_value *value)
 
     dgf_buf_init(&text, 8192);
     dgf_cel_decimal_text(value, &text);
-    result = strtod(dgf_buf_str(&text), NULL);
+    result = dgf_parse_double_back(dgf_buf_str(&text));
     dgf_buf_release(&text);
     return result;
 }

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "cel/functions.h"
@@ -383,6 +384,7 @@ static void emit_ident(struct emitter *e, struct dgf_cel_node *node)
 {
     struct dgf_cel_value text;
     char *copy;
+    size_t size;
 
     switch ((enum dgf_cel_ref)node->ref) {
     case DGF_CEL_REF_VAR:
@@ -400,13 +402,13 @@ static void emit_ident(struct emitter *e, struct dgf_cel_node *node)
     case DGF_CEL_REF_NONE:
         break;
     }
-    copy = dgf_arena_alloc(&e->program->arena, strlen(node->name) + 32);
+    size = strlen(node->name) + 32;
+    copy = dgf_arena_alloc(&e->program->arena, size);
     if (!copy) {
         e->nomem = e->failed = true;
         return;
     }
-    strcpy(copy, "unknown name '");
-    strcat(strcat(copy, node->name), "'");
+    snprintf(copy, size, "unknown name '%s'", node->name);
     text = dgf_cel_string(dgf_bytes_str(copy));
     put(e, node, DGF_CEL_I_FAIL, 0, add_const(e, text), 0, 0);
 }

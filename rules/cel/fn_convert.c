@@ -106,7 +106,7 @@ static void uint_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
 
 static bool parse_double(struct dgf_bytes text, double *ret)
 {
-    char copy[512], *end;
+    char copy[512];
 
     if (text.len == 0 || text.len >= sizeof(copy))
         return false;
@@ -115,8 +115,7 @@ static bool parse_double(struct dgf_bytes text, double *ret)
     if (strlen(copy) != text.len || copy[strspn(copy, "+-")] == '\0' ||
         strspn(copy, " \t\n\r\f\v") > 0 || strpbrk(copy, "xX("))
         return false;
-    *ret = strtod(copy, &end);
-    return *end == '\0';
+    return dgf_parse_double_any(copy, ret);
 }
 
 static void double_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
@@ -197,7 +196,7 @@ static void decimal_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *ar
     default: /* the shortest text that reads back the same: what a person sees */
         for (int digits = 15;; digits++) {
             len = snprintf(text, sizeof(text), "%.*g", digits, args[0].dbl);
-            if (digits == 17 || strtod(text, NULL) == args[0].dbl)
+            if (digits == 17 || dgf_parse_double_back(text) == args[0].dbl)
                 break;
         }
         if (isnan(args[0].dbl) || isinf(args[0].dbl))

@@ -301,7 +301,7 @@ static struct dgf_cel_node *number_node(struct dgf_cel_parser *p, bool negative,
 
         if (!copy)
             return fail_nomem(p), NULL;
-        dbl = strtod(copy, NULL);
+        dbl = dgf_parse_double_back(copy);
         node->value = dgf_cel_double(negative ? -dbl : dbl);
         node->literal = copy;
         ok = !__builtin_isinf(dbl);
@@ -325,7 +325,7 @@ static struct dgf_cel_node *number_node(struct dgf_cel_parser *p, bool negative,
         if (!minus)
             return fail_nomem(p), NULL;
         minus[0] = '-';
-        strcpy(minus + 1, node->literal);
+        memcpy(minus + 1, node->literal, strlen(node->literal) + 1);
         node->literal = minus;
     }
     span(p, node, start);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "cel/ops.h"
 
 /* Values as text: the way CEL would write them, and the way people read them. */
@@ -23,7 +24,7 @@ void dgf_cel_double_text(double value, struct dgf_buf *out)
     }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
+        if (dgf_parse_double_back(text) == value)
             break;
     }
     /* 1e+02 is 100 to everybody else */

@@ -32,9 +32,12 @@ sources:
     slot: existing
     slot_name: {slot}
 policies: [{dir}/policies]
-classification: [{{match: "**.customer", class: confidential}}, {{match: "**.note", class: confidential}}]
+classification:
+  - {{match: "**.customer", class: confidential}}
+  - {{match: "**.note", class: confidential}}
 sinks:
-  events: {{type: kafka, brokers: ["{brokers}"], topic_prefix: dgf.bench, linger: 5ms, insecure: true}}
+  events: {{type: kafka, brokers: ["{brokers}"], topic_prefix: dgf.bench, linger: 5ms,
+            insecure: true}}
 log: {{level: warn}}
 """
 HEAD = """version: 1
@@ -173,7 +176,8 @@ def bench(load, n, pairs):
     for what, at, more in (("rate", 0, True), ("cpu", 1, False)):
         a = statistics.median(r[at] for r in reference)
         b = statistics.median(r[at] for r in ours)
-        print(json.dumps({"what": f"B1 {load} {what}", "ours": round(n / b if more else b * 1e6 / n, 3),
+        print(json.dumps({"what": f"B1 {load} {what}",
+                          "ours": round(n / b if more else b * 1e6 / n, 3),
                           "reference": round(n / a if more else a * 1e6 / n, 3),
                           "unit": "rows/s" if more else "us CPU a row",
                           "ratio": round(a / b if more else b / a, 3), "runs": len(ours),

@@ -189,8 +189,7 @@ enum dgf_rc __wrap_dgf_batch_position(struct dgf_batch *batch,
                                       const struct dgf_ledger_position *position);
 enum dgf_rc __wrap_dgf_ledger_hand_over(struct dgf_ledger *ledger, struct dgf_err *err);
 
-/* ---- the world: what survives a life ----------------------------------------------
- */
+/* ---- the world: what survives a life ---- */
 
 struct world {
     uint64_t seed;
@@ -244,8 +243,7 @@ static void on_crash_point(const char *name)
     fail("a crash point that stands in no list", 0, 0);
 }
 
-/* ---- the history --------------------------------------------------------------------
- */
+/* ---- the history ---- */
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
@@ -267,8 +265,7 @@ static bool is_violation(uint64_t tx, uint64_t row)
     return mix(tx, row + 100) % 4 == 0;
 }
 
-/* ---- the source
- * ------------------------------------------------------------------------ */
+/* ---- the source ---- */
 
 struct model_source {
     struct dgf_source base;
@@ -446,8 +443,7 @@ static const struct dgf_source_type model_source_type = {
     .position_text = position_text,
 };
 
-/* ---- the sinks
- * --------------------------------------------------------------------------- */
+/* ---- the sinks ---- */
 
 struct model_sink {
     struct dgf_sink base;
@@ -552,8 +548,7 @@ static const struct dgf_sink_type model_sink_type = {
     .close = sink_close,
 };
 
-/* ---- wrapped calls: where the model looks, and where mutants live
- * --------------------------- */
+/* ---- wrapped calls: where the model looks, and where mutants live ---- */
 
 static bool handed_over;
 
@@ -604,8 +599,7 @@ enum dgf_rc __wrap_dgf_batch_position(struct dgf_batch *batch,
     return __real_dgf_batch_position(batch, &at);
 }
 
-/* ---- looking at what is on the disk
- * ------------------------------------------------------------ */
+/* ---- looking at what is on the disk ---- */
 
 static bool find_number(const char *line, const char *key, uint64_t *ret)
 {
@@ -705,9 +699,7 @@ static void look_at_disk(void)
     rows_this_world = look.judged;
 }
 
-/* ---- one life
- * ---------------------------------------------------------------------------------------
- */
+/* ---- one life ---- */
 
 static struct dgf_policy_set *sets[2];
 static int set_now;
@@ -861,9 +853,7 @@ static void new_world(uint64_t seed)
     simdisk_format(seed);
 }
 
-/* ---- policies
- * ------------------------------------------------------------------------------------------
- */
+/* ---- policies ---- */
 
 static struct dgf_policy_set *load_set(const char *title)
 {

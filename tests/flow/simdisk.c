@@ -191,7 +191,7 @@ static struct name *find(const char *path, bool make)
     if (n_names == MAX_FILES || strlen(path) >= sizeof(names[0].path))
         abort();
     memset(&names[n_names], 0, sizeof(names[0]));
-    strcpy(names[n_names].path, path);
+    memcpy(names[n_names].path, path, strlen(path) + 1);
     return &names[n_names++];
 }
 
@@ -486,8 +486,7 @@ void dgf_lock_free(struct dgf_lock *lock)
     dgf_free(lock);
 }
 
-/* ---- the VFS ------------------------------------------------------------------------
- */
+/* ---- the VFS ---- */
 
 struct vfs_file {
     sqlite3_file base;
