@@ -16,6 +16,13 @@ void dgf_sha256_leaf(struct dgf_bytes bytes, uint8_t ret[DGF_SHA256_LEN]);
 /* SHA-256 of 0x01 || left || right; RFC 6962 nodes. */
 void dgf_sha256_node(const uint8_t left[DGF_SHA256_LEN],
                      const uint8_t right[DGF_SHA256_LEN], uint8_t ret[DGF_SHA256_LEN]);
+/* Many at once, for half the time where the CPU has SHA instructions.
+ * ret[i] is the leaf hash of lines[i]; for nodes, of children 2i and 2i+1.
+ * Nodes may go to the place of the children, or one hash behind it. */
+void dgf_sha256_leaves(const struct dgf_bytes *lines, size_t n,
+                       uint8_t (*ret)[DGF_SHA256_LEN]);
+void dgf_sha256_nodes(uint8_t (*children)[DGF_SHA256_LEN], size_t n,
+                      uint8_t (*ret)[DGF_SHA256_LEN]);
 void dgf_hmac_sha256(struct dgf_bytes key, struct dgf_bytes bytes,
                      uint8_t ret[DGF_SHA256_LEN]);
 uint32_t dgf_crc32c(uint32_t crc, struct dgf_bytes bytes); /* start with 0 */

@@ -17,6 +17,29 @@ void dgf_tree_append(struct dgf_tree *tree, const uint8_t leaf[DGF_SHA256_LEN])
     tree->size++;
 }
 
+void dgf_tree_append_many(struct dgf_tree *tree, uint8_t (*hashes)[DGF_SHA256_LEN],
+                          size_t n)
+{
+    size_t n_new = n;
+
+    /* Level by level: what stands open at the edge goes in front, what is left
+     * over at the end becomes the edge, the rest is paired one level up. */
+    for (unsigned level = 0; n > 0; level++) {
+        uint8_t(*from)[DGF_SHA256_LEN] = hashes + 1;
+
+        if (tree->size >> level & 1) {
+            from = hashes;
+            memcpy(from[0], tree->edge[level], DGF_SHA256_LEN);
+            n++;
+        }
+        if (n & 1)
+            memcpy(tree->edge[level], from[n - 1], DGF_SHA256_LEN);
+        n /= 2;
+        dgf_sha256_nodes(from, n, hashes + 1);
+    }
+    tree->size += n_new;
+}
+
 void dgf_tree_root(const struct dgf_tree *tree, uint8_t ret[DGF_SHA256_LEN])
 {
     bool some = false;

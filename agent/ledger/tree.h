@@ -17,6 +17,10 @@ struct dgf_tree {
 
 void dgf_tree_init(struct dgf_tree *tree);
 void dgf_tree_append(struct dgf_tree *tree, const uint8_t leaf[DGF_SHA256_LEN]);
+/* The same for n at once; hashes is scratch: hashes[0] is not a leaf but room,
+ * hashes[1] to hashes[n] are the leaves. */
+void dgf_tree_append_many(struct dgf_tree *tree, uint8_t (*hashes)[DGF_SHA256_LEN],
+                          size_t n);
 void dgf_tree_root(const struct dgf_tree *tree, uint8_t ret[DGF_SHA256_LEN]);
 
 /* The edge as bytes: u8 count, then the hashes, largest subtree first. */
