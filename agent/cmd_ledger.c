@@ -1,4 +1,5 @@
 /* cmd_ledger.c - reads and proves a ledger, live, stopped or killed; never writes. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,9 +44,18 @@ struct cat {
 static int fail(enum dgf_rc rc, const struct dgf_err *err)
 {
     fprintf(stderr, "dgf ledger: %s\n", err->text);
-    return rc == DGF_BAD_DATA && strncmp(err->text, "no journal", 10) != 0
-               ? DGF_EXIT_FINDINGS
-               : DGF_EXIT_CANNOT;
+    return rc == DGF_BAD_DATA ? DGF_EXIT_FINDINGS : DGF_EXIT_CANNOT;
+}
+
+/* A folder without a journal is no damage. */
+static int find_journal(const char *dir, uint64_t *ret_first)
+{
+    struct dgf_err err = {0};
+
+    if (!dgf_ledger_first_kept(dir, ret_first, &err))
+        return DGF_EXIT_OK;
+    fprintf(stderr, "dgf ledger: %s\n", err.text);
+    return DGF_EXIT_CANNOT;
 }
 
 /* ---- cat ----------------------------------------------------------------- */
@@ -116,53 +126,75 @@ static bool is_wanted(const struct cat *cat, const struct dgf_record *record)
            dgf_select_match(&cat->select, record);
 }
 
-static int print_lines(const struct cat *cat, struct dgf_ledger_reader *reader)
+static int print_lines(const struct cat *cat, struct dgf_ledger_reader *reader,
+                       enum dgf_rc *ret_rc, struct dgf_err *err)
 {
     for (;;) {
         struct dgf_record record;
         struct dgf_leaf leaf;
-        struct dgf_err err = {0};
-        enum dgf_rc rc = dgf_ledger_reader_next(reader, &leaf, &err);
+        enum dgf_rc rc = dgf_ledger_reader_next(reader, &leaf, err);
 
         if (rc == DGF_AGAIN ||
             (!rc && !cat->until.is_time && leaf.index >= cat->until.index))
             return DGF_EXIT_OK;
         if (!rc && cat->filters &&
             dgf_record_get(leaf.header, leaf.line, leaf.index, &record))
-            rc = dgf_err_set(&err, DGF_BAD_DATA,
+            rc = dgf_err_set(err, DGF_BAD_DATA,
                              "the header of record %" PRIu64 " cannot be read",
                              leaf.index);
+        *ret_rc = rc;
         if (rc)
-            return fail(rc, &err);
+            return DGF_EXIT_FINDINGS;
         if (cat->filters && !is_wanted(cat, &record))
             continue;
         if (fwrite(leaf.line.ptr, 1, leaf.line.len, stdout) != leaf.line.len ||
             putchar('\n') == EOF)
-            return DGF_EXIT_CANNOT; /* nobody reads on */
+            return DGF_EXIT_CANNOT; /* the caller says why */
     }
+}
+
+/* Prints from index `from`, or from what is kept by now.  An agent may prune
+ * what is about to be read: that is no damage. */
+static int print_from(const char *dir, const struct cat *cat, uint64_t from)
+{
+    struct dgf_ledger_reader *reader = NULL;
+    struct dgf_err err = {0}, none;
+    uint64_t first = 0, at = from;
+    enum dgf_rc rc = dgf_ledger_reader_open_cold(dir, from, &reader, &err);
+    int exit_code = rc ? DGF_EXIT_CANNOT : print_lines(cat, reader, &rc, &err);
+
+    if (reader)
+        at = dgf_ledger_reader_index(reader);
+    dgf_ledger_reader_free(reader);
+    if (!rc)
+        return exit_code;
+    if (!dgf_ledger_first_kept(dir, &first, &none) && first > at) {
+        if (at == from)
+            return print_from(dir, cat, first);
+        fprintf(stderr,
+                "dgf ledger: records %" PRIu64 " to %" PRIu64
+                " were pruned before they could be read\n",
+                at, first - 1);
+        return DGF_EXIT_CANNOT;
+    }
+    return fail(rc, &err);
 }
 
 static int cat_ledger(const struct dgf_args *args, const char *dir)
 {
-    struct dgf_ledger_reader *reader = NULL;
     struct cat cat = {.select.min_severity = 0};
-    struct dgf_err err = {0};
-    uint64_t first = 0;
+    uint64_t first, from;
     int exit_code = read_cat(args, &cat);
-    enum dgf_rc rc;
 
+    if (!exit_code)
+        exit_code = find_journal(dir, &first);
     if (!exit_code) {
-        rc = dgf_ledger_first_kept(dir, &first, &err);
-        if (!rc && dgf_args_get(args, "since") && !cat.since.is_time &&
-            cat.since.index < first)
+        from = cat.since.index > first ? cat.since.index : first;
+        if (dgf_args_get(args, "since") && !cat.since.is_time && from > cat.since.index)
             fprintf(stderr, "dgf ledger: records before %" PRIu64 " were pruned\n",
-                    first);
-        if (!rc)
-            rc = dgf_ledger_reader_open_cold(
-                dir, cat.since.index > first ? cat.since.index : first, &reader, &err);
-        exit_code = rc ? fail(rc, &err) : print_lines(&cat, reader);
+                    from);
+        exit_code = print_from(dir, &cat, from);
     }
-    dgf_ledger_reader_free(reader);
     for (size_t i = 0; i < MAX_KINDS; i++)
         dgf_free(cat.kinds[i]);
     return exit_code;
@@ -281,9 +313,13 @@ static int show(const char *dir, bool as_json,
     struct dgf_ledger_summary summary;
     struct dgf_err err = {0};
     struct dgf_buf out;
-    enum dgf_rc rc = dgf_ledger_summarize(dir, &summary, &err);
-    int exit_code;
+    uint64_t first;
+    int exit_code = find_journal(dir, &first);
+    enum dgf_rc rc;
 
+    if (exit_code)
+        return exit_code;
+    rc = dgf_ledger_summarize(dir, &summary, &err);
     if (rc)
         return fail(rc, &err);
     dgf_buf_init(&out, 64 << 20);
@@ -350,8 +386,13 @@ static int verify(const char *dir, bool as_json)
     static const int exits[] = {DGF_EXIT_OK, DGF_EXIT_FINDINGS, DGF_EXIT_CANNOT};
     struct dgf_verification verdict;
     struct dgf_err err = {0};
-    enum dgf_rc rc = dgf_ledger_verify(dir, &verdict, &err);
+    uint64_t first;
+    int exit_code = find_journal(dir, &first);
+    enum dgf_rc rc;
 
+    if (exit_code)
+        return exit_code;
+    rc = dgf_ledger_verify(dir, &verdict, &err);
     if (rc)
         return fail(rc, &err);
     if (as_json && verdict_json(&verdict))
@@ -363,13 +404,28 @@ static int verify(const char *dir, bool as_json)
     return exits[verdict.result];
 }
 
+/* An option that would be ignored was meant for something. */
+static int check_options(const struct dgf_args *args)
+{
+    static const char *const of_cat[] = {"since", "until", "kind", "policy", "source"};
+    const char *what = args->operands[0], *format = dgf_args_get(args, "format");
+
+    if (format && strcmp(format, "json") != 0 && strcmp(format, "human") != 0)
+        return dgf_usage("ledger", "--format must be human or json");
+    for (size_t i = 0; i < DGF_ARRAY_LEN(of_cat); i++)
+        if (strcmp(what, "cat") != 0 && dgf_args_get(args, of_cat[i]))
+            return dgf_usage("ledger", "--%s is for cat", of_cat[i]);
+    if (args->n_operands > 2 ||
+        (args->n_operands == 2 && dgf_args_get(args, "data-dir")))
+        return dgf_usage("ledger", "one folder at a time");
+    return DGF_EXIT_OK;
+}
+
 static int run(const struct dgf_args *args, const char *dir)
 {
     const char *what = args->operands[0], *format = dgf_args_get(args, "format");
     bool as_json = format && strcmp(format, "json") == 0;
 
-    if (format && !as_json && strcmp(format, "human") != 0)
-        return dgf_usage("ledger", "--format must be human or json");
     if (strcmp(what, "ls") == 0)
         return show(dir, as_json, list);
     if (strcmp(what, "stats") == 0)
@@ -403,8 +459,9 @@ int dgf_cmd_ledger(int argc, char **argv)
     if (at == DGF_ARRAY_LEN(actions))
         return dgf_usage("ledger", "cannot '%s': it is ls, cat, stats or verify",
                          args.operands[0]);
-    if (args.n_operands > 2)
-        return dgf_usage("ledger", "one folder at a time");
+    exit_code = check_options(&args);
+    if (exit_code)
+        return exit_code;
     dir = args.n_operands == 2 ? args.operands[1] : dgf_args_get(&args, "data-dir");
     if (!dir) {
         if (dgf_settings_load(dgf_args_get(&args, "config"), &findings, &settings))
@@ -412,7 +469,9 @@ int dgf_cmd_ledger(int argc, char **argv)
         dir = settings->agent.data_dir;
     }
     exit_code = run(&args, dir);
-    if (fflush(stdout) && !exit_code)
-        exit_code = DGF_EXIT_CANNOT;
-    return exit_code;
+    if (!fflush(stdout) && !ferror(stdout))
+        return exit_code;
+    if (errno != EPIPE) /* who ends a pipe early has read enough */
+        fprintf(stderr, "dgf ledger: cannot write the output: %m\n");
+    return exit_code ? exit_code : DGF_EXIT_CANNOT;
 }

@@ -267,10 +267,13 @@ START_TEST(what_is_wrong_with_a_call_is_said)
          "dgf ledger: cannot 'frobnicate': it is ls, cat, stats or verify" SEE},
         {{"ls", "a", "b"}, "dgf ledger: one folder at a time" SEE},
         {{"cat", "a", "--since", "noon"},
-         "dgf ledger: --since must be an index or a time like 2026-03-02T09:00:00Z" SEE},
+         "dgf ledger: --since must be an index or a time like "
+         "2026-03-02T09:00:00Z" SEE},
         {{"cat", "a", "--kind", "violation,foo"}, "dgf ledger: unknown kind 'foo'" SEE},
         {{"ls", "a", "--format", "xml"},
          "dgf ledger: --format must be human or json" SEE},
+        {{"verify", "a", "--kind", "gap"}, "dgf ledger: --kind is for cat" SEE},
+        {{"ls", "a", "--data-dir", "b"}, "dgf ledger: one folder at a time" SEE},
     };
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(misuses); i++) {
@@ -286,6 +289,7 @@ START_TEST(what_is_wrong_with_a_call_is_said)
     ck_assert_str_eq(complaint, "dgf ledger: no journal in '/nowhere'\n");
     ck_assert_int_eq(RUN("cat", "/nowhere"), DGF_EXIT_CANNOT);
     ck_assert_int_eq(RUN("stats", "/nowhere"), DGF_EXIT_CANNOT);
+    ck_assert_str_eq(complaint, "dgf ledger: no journal in '/nowhere'\n");
 }
 END_TEST
 
