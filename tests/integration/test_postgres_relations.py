@@ -53,12 +53,20 @@ def another_table_with_the_same_oid_is_read_by_its_own_columns():
             equal(events, [("shop.old", "pass"), ("shop.new", "violation")])
 
 
+EXTRA = """  - id: EXTRA-001
+    title: No bad extra
+    severity: high
+    watch: {objects: [shop.rows], ops: [insert]}
+    when: after.extra == "bad"
+    message: "row {{after.id}}"
+"""
+
+
 @case
 def a_column_added_under_load_is_seen_from_its_first_row():
     with Postgres() as pg:
         shop.prepare(pg)
-        policy = shop.POLICY.replace("after.n < 0", 'has(after.extra) && after.extra == "bad"')
-        with shop.watch(pg, policy=policy) as agent:
+        with shop.watch(pg, policy=shop.POLICY + EXTRA) as agent:
             agent.wait_source("shop", "streaming")
             shop.insert(pg, 1, 5)
             pg.sql("ALTER TABLE shop.rows ADD COLUMN extra text;"
@@ -67,7 +75,8 @@ def a_column_added_under_load_is_seen_from_its_first_row():
                    "INSERT INTO shop.rows VALUES (7, 1, 'x', 'bad')")
             shop.wait_judged(agent, pg)
             equal(shop.judged(shop.parse(agent)), [1, 2, 3, 4, 5, 6, 7])
-            equal([r["event"]["key"] for r in agent.records("violation")], [{"id": 6}])
+            equal([(r["policy"]["id"], r["event"]["key"]) for r in agent.records("violation")],
+                  [("DGF-COV-1", {"id": 1}), ("EXTRA-001", {"id": 6}), ("DGF-COV-1", {"id": 7})])
 
 
 if __name__ == "__main__":

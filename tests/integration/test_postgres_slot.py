@@ -21,8 +21,7 @@ def stopped_after_ten_rows(pg):
 
 
 def one_gap(agent, reason, source_from):
-    """Started again: exactly one gap with that reason, bound at what was judged."""
-    agent.start()
+    """After its start: exactly one gap with that reason, bound at what was judged."""
     agent.wait_source("shop", "streaming", 30)
     agent.wait_records(1, "gap")
     found = shop.gaps(agent)
