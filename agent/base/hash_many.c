@@ -194,12 +194,27 @@ __attribute__((target("sha,sse4.1"))) static void node_pair(
 
 static bool has_sha;
 
+/* The instructions are used where they are and give what OpenSSL gives: both
+ * sides of the ledger, sealing and verifying, would believe a wrong hash. */
 __attribute__((constructor)) static void look_at_cpu(void)
 {
+    static const uint8_t bytes[200] = "leaves of one, of two and of four blocks";
+    const struct dgf_bytes lines[] = {
+        {bytes, 54}, {bytes, 55}, {bytes, 200}, {bytes, 0}};
+    uint8_t hashes[4][DGF_SHA256_LEN], expected[DGF_SHA256_LEN];
     unsigned a, b, c, d;
     bool sse = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSE4_1) && (c & bit_SSSE3);
 
-    has_sha = sse && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA);
+    if (!sse || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_SHA))
+        return;
+    leaf_pair(lines[0], lines[1], hashes);
+    leaf_pair(lines[2], lines[3], hashes + 2);
+    for (int i = 0; i < 4; i++) {
+        dgf_sha256_leaf(lines[i], expected);
+        if (memcmp(hashes[i], expected, sizeof(expected)) != 0)
+            return;
+    }
+    has_sha = true;
 }
 #endif
 

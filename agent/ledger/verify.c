@@ -183,7 +183,7 @@ static enum dgf_rc check_segment(struct check *check, bool newest, struct dgf_er
         judge(check, DGF_VERIFIED_TAMPERED, class_of(walk),
               walk->fault == DGF_FAULT_ROOT || walk->fault == DGF_FAULT_BATCH
                   ? walk->commit.size
-                  : walk->tree.size,
+                  : walk->size,
               err->text);
         return DGF_OK;
     }

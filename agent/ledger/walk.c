@@ -3,6 +3,14 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
+#include "ledger/leaves.h"
+
+/* The scan's window moves on, so lines wait as copies. */
+struct dgf_waiting {
+    struct dgf_leaves leaves;
+    size_t used;
+    uint8_t bytes[2 * DGF_LEDGER_LINE_MAX];
+};
 
 void dgf_walk_init(struct dgf_walk *walk, bool hash)
 {
@@ -14,6 +22,31 @@ void dgf_walk_init(struct dgf_walk *walk, bool hash)
 void dgf_walk_release(struct dgf_walk *walk)
 {
     dgf_scan_release(&walk->scan);
+    dgf_free(dgf_steal(walk->waiting));
+}
+
+static void hash_waiting(struct dgf_walk *walk)
+{
+    dgf_leaves_hash(&walk->waiting->leaves, &walk->tree);
+    walk->waiting->used = 0;
+}
+
+static void add_leaf(struct dgf_walk *walk, struct dgf_bytes line)
+{
+    struct dgf_waiting *waiting = walk->waiting;
+    uint8_t *copy;
+
+    walk->size++;
+    if (!walk->hash)
+        return;
+    if (sizeof(waiting->bytes) - waiting->used < line.len)
+        hash_waiting(walk);
+    copy = waiting->bytes + waiting->used;
+    memcpy(copy, line.ptr, line.len);
+    waiting->used += line.len;
+    dgf_leaves_add(&waiting->leaves, dgf_bytes_of(copy, line.len), &walk->tree);
+    if (waiting->leaves.n == 0)
+        waiting->used = 0;
 }
 
 enum dgf_rc dgf_walk_open(struct dgf_walk *walk, const char *dir, uint64_t first,
@@ -25,6 +58,12 @@ enum dgf_rc dgf_walk_open(struct dgf_walk *walk, const char *dir, uint64_t first
     dgf_segment_path(path, dir, first);
     walk->fault = DGF_FAULT_NONE;
     walk->damaged_at = 0;
+    if (walk->hash && !walk->waiting)
+        walk->waiting = dgf_malloc(sizeof(*walk->waiting));
+    if (walk->hash && !walk->waiting)
+        return dgf_err_set(err, DGF_NOMEM, "cannot read '%s': out of memory", path);
+    if (walk->hash)
+        walk->waiting->leaves.n = walk->waiting->used = 0;
     rc = dgf_scan_open(&walk->scan, path, err);
     if (!rc)
         rc = dgf_segment_head(&walk->scan, dir, first, &walk->head, err);
@@ -42,6 +81,7 @@ enum dgf_rc dgf_walk_open(struct dgf_walk *walk, const char *dir, uint64_t first
     walk->commit.time_ns = walk->head.created_ns;
     walk->has_commit = false;
     walk->committed = walk->scan.at;
+    walk->size = walk->head.first;
     walk->n_frames = walk->chain = 0;
     return DGF_OK;
 }
@@ -49,7 +89,7 @@ enum dgf_rc dgf_walk_open(struct dgf_walk *walk, const char *dir, uint64_t first
 void dgf_walk_rewind(struct dgf_walk *walk)
 {
     dgf_scan_seek(&walk->scan, walk->committed);
-    walk->tree.size = walk->commit.size; /* right only without hashing */
+    walk->size = walk->commit.size; /* the tree would be wrong */
     walk->n_frames = walk->chain = 0;
     walk->fault = DGF_FAULT_NONE;
 }
@@ -82,10 +122,11 @@ static enum dgf_rc check_commit(struct dgf_walk *walk, const struct dgf_frame *f
     if (commit.n_frames != walk->n_frames || commit.chain != walk->chain)
         return fault(walk, DGF_FAULT_BATCH, frame->offset,
                      "not the frames that were committed", err);
-    if (commit.size != walk->tree.size)
+    if (commit.size != walk->size)
         return fault(walk, DGF_FAULT_SIZE, frame->offset, "commit counts other leaves",
                      err);
     if (walk->hash) {
+        hash_waiting(walk);
         dgf_tree_root(&walk->tree, root);
         if (memcmp(root, commit.root, sizeof(root)) != 0)
             return fault(walk, DGF_FAULT_ROOT, frame->offset,
@@ -129,18 +170,11 @@ static bool well_formed(struct dgf_walk *walk, const struct dgf_frame *frame)
     case DGF_FRAME_LEAF:
         if (!dgf_frame_get_leaf(frame->payload, &leaf))
             return false;
-        if (walk->seqs && !is_own_index(leaf.line, walk->tree.size)) {
+        if (walk->seqs && !is_own_index(leaf.line, walk->size)) {
             walk->fault = DGF_FAULT_SEQ;
             return false;
         }
-        if (walk->hash) {
-            uint8_t hash[DGF_SHA256_LEN];
-
-            dgf_sha256_leaf(leaf.line, hash);
-            dgf_tree_append(&walk->tree, hash);
-        } else {
-            walk->tree.size++;
-        }
+        add_leaf(walk, leaf.line);
         return true;
     case DGF_FRAME_STATE:
         return dgf_frame_get_change(frame->payload, &change);

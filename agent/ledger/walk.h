@@ -22,11 +22,12 @@ enum dgf_fault {
 
 struct dgf_walk {
     struct dgf_scan scan;
-    struct dgf_head head; /* head.rest is not valid */
-    bool hash;            /* false: roots are not looked at */
-    bool seqs;            /* look at the index a record says it has */
-    struct dgf_tree
-        tree; /* with the leaves of the open batch; only size without hash */
+    struct dgf_head head;        /* head.rest is not valid */
+    bool hash;                   /* false: roots are not looked at */
+    bool seqs;                   /* look at the index a record says it has */
+    uint64_t size;               /* leaves so far, those of the open batch included */
+    struct dgf_tree tree;        /* valid at HEAD, and with hash at each COMMIT */
+    struct dgf_waiting *waiting; /* owned; lines that are not in the tree yet */
     uint32_t n_frames, chain;
     struct dgf_commit
         commit;          /* the newest, or what HEAD says; positions are not kept */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ledger/impl.h"
+#include "ledger/leaves.h"
 
 #define NO_SPACE_RETRY_MS 1000
 
@@ -26,6 +27,7 @@ static void wake(int fd)
 static void seal(struct dgf_ledger *ledger, struct dgf_batch *batch)
 {
     struct dgf_tree *tree = &ledger->journal.tree;
+    struct dgf_leaves leaves = {.n = 0};
     uint8_t *frames = batch->frames.ptr;
     uint32_t chain = 0;
     size_t at = 0;
@@ -34,16 +36,17 @@ static void seal(struct dgf_ledger *ledger, struct dgf_batch *batch)
         size_t len = dgf_le32_at(frames + at) + (size_t)DGF_FRAME_OVERHEAD;
 
         if (frames[at + 4] == DGF_FRAME_LEAF) {
-            uint8_t *payload = frames + at + DGF_FRAME_HEAD_LEN, hash[DGF_SHA256_LEN];
+            uint8_t *payload = frames + at + DGF_FRAME_HEAD_LEN;
             size_t skip = 2 + (size_t)payload[0] + ((size_t)payload[1] << 8);
 
-            dgf_sha256_leaf(
-                dgf_bytes_of(payload + skip, len - DGF_FRAME_OVERHEAD - skip), hash);
-            dgf_tree_append(tree, hash);
+            dgf_leaves_add(
+                &leaves, dgf_bytes_of(payload + skip, len - DGF_FRAME_OVERHEAD - skip),
+                tree);
         }
         chain = dgf_frame_chain(chain, dgf_frame_seal(frames + at, len));
         at += len;
     }
+    dgf_leaves_hash(&leaves, tree);
     dgf_tree_root(tree, frames + at + DGF_FRAME_HEAD_LEN + DGF_COMMIT_ROOT_AT);
     dgf_le32_set(frames + at + DGF_FRAME_HEAD_LEN + DGF_COMMIT_CHAIN_AT, chain);
     dgf_frame_seal(frames + at, batch->frames.len - at);

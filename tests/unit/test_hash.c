@@ -225,7 +225,53 @@ START_TEST(random_bytes_differ)
 }
 END_TEST
 
+/* Lengths that differ within a pair too, and every place the padding may fall. */
+START_TEST(many_leaves_at_once_hash_like_one_after_the_other)
+{
+    static uint8_t text[400];
+    struct dgf_bytes lines[9];
+    uint8_t hashes[9][DGF_SHA256_LEN], one[DGF_SHA256_LEN];
+
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (uint8_t)(i * 31 + 7);
+    for (size_t len = 0; len <= 260; len++) {
+        for (size_t i = 0; i < 9; i++)
+            lines[i] = dgf_bytes_of(text + i, len + i * i);
+        for (size_t n = 0; n <= 9; n += 1 + n / 3) {
+            memset(hashes, 0, sizeof(hashes));
+            dgf_sha256_leaves(lines, n, hashes);
+            for (size_t i = 0; i < n; i++) {
+                dgf_sha256_leaf(lines[i], one);
+                ck_assert_mem_eq(hashes[i], one, sizeof(one));
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(many_nodes_at_once_may_go_to_where_their_children_were)
+{
+    uint8_t children[14][DGF_SHA256_LEN], there[14][DGF_SHA256_LEN],
+        one[DGF_SHA256_LEN];
+
+    for (size_t i = 0; i < 14; i++)
+        memset(children[i], (int)(17 * i + 3), DGF_SHA256_LEN);
+    for (size_t n = 0; n <= 7; n++) {
+        for (size_t behind = 0; behind < 2 && behind <= n; behind++) {
+            memcpy(there, children, sizeof(there));
+            dgf_sha256_nodes(there, n, there + behind);
+            for (size_t i = 0; i < n; i++) {
+                dgf_sha256_node(children[2 * i], children[2 * i + 1], one);
+                ck_assert_mem_eq(there[i + behind], one, sizeof(one));
+            }
+        }
+    }
+}
+END_TEST
+
 DGF_UNIT(hash, sha256_gives_the_published_digests, leaves_and_nodes_are_hashed_apart,
+         many_leaves_at_once_hash_like_one_after_the_other,
+         many_nodes_at_once_may_go_to_where_their_children_were,
          hmac_gives_the_published_digests,
          crc32c_is_the_polynomial_at_every_length_and_goes_on,
          an_id_is_half_a_digest_over_fields_with_their_lengths,

@@ -90,6 +90,33 @@ START_TEST(every_size_up_to_300_has_the_root_of_the_definition)
 }
 END_TEST
 
+START_TEST(many_leaves_at_once_give_the_tree_of_one_after_the_other)
+{
+    uint8_t hashes[65][DGF_SHA256_LEN], a[DGF_SHA256_LEN], b[DGF_SHA256_LEN];
+    struct dgf_tree one, many;
+
+    for (size_t before = 0; before < 40; before++) {
+        for (size_t n = 0; n <= 64; n++) {
+            dgf_tree_init(&one);
+            for (size_t i = 0; i < before; i++) {
+                dgf_sha256_leaf(dgf_bytes_of(&i, sizeof(i)), a);
+                dgf_tree_append(&one, a);
+            }
+            many = one;
+            for (size_t i = 0; i < n; i++) {
+                dgf_sha256_leaf(dgf_bytes_of(&i, sizeof(i)), hashes[1 + i]);
+                dgf_tree_append(&one, hashes[1 + i]);
+            }
+            dgf_tree_append_many(&many, hashes, n);
+            ck_assert_uint_eq(many.size, before + n);
+            dgf_tree_root(&one, a);
+            dgf_tree_root(&many, b);
+            ck_assert_mem_eq(a, b, sizeof(a));
+        }
+    }
+}
+END_TEST
+
 START_TEST(an_edge_survives_being_written_and_read)
 {
     struct dgf_tree tree, other;
@@ -134,4 +161,5 @@ END_TEST
 DGF_UNIT(tree, the_root_of_no_leaf_is_the_hash_of_nothing,
          a_known_log_has_its_known_root,
          every_size_up_to_300_has_the_root_of_the_definition,
+         many_leaves_at_once_give_the_tree_of_one_after_the_other,
          an_edge_survives_being_written_and_read, an_edge_of_another_size_is_refused)
