@@ -339,8 +339,8 @@ static enum dgf_rc array_item(struct array_reader *r)
         item = r->unquoted.len ? dgf_buf_bytes(&r->unquoted) : DGF_BYTES("");
         return dgf_pg_value_text(r->element, item, r->out, r->ret_why);
     }
-    while (r->at < r->end && *r->at != r->element->delimiter && *r->at != '}' &&
-           *r->at != '{' && *r->at != '"')
+    while (r->at < r->end && *r->at != (uint8_t)r->element->delimiter &&
+           *r->at != '}' && *r->at != '{' && *r->at != '"')
         r->at++;
     item = dgf_bytes_of(start, (size_t)(r->at - start));
     if (item.len == 0)
@@ -380,7 +380,8 @@ static enum dgf_rc array_level(struct array_reader *r, unsigned depth)
         if (rc)
             return rc;
         n++;
-        if (r->at == r->end || (*r->at != r->element->delimiter && *r->at != '}'))
+        if (r->at == r->end ||
+            (*r->at != (uint8_t)r->element->delimiter && *r->at != '}'))
             return BAD("array text without a delimiter");
         if (*r->at++ == '}')
             break;

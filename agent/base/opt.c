@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
@@ -43,36 +44,56 @@ static void say(const struct loading *l, const char *code,
 
 /* ---- ${...} -------------------------------------------------------------------- */
 
-static bool add_file(const char *path, bool secret, struct dgf_buf *out, char *why,
-                     size_t size)
+/* What is wrong with a reference. */
+struct ref_fault {
+    const char *code;
+    char text[700];
+};
+
+static bool fault(struct ref_fault *ret, const char *code, const char *fmt, ...)
+    DGF_PRINTF(3, 4);
+
+static bool fault(struct ref_fault *ret, const char *code, const char *fmt, ...)
+{
+    va_list ap;
+
+    ret->code = code;
+    va_start(ap, fmt);
+    (void)vsnprintf(ret->text, sizeof(ret->text), fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+static bool add_file(const char *path, bool secret, struct dgf_buf *out,
+                     struct ref_fault *ret)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
     struct dgf_err err = {0};
     struct stat st;
     size_t len;
+    bool good;
 
     dgf_buf_init(&text, SECRET_FILE_MAX);
-    if (secret && stat(path, &st) == 0 && (st.st_mode & 077)) {
-        snprintf(why, size,
-                 "file '%s' may be read by others (mode %03o): run chmod 600", path,
-                 (unsigned)st.st_mode & 0777);
-        return false;
-    }
-    if (dgf_file_slurp(path, SECRET_FILE_MAX, &text, &err)) {
-        snprintf(why, size, "%.500s", err.text);
-        return false;
-    }
+    if (secret && stat(path, &st) == 0 && (st.st_mode & 077))
+        return fault(ret, "E0212",
+                     "file '%s' may be read by others (mode %03o): run chmod 600", path,
+                     (unsigned)st.st_mode & 0777);
+    if (dgf_file_slurp(path, SECRET_FILE_MAX, &text, &err))
+        return fault(ret, "E0211", "%.500s", err.text);
     len = text.len;
     while (len && (text.ptr[len - 1] == '\n' || text.ptr[len - 1] == '\r'))
         len--;
-    dgf_buf_add(out, text.ptr, len);
-    dgf_wipe(text.ptr, text.len);
-    return true;
+    good = len && !memchr(text.ptr, '\0', len);
+    if (good)
+        dgf_buf_add(out, text.ptr, len);
+    if (text.len)
+        dgf_wipe(text.ptr, text.len);
+    return good || fault(ret, "E0211", "file '%s' is empty or holds a NUL", path);
 }
 
 /* One reference, without ${ and }. */
-static bool add_reference(const char *ref, bool secret, struct dgf_buf *out, char *why,
-                          size_t size)
+static bool add_reference(const char *ref, bool secret, struct dgf_buf *out,
+                          struct ref_fault *ret)
 {
     const char *fallback = strstr(ref, ":-");
     const char *value;
@@ -80,23 +101,19 @@ static bool add_reference(const char *ref, bool secret, struct dgf_buf *out, cha
     size_t len = fallback ? (size_t)(fallback - ref) : strlen(ref);
 
     if (strncmp(ref, "file:", 5) == 0)
-        return add_file(ref + 5, secret, out, why, size);
-    if (len == 0 || len >= sizeof(name)) {
-        snprintf(why, size, "'${%.100s}' names no variable", ref);
-        return false;
-    }
+        return add_file(ref + 5, secret, out, ret);
+    if (len == 0 || len >= sizeof(name))
+        return fault(ret, "E0210", "'${%.100s}' names no variable", ref);
     memcpy(name, ref, len);
     name[len] = '\0';
     value = getenv(name);
     if (!value || (fallback && !*value))
         value = fallback ? fallback + 2 : NULL;
-    if (!value) {
-        snprintf(
-            why, size,
+    if (!value)
+        return fault(
+            ret, "E0207",
             "environment variable '%s' is not set; write ${%s:-default} to allow that",
             name, name);
-        return false;
-    }
     dgf_buf_add_str(out, value);
     return true;
 }
@@ -106,23 +123,30 @@ char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *nod
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
     const char *p = node->text;
-    char why[700], *copy;
+    struct ref_fault why = {0};
+    char *copy;
 
     dgf_buf_init(&out, 1 << 20);
     while (*p) {
-        const char *end = p[0] == '$' && p[1] == '{' ? strchr(p, '}') : NULL;
+        const char *end = strchr(p, '}');
         char *ref;
         bool good;
 
-        if (!end) {
+        if (strncmp(p, "$${", 3) == 0) {
+            dgf_buf_add_str(&out, "${");
+            p += 3;
+            continue;
+        }
+        if (strncmp(p, "${", 2) != 0) {
             dgf_buf_add_byte(&out, (uint8_t)*p++);
             continue;
         }
-        ref = dgf_strndup(p + 2, (size_t)(end - p - 2));
-        good = ref && add_reference(ref, secret, &out, why, sizeof(why));
+        ref = dgf_strndup(p + 2, end ? (size_t)(end - p - 2) : 0);
+        good = ref && (end ? add_reference(ref, secret, &out, &why)
+                           : fault(&why, "E0210", "'${' is not closed"));
         if (ref && !good)
-            dgf_yaml_finding(doc, findings, DGF_FINDING_ERROR, "E0207", node, "%s",
-                             why);
+            dgf_yaml_finding(doc, findings, DGF_FINDING_ERROR, why.code, node, "%s",
+                             why.text);
         if (!ref)
             findings->nomem = true;
         dgf_free(ref);

@@ -34,7 +34,7 @@ static bool number(const uint8_t **at, const uint8_t *end, unsigned n, unsigned 
 
 static bool literal(const uint8_t **at, const uint8_t *end, char c)
 {
-    if (*at == end || **at != c)
+    if (*at == end || **at != (uint8_t)c)
         return false;
     ++*at;
     return true;

@@ -29,7 +29,7 @@ enum { A = -1, B = -2, B2 = -3 };
 static const struct {
     const char *name;
     uint8_t operand;
-    int8_t pops, pushes;
+    int pops, pushes;
 } insns[] = {
 #define OP(name, operand, pops, pushes, meaning) {#name, operand, pops, pushes},
 #include "cel/cel_ops.def"
