@@ -217,20 +217,6 @@ static void open_sink(struct pipe_sink *ps)
 
 /* ---- delivery ------------------------------------------------------------------ */
 
-/* A reader gives a leaf once: what a full sink refused is read again. */
-static void refused(struct pipe_sink *ps)
-{
-    struct dgf_err err = {0};
-    enum dgf_rc rc;
-
-    ps->blocked = true;
-    dgf_ledger_reader_free(ps->reader);
-    ps->reader = NULL;
-    rc = dgf_ledger_reader_open(ps->pipeline->ledger, ps->next, &ps->reader, &err);
-    if (rc)
-        host_fail(ps->sink, DGF_FATAL, err.text);
-}
-
 static bool offer_one(struct pipe_sink *ps)
 {
     struct dgf_record record;
@@ -257,7 +243,8 @@ static bool offer_one(struct pipe_sink *ps)
     }
     rc = ps->sink->type->offer(ps->sink, &record, &err);
     if (rc == DGF_AGAIN) {
-        refused(ps);
+        ps->blocked = true;
+        dgf_ledger_reader_back(ps->reader);
         return false;
     }
     if (rc) {

@@ -15,9 +15,10 @@ struct dgf_ledger_reader {
     bool ahead_open;
     struct dgf_scan scan;
     bool open;
-    uint64_t first; /* of the open segment */
-    uint64_t index; /* of the next leaf in the file */
-    uint64_t from;  /* of the next leaf to give out */
+    uint64_t first;    /* of the open segment */
+    uint64_t index;    /* of the next leaf in the file */
+    uint64_t from;     /* of the next leaf to give out */
+    uint64_t given_at; /* offset of the frame that was given out last */
 };
 
 void dgf_ledger_reader_free(struct dgf_ledger_reader *reader)
@@ -220,11 +221,20 @@ enum dgf_rc dgf_ledger_reader_next(struct dgf_ledger_reader *reader,
         }
         if (reader->index++ < reader->from)
             continue;
+        reader->given_at = frame.offset;
         ret_leaf->index = reader->from++;
         ret_leaf->header = leaf.header;
         ret_leaf->line = leaf.line;
         return DGF_OK;
     }
+}
+
+void dgf_ledger_reader_back(struct dgf_ledger_reader *reader)
+{
+    /* A scan keeps the frame it gave out last in its window. */
+    reader->scan.at = reader->given_at;
+    reader->index--;
+    reader->from--;
 }
 
 uint64_t dgf_ledger_reader_index(const struct dgf_ledger_reader *reader)

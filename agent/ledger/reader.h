@@ -32,6 +32,9 @@ void dgf_ledger_reader_free(struct dgf_ledger_reader *reader);
 enum dgf_rc dgf_ledger_reader_next(struct dgf_ledger_reader *reader,
                                    struct dgf_leaf *ret_leaf, struct dgf_err *err)
     DGF_MUST_USE;
+/* Gives the newest leaf once more, without reading the file again.  Only after
+ * a dgf_ledger_reader_next() that gave one. */
+void dgf_ledger_reader_back(struct dgf_ledger_reader *reader);
 /* The index dgf_ledger_reader_next() gives next. */
 uint64_t dgf_ledger_reader_index(const struct dgf_ledger_reader *reader);
 

@@ -256,11 +256,35 @@ START_TEST(leaves_and_state_larger_than_the_window_are_read)
 }
 END_TEST
 
+START_TEST(a_leaf_that_was_given_back_comes_again)
+{
+    fresh();
+    conf.segment_bytes = 4096;
+    reopen();
+    for (uint64_t i = 0; i < 100; i++)
+        append_batch(line_of(i));
+    for (int cold = 0; cold < 2; cold++) {
+        cold ? open_cold(3) : open_live(3);
+        for (uint64_t i = 3; i < 100; i++) { /* each is the last of its limit once */
+            expect(i, line_of(i));
+            for (int again = 0; again < 2; again++) {
+                dgf_ledger_reader_back(reader);
+                ck_assert_uint_eq(dgf_ledger_reader_index(reader), i);
+                expect(i, line_of(i));
+            }
+        }
+        expect_end();
+        close_reader();
+    }
+    done();
+}
+END_TEST
+
 DGF_UNIT(ledger_reader, a_live_reader_sees_a_batch_once_it_is_durable,
          a_reader_starts_at_any_index_and_crosses_segments,
          readers_follow_a_ledger_that_grows_and_rotates,
          a_reader_may_wait_for_an_index_that_is_not_written_yet,
          a_cold_reader_gives_only_whole_batches, a_cold_reader_sees_damage,
          a_pruned_index_is_named_and_the_rest_is_readable,
-         a_directory_without_a_journal_is_named,
+         a_directory_without_a_journal_is_named, a_leaf_that_was_given_back_comes_again,
          leaves_and_state_larger_than_the_window_are_read)
