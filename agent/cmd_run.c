@@ -162,6 +162,8 @@ static int start(struct daemon *d, struct dgf_policy_set *set,
     enum dgf_rc rc = dgf_pipeline_open(d->loop, &conf, set, &d->pipeline, &err);
     int exit_code;
 
+    if (rc == DGF_AGAIN)
+        (void)dgf_err_prefix(&err, "another agent works with this data_dir");
     if (rc) {
         dgf_log(DGF_LOG_ERROR, "cannot start", "cause", err.text, NULL);
         return rc == DGF_AGAIN        ? DGF_EXIT_OWNED

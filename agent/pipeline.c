@@ -457,8 +457,12 @@ void dgf_pipeline_drain(struct dgf_pipeline *p, int64_t limit_ns)
 {
     if (p->draining)
         return;
-    for (size_t i = 0; i < p->conf->n_sources; i++)
+    for (size_t i = 0; i < p->conf->n_sources; i++) {
         pipe_source_pause(&p->sources[i], true);
+        /* What was judged is said before the end, not at the next start. */
+        if (pipe_source_coverage(&p->sources[i], dgf_clock_ns()))
+            pipe_break(p, DGF_NOMEM, "cannot write the last coverage");
+    }
     p->draining = true;
     p->drain_delivery = true;
     p->drain_until_ns = dgf_clock_mono_ns() + limit_ns;

@@ -349,6 +349,16 @@ static char *folder_of(const char *path)
     return dgf_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+/* A person wants to hear of all errors at once. */
+static void policies_too(const struct dgf_settings *s, struct dgf_findings *findings)
+{
+    struct dgf_policy_set *set = NULL;
+
+    if (!findings->nomem && s->policies.n &&
+        dgf_settings_policies(s, findings, &set) == DGF_OK)
+        dgf_policy_set_unref(set);
+}
+
 enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
                               struct dgf_settings **ret)
 {
@@ -372,8 +382,10 @@ enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
                  findings);
     load_parts(&l);
     resolve_paths(&l);
-    if (findings->n_errors || findings->nomem)
+    if (findings->n_errors || findings->nomem) {
+        policies_too(s, findings);
         return DGF_BAD_CONFIG;
+    }
     describe(&l);
     if (findings->nomem)
         return DGF_NOMEM;

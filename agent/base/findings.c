@@ -86,6 +86,8 @@ void dgf_findings_add(struct dgf_findings *findings,
         findings->nomem = true;
         return;
     }
+    if (finding.source_line)
+        dgf_findings_hide(finding.source_line);
     findings->list[findings->n++] = finding;
 }
 

@@ -49,6 +49,10 @@ void dgf_findings_add(struct dgf_findings *findings,
                       enum dgf_severity_of_finding severity, const char *code,
                       struct dgf_mark mark, const char *source_line, const char *fmt,
                       ...) DGF_PRINTF(6, 7);
+/* Stars in place of passwords in a line of a configuration: "password: x",
+ * "secret=x", "://user:x@".  References (${...}) stay.  In place; findings_add does it
+ * to every line it keeps. */
+void dgf_findings_hide(char *line);
 /* Sets the fix of the finding added last. */
 void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...)
     DGF_PRINTF(2, 3);

@@ -23,7 +23,7 @@ def a_second_agent_on_the_same_folder_ends_with_75():
                            folder=agent.folder)
             second.start(wait=False)
             equal(second.exit_code(), 75, "exit code")
-            true("another agent" in second.log_text(), second.log_text())
+            true("another agent works with this data_dir" in second.log_text(), second.log_text())
             shop.insert(pg, 1, 5)
             shop.wait_judged(agent, pg)
             equal(shop.same_rows(pg, shop.parse(agent)), 5)
@@ -128,7 +128,7 @@ def the_effective_configuration_hides_secrets():
 
 @case
 def check_names_what_the_server_lacks_and_how_to_mend_it():
-    with Postgres("max_replication_slots = 4") as pg:
+    with Postgres("max_replication_slots = 4\nmax_slot_wal_keep_size = 1GB") as pg:
         pg.role(rights="LOGIN")
         pg.sql("CREATE SCHEMA shop; CREATE TABLE shop.rows (id int, n int)")
         agent = shop.watch(pg)

@@ -1,5 +1,7 @@
 #include "base/findings.h"
 
+#include <stdio.h>
+
 #include <string.h>
 
 #include "base/mem.h"
@@ -187,6 +189,35 @@ START_TEST(junit_fails_for_errors_only)
 }
 END_TEST
 
+START_TEST(a_quoted_line_hides_secrets_and_keeps_its_columns)
+{
+    static const char *const lines[][2] = {
+        {"url: \"postgresql://dgf:geheim@db/app\", x: 1",
+         "url: \"postgresql://dgf:******@db/app\", x: 1"},
+        {"url: postgresql://dgf:g@h:e@db:5432/app",
+         "url: postgresql://dgf:*****@db:5432/app"},
+        {"url: postgresql://dgf@db:5432/app", "url: postgresql://dgf@db:5432/app"},
+        {"key_password: 'top secret', x: 1", "key_password: '**********', x: 1"},
+        {"{password: geheim, user: a}", "{password: ******, user: a}"},
+        {"?sslpassword=geheim&x=1", "?sslpassword=******&x=1"},
+        {"\"password\" : \"gehe\303\274m\"}", "\"password\" : \"******\"}"},
+        {"password: ${file:/run/secrets/x}, a: b",
+         "password: ${file:/run/secrets/x}, a: b"},
+        {"password: ${X:-geheim}, a: b", "password: ************, a: b"},
+        {"Passwort: 1, token_ttl == 5", "Passwort: 1, token_ttl == 5"},
+        {"password: \"open", "password: \"****"},
+        {"password:", "password:"},
+    };
+    char line[100];
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(lines); i++) {
+        (void)snprintf(line, sizeof(line), "%s", lines[i][0]);
+        dgf_findings_hide(line);
+        ck_assert_str_eq(line, lines[i][1]);
+    }
+}
+END_TEST
+
 START_TEST(every_code_is_explained_once_and_in_order)
 {
     static const char *const codes[] = {
@@ -213,4 +244,5 @@ DGF_UNIT(findings, findings_are_shown_by_place_with_line_and_carets,
          what_a_terminal_would_obey_is_not_printed, a_terminal_gets_colours,
          findings_without_a_file_are_shown_too, json_holds_all_that_is_known,
          sarif_names_rules_and_regions, junit_fails_for_errors_only,
+         a_quoted_line_hides_secrets_and_keeps_its_columns,
          every_code_is_explained_once_and_in_order)

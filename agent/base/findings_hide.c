@@ -1,0 +1,94 @@
+/* findings_hide.c - secrets in a line of a file that a finding quotes. */
+#include "base/findings.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* A star a character: what stands under the line keeps its column. */
+static char *put_stars(char *to, const char *from, const char *end)
+{
+    for (; from < end; from++)
+        if (((unsigned char)*from & 0xc0) != 0x80)
+            *to++ = '*';
+    return to;
+}
+
+/* "user:secret@" behind "://": from the colon to the last @ of the word. */
+static const char *user_info(const char *at, const char **ret_end)
+{
+    const char *end = at + strcspn(at, " \t\"'"), *colon, *sign = NULL;
+
+    for (const char *p = at; p < end; p++)
+        if (*p == '@')
+            sign = p;
+    colon = memchr(at, ':', (size_t)(end - at));
+    if (!sign || !colon || colon > sign)
+        return NULL;
+    *ret_end = sign;
+    return colon + 1;
+}
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
+}
+
+/* The value behind "...password: " or "...secret=". */
+static const char *value_of_secret(const char *at, const char **ret_end)
+{
+    static const char *const words[] = {"password", "passwd", "passphrase", "secret",
+                                        "token"};
+    size_t len = 0;
+    const char *close;
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]) && !len; i++)
+        if (strncasecmp(at, words[i], strlen(words[i])) == 0)
+            len = strlen(words[i]);
+    if (!len)
+        return NULL;
+    at += len;
+    while (is_word(*at))
+        at++;
+    at += *at == '"' || *at == '\'';
+    at += strspn(at, " \t");
+    if ((*at != ':' && *at != '=') || at[1] == '=')
+        return NULL;
+    at++;
+    at += strspn(at, " \t");
+    if (*at == '"' || *at == '\'') {
+        close = strchr(at + 1, *at);
+        *ret_end = close ? close : at + strlen(at);
+        return at + 1;
+    }
+    *ret_end = at + strcspn(at, ",&}]\"' \t");
+    if (strncmp(at, "${", 2) == 0) { /* a reference tells nothing, its default may */
+        close = strchr(at, '}');
+        *ret_end = close ? close + 1 : at + strlen(at);
+        if (close && !memmem(at, (size_t)(close - at), ":-", 2))
+            return *ret_end;
+    }
+    return at;
+}
+
+void dgf_findings_hide(char *line)
+{
+    const char *from = line;
+    char *to = line;
+
+    while (*from) {
+        const char *end = NULL, *secret = NULL;
+
+        if (strncmp(from, "://", 3) == 0)
+            secret = user_info(from + 3, &end);
+        else
+            secret = value_of_secret(from, &end);
+        if (!secret) {
+            *to++ = *from++;
+            continue;
+        }
+        memmove(to, from, (size_t)(secret - from));
+        to = put_stars(to + (secret - from), secret, end);
+        from = end;
+    }
+    *to = '\0';
+}
