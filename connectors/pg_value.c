@@ -478,6 +478,7 @@ static void put_text_of(struct dgf_buf *out, const struct dgf_pg_type *type,
     dgf_mp_put_opaque(out, dgf_bytes_str(type->name), dgf_bytes_str(text));
 }
 
+/* As short as the server's own text: few digits are enough for a denormal. */
 static void float4_binary(uint32_t bits, struct dgf_buf *out)
 {
     char text[32];
@@ -488,7 +489,7 @@ static void float4_binary(uint32_t bits, struct dgf_buf *out)
         dgf_mp_put_double(out, value);
         return;
     }
-    for (int precision = 6; precision <= 9; precision++) {
+    for (int precision = 1; precision <= 9; precision++) {
         (void)snprintf(text, sizeof(text), "%.*g", precision, (double)value);
         if ((float)dgf_parse_double_back(text) == value)
             break;

@@ -1,6 +1,6 @@
 /* pg_value.h - PostgreSQL's text and binary forms of a value, to msgpack.
  *
- * Both forms of one value give the same msgpack bytes (contrib/doc/POSTGRES.md
+ * Both forms of one value give the same msgpack bytes (contrib/doc/POSTGRESQL.md
  * has the table of types; the few exceptions are named there).  Text must have
  * been written with DateStyle ISO, IntervalStyle iso_8601, extra_float_digits
  * above 0, bytea_output hex and TimeZone UTC.  Pure.  Thread: any. */

@@ -53,6 +53,12 @@ static bool fraction(struct dgf_bytes *at, int64_t *ret_us)
     return true;
 }
 
+static int64_t days_in_month(int64_t year, int64_t month)
+{
+    return dgf_days_of(month == 12 ? year + 1 : year, (unsigned)(month % 12 + 1), 1) -
+           dgf_days_of(year, (unsigned)month, 1);
+}
+
 /* YYYY-MM-DD; *ret_out: a year no timestamp of ours has. */
 static bool date_part(struct dgf_bytes *at, int64_t *ret_days, bool *ret_out)
 {
@@ -61,7 +67,8 @@ static bool date_part(struct dgf_bytes *at, int64_t *ret_days, bool *ret_out)
     if (!digits(at, 4, 7, &year) || !skip(at, '-') || !digits(at, 2, 2, &month) ||
         !skip(at, '-') || !digits(at, 2, 2, &day))
         return false;
-    if (month < 1 || month > 12 || day < 1 || day > 31)
+    if (month < 1 || month > 12 || day < 1 ||
+        (day > 28 && day > days_in_month(year, month)))
         return false;
     *ret_out = year < 1 || year > 9999;
     *ret_days = dgf_days_of(year, (unsigned)month, (unsigned)day);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "unit.h"
 
 static struct dgf_pgoutput message;
