@@ -163,9 +163,10 @@ static enum dgf_rc take_next_set(struct pipe_source *ps, struct dgf_err *err)
 static enum dgf_rc accept_event(struct pipe_source *ps, struct dgf_event *event)
 {
     struct dgf_pipeline *p = ps->pipeline;
-    struct dgf_err err = {0};
+    struct dgf_err err; /* zeroing all of it would cost more than judging */
     enum dgf_rc rc = DGF_OK;
 
+    err.text[0] = '\0';
     event->source = ps->src;
     event->seq = ps->src->next_seq++;
     if (ps->next_set && !ps->in_tx)

@@ -221,9 +221,11 @@ static bool offer_one(struct pipe_sink *ps)
 {
     struct dgf_record record;
     struct dgf_leaf leaf;
-    struct dgf_err err = {0};
-    enum dgf_rc rc = dgf_ledger_reader_next(ps->reader, &leaf, &err);
+    struct dgf_err err; /* a kilobyte: not zeroed for every record */
+    enum dgf_rc rc;
 
+    err.text[0] = '\0';
+    rc = dgf_ledger_reader_next(ps->reader, &leaf, &err);
     if (rc == DGF_AGAIN)
         return false;
     if (rc) {

@@ -50,9 +50,25 @@ bool dgf_pg_position_read(struct dgf_bytes bytes, struct dgf_pg_position *ret)
     return true;
 }
 
+static void put_hex(struct dgf_buf *out, uint32_t value)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char text[8];
+    size_t at = sizeof(text);
+
+    do {
+        text[--at] = digits[value & 15];
+        value >>= 4;
+    } while (value);
+    dgf_buf_add(out, text + at, sizeof(text) - at);
+}
+
+/* Without printf: every record of a row has one. */
 void dgf_pg_lsn_text(uint64_t lsn, struct dgf_buf *out)
 {
-    dgf_buf_addf(out, "%" PRIX32 "/%" PRIX32, (uint32_t)(lsn >> 32), (uint32_t)lsn);
+    put_hex(out, (uint32_t)(lsn >> 32));
+    dgf_buf_add_byte(out, '/');
+    put_hex(out, (uint32_t)lsn);
 }
 
 void dgf_pg_position_text(struct dgf_bytes bytes, struct dgf_buf *out)
@@ -61,9 +77,11 @@ void dgf_pg_position_text(struct dgf_bytes bytes, struct dgf_buf *out)
 
     if (!dgf_pg_position_read(bytes, &position))
         return;
-    dgf_buf_addf(out, "%" PRIu32 "/", position.timeline);
+    dgf_buf_add_u64(out, position.timeline);
+    dgf_buf_add_byte(out, '/');
     dgf_pg_lsn_text(dgf_pg_position_lsn(&position), out);
-    dgf_buf_addf(out, ".%" PRIu64, position.ordinal);
+    dgf_buf_add_byte(out, '.');
+    dgf_buf_add_u64(out, position.ordinal);
 }
 
 bool dgf_pg_lsn_parse(const char *text, uint64_t *ret)

@@ -104,6 +104,7 @@ struct dgf_kafka_headers {
     rd_kafka_headers_t *list;
     char *id, *time, *sequence, *previous; /* values inside list */
     struct dgf_bytes subject;              /* likewise; empty: no header */
+    uint64_t subject_number;               /* which one of the pool's */
     enum dgf_record_kind kind;
     struct dgf_kafka_headers *next;
 };
@@ -111,6 +112,10 @@ struct dgf_kafka_headers {
 struct dgf_kafka_header_pool {
     struct dgf_kafka_headers *free;
     char *source; /* ce_source */
+    /* The subject asked for last and its number: lists that have the same are
+     * known without a look at their own memory, which is cold. */
+    struct dgf_buf subject;
+    uint64_t subject_number;
     int64_t second;
     char time[31]; /* of `second`, "YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ" */
 };

@@ -196,10 +196,11 @@ enum dgf_rc dgf_kafka_header_pool_init(struct dgf_kafka_header_pool *pool,
 {
     size_t len = strlen(agent) + sizeof("dgf/");
 
-    *pool =
-        (struct dgf_kafka_header_pool){.source = dgf_malloc(len), .second = INT64_MIN};
+    *pool = (struct dgf_kafka_header_pool){
+        .source = dgf_malloc(len), .second = INT64_MIN, .subject_number = 1};
     if (!pool->source)
         return DGF_NOMEM;
+    dgf_buf_init(&pool->subject, UINT16_MAX);
     snprintf(pool->source, len, "dgf/%s", agent);
     return DGF_OK;
 }
@@ -219,16 +220,18 @@ void dgf_kafka_header_pool_release(struct dgf_kafka_header_pool *pool)
         pool->free = headers->next;
         free_headers(headers);
     }
+    dgf_buf_release(&pool->subject);
     dgf_free(pool->source);
     *pool = (struct dgf_kafka_header_pool){0};
 }
 
 static void write_digits(char *at, unsigned n, uint64_t value)
 {
-    while (n > 0) {
+    while (n > 0 && value > 0) {
         at[--n] = (char)('0' + value % 10);
         value /= 10;
     }
+    memset(at, '0', n);
 }
 
 /* Always nine digits: one length, and the second's part is made once. */
@@ -300,6 +303,17 @@ static bool add_subject(struct dgf_kafka_headers *headers, struct dgf_bytes subj
     return true;
 }
 
+/* Equal numbers are equal subjects; others may be equal too. */
+static uint64_t subject_number(struct dgf_kafka_header_pool *pool,
+                               struct dgf_bytes subject)
+{
+    if (dgf_bytes_eq(dgf_buf_bytes(&pool->subject), subject))
+        return pool->subject_number;
+    dgf_buf_clear(&pool->subject);
+    dgf_buf_add_bytes(&pool->subject, subject);
+    return ++pool->subject_number;
+}
+
 static bool fill_new(struct dgf_kafka_headers *headers, const char *source,
                      const struct dgf_record *record, bool previous)
 {
@@ -325,9 +339,11 @@ static bool fill_new(struct dgf_kafka_headers *headers, const char *source,
 }
 
 /* Type and subject stand last and change seldom. */
-static bool refit(struct dgf_kafka_headers *headers, const struct dgf_record *record)
+static bool refit(struct dgf_kafka_headers *headers, const struct dgf_record *record,
+                  uint64_t number)
 {
-    bool same_subject = dgf_bytes_eq(headers->subject, record->subject);
+    bool same_subject = headers->subject_number == number ||
+                        dgf_bytes_eq(headers->subject, record->subject);
 
     if (headers->kind == record->kind && same_subject)
         return true;
@@ -346,12 +362,13 @@ struct dgf_kafka_headers *dgf_kafka_headers_take(struct dgf_kafka_header_pool *p
                                                  uint64_t previous)
 {
     bool has_previous = previous != DGF_KAFKA_NONE, ok;
+    uint64_t number = subject_number(pool, record->subject);
     struct dgf_kafka_headers *headers = has_previous ? pool->free : NULL;
     char id[DGF_ID_TEXT_LEN + 1];
 
     if (headers) {
         pool->free = headers->next;
-        ok = refit(headers, record);
+        ok = refit(headers, record, number);
     } else {
         headers = dgf_calloc(1, sizeof(*headers));
         if (!headers)
@@ -362,6 +379,7 @@ struct dgf_kafka_headers *dgf_kafka_headers_take(struct dgf_kafka_header_pool *p
         free_headers(headers);
         return NULL;
     }
+    headers->subject_number = number;
     dgf_id_text(&record->id, id);
     memcpy(headers->id, id, DGF_ID_TEXT_LEN);
     memcpy(headers->time, time_text(pool, record->time_ns), TIME_LEN);

@@ -6,6 +6,7 @@
 #ifndef DGF_BASE_BUF_H
 #define DGF_BASE_BUF_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -135,20 +136,46 @@ static inline struct dgf_rd dgf_rd_of(struct dgf_bytes bytes)
                            false};
 }
 
-uint8_t dgf_rd_u8(struct dgf_rd *rd);
-uint16_t dgf_rd_le16(struct dgf_rd *rd);
-uint32_t dgf_rd_le32(struct dgf_rd *rd);
-uint64_t dgf_rd_le64(struct dgf_rd *rd);
-uint16_t dgf_rd_be16(struct dgf_rd *rd);
-uint32_t dgf_rd_be32(struct dgf_rd *rd);
-uint64_t dgf_rd_be64(struct dgf_rd *rd);
-struct dgf_bytes dgf_rd_bytes(struct dgf_rd *rd, size_t len);
-/* Bytes up to a NUL, which is consumed; bad when there is none. */
-struct dgf_bytes dgf_rd_cstr(struct dgf_rd *rd);
-
 static inline size_t dgf_rd_left(const struct dgf_rd *rd)
 {
     return (size_t)(rd->end - rd->ptr);
 }
+
+static inline struct dgf_bytes dgf_rd_bytes(struct dgf_rd *rd, size_t len)
+{
+    struct dgf_bytes bytes = {rd->ptr, len};
+
+    if (rd->bad || dgf_rd_left(rd) < len) {
+        rd->bad = true;
+        return (struct dgf_bytes){NULL, 0};
+    }
+    if (len > 0)
+        rd->ptr += len;
+    return bytes;
+}
+
+/* Here and not in buf.c: decoders call them for every field of every row. */
+#define DGF_RD_NUMBER(name, type, order)                      \
+    static inline type dgf_rd_##name(struct dgf_rd *rd)       \
+    {                                                         \
+        struct dgf_bytes at = dgf_rd_bytes(rd, sizeof(type)); \
+        type v;                                               \
+                                                              \
+        if (!at.ptr)                                          \
+            return 0;                                         \
+        memcpy(&v, at.ptr, sizeof(v));                        \
+        return order(v);                                      \
+    }
+DGF_RD_NUMBER(u8, uint8_t, )
+DGF_RD_NUMBER(le16, uint16_t, le16toh)
+DGF_RD_NUMBER(le32, uint32_t, le32toh)
+DGF_RD_NUMBER(le64, uint64_t, le64toh)
+DGF_RD_NUMBER(be16, uint16_t, be16toh)
+DGF_RD_NUMBER(be32, uint32_t, be32toh)
+DGF_RD_NUMBER(be64, uint64_t, be64toh)
+#undef DGF_RD_NUMBER
+
+/* Bytes up to a NUL, which is consumed; bad when there is none. */
+struct dgf_bytes dgf_rd_cstr(struct dgf_rd *rd);
 
 #endif

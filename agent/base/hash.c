@@ -257,15 +257,20 @@ struct dgf_id dgf_id_last_u64(const struct dgf_id_prefix *prefix, uint64_t value
 /* The id is a number of 130 bits whose first two are zero. */
 void dgf_id_text(const struct dgf_id *id, char ret[DGF_ID_TEXT_LEN + 1])
 {
-    unsigned bits = 0, n_bits = 2;
-    size_t at = 0;
+    uint64_t high, low;
 
-    for (size_t i = 0; i < DGF_ID_LEN; i++) {
-        bits = (bits << 8 | id->b[i]) & 0xffff;
-        for (n_bits += 8; n_bits >= 5; n_bits -= 5)
-            ret[at++] = id_digits[bits >> (n_bits - 5) & 31];
-    }
-    ret[at] = '\0';
+    memcpy(&high, id->b, 8);
+    memcpy(&low, id->b + 8, 8);
+    high = be64toh(high);
+    low = be64toh(low);
+    /* Two halves of 65 bits: the upper begins with the zeros, the lower with
+     * the last bit of `high`. */
+    for (int i = 0; i < 13; i++)
+        ret[12 - i] = id_digits[high >> 1 >> 5 * i & 31];
+    for (int i = 0; i < 12; i++)
+        ret[25 - i] = id_digits[low >> 5 * i & 31];
+    ret[13] = id_digits[(high & 1) << 4 | low >> 60];
+    ret[DGF_ID_TEXT_LEN] = '\0';
 }
 
 bool dgf_id_parse(struct dgf_bytes text, struct dgf_id *ret)

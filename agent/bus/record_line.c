@@ -65,8 +65,11 @@ void dgf_recorder_release(struct dgf_recorder *recorder)
 
 enum dgf_rc dgf_recorder_policy_set(struct dgf_recorder *recorder, const char *digest)
 {
-    char *copy = dgf_strdup(digest);
+    char *copy;
 
+    if (recorder->policy_set && strcmp(recorder->policy_set, digest) == 0)
+        return DGF_OK; /* asked before every event */
+    copy = dgf_strdup(digest);
     if (!copy)
         return DGF_NOMEM;
     dgf_free(recorder->policy_set);

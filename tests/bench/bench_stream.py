@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """B1 and B8: draining a backlog of PostgreSQL, against pg_recvlogical -f /dev/null.
 
-  bench_stream.py [--rows N] [--pairs N] [--load NAME]
+  bench_stream.py [--rows N] [--pairs N] [--load NAME] [--tls]
 
 Each pair runs reference and dgf on copies of one slot (A B B A ...), so both
-read the same WAL.  dgf judges with 50 policies, commits to its ledger with an
-fsync a batch, and sends one audit record a row to librdkafka's mock cluster in
-a process of its own.  One JSON line a figure; only ratios count."""
+read the same WAL over the same transport: TCP on the loopback, plain or (--tls)
+verified TLS.  dgf judges with 50 policies, commits to its ledger with an fsync
+a batch, and sends one audit record a row to librdkafka's mock cluster in a
+process of its own; the reference does none of that.  One JSON line a figure;
+only ratios count, and CPU rather than wall time on a machine others use too."""
 
 import argparse
 import json
@@ -28,6 +30,7 @@ sources:
   orders:
     type: postgres
     url: "{url}"
+    insecure: {insecure}
     tables: [public.orders]
     slot: existing
     slot_name: {slot}
@@ -38,7 +41,7 @@ classification:
 sinks:
   events: {{type: kafka, brokers: ["{brokers}"], topic_prefix: dgf.bench, linger: 5ms,
             insecure: true}}
-log: {{level: warn}}
+log: {{level: error}}
 """
 HEAD = """version: 1
 info: {title: Bench, owner: bench@example.org}
@@ -119,9 +122,29 @@ def measure(command):
     return seconds, usage.ru_utime + usage.ru_stime, anonymous
 
 
+class Server(Postgres):
+    """Room for the backlog, and TCP without TLS on the loopback."""
+
+    def __init__(self):
+        super().__init__(extra="max_wal_size = 8GB\nshared_buffers = 256MB\n"
+                               "logical_decoding_work_mem = 64MB\nmax_replication_slots = 20")
+
+    def hba(self, method):
+        super().hba(method)
+        path = os.path.join(self.data, "pg_hba.conf")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("hostnossl all all 127.0.0.1/32 trust\n" + text)
+
+    def url(self, tls):
+        return self.conninfo() if tls else \
+            f"postgresql://postgres@127.0.0.1:{self.port}/postgres?sslmode=disable"
+
+
 class Runs:
-    def __init__(self, pg, end):
-        self.pg, self.end, self.n = pg, end, 0
+    def __init__(self, pg, end, tls=False):
+        self.pg, self.end, self.tls, self.n = pg, end, tls, 0
 
     def slot(self):
         self.n += 1
@@ -131,7 +154,7 @@ class Runs:
 
     def reference(self):
         slot = self.slot()
-        result = measure(["pg_recvlogical", "-d", self.pg.socket_conninfo(), "-S", slot, "--start",
+        result = measure(["pg_recvlogical", "-d", self.pg.url(self.tls), "-S", slot, "--start",
                           "-o", "proto_version=1", "-o", "publication_names=dgf",
                           "-f", "/dev/null", "--no-loop", f"--endpos={self.end}"])
         self.pg.sql(f"SELECT pg_drop_replication_slot('{slot}')")
@@ -147,22 +170,21 @@ class Runs:
             with MockKafka("dgf.bench.violations.v1:2", "dgf.bench.audit.v1:2",
                            "dgf.bench.control.v1:1") as kafka:
                 with open(folder / "dgf.yaml", "w", encoding="utf-8") as file:
-                    file.write(CONFIG.format(dir=folder.path, url=self.pg.socket_conninfo(),
+                    file.write(CONFIG.format(dir=folder.path, url=self.pg.url(self.tls),
+                                             insecure="false" if self.tls else "true",
                                              slot=slot, brokers=kafka.bootstrap))
                 result = measure([DGF, "run", "-c", folder / "dgf.yaml", "--until-caught-up"])
-                stats = json.loads(subprocess.run(
-                    [DGF, "ledger", "stats", "-c", folder / "dgf.yaml", "--format", "json"],
-                    check=True, capture_output=True).stdout)
+                with open(folder / "data/status.json", encoding="utf-8") as file:
+                    status = json.load(file)
         finally:
             folder.remove()
         self.pg.sql(f"SELECT pg_drop_replication_slot('{slot}')")
-        return result + (stats["size"],)
+        return result + (status["ledger"]["size"],)
 
 
-def bench(load, n, pairs):
-    with Postgres(extra="max_wal_size = 8GB\nshared_buffers = 256MB\n"
-                        "logical_decoding_work_mem = 64MB\nmax_replication_slots = 20") as pg:
-        runs = Runs(pg, prepare(pg, load, n))
+def bench(load, n, pairs, tls=False):
+    with Server() as pg:
+        runs = Runs(pg, prepare(pg, load, n), tls)
         ours, reference = [], []
         for pair in range(pairs):
             for which in ("ab" if pair % 2 == 0 else "ba"):
@@ -176,7 +198,7 @@ def bench(load, n, pairs):
     for what, at, more in (("rate", 0, True), ("cpu", 1, False)):
         a = statistics.median(r[at] for r in reference)
         b = statistics.median(r[at] for r in ours)
-        print(json.dumps({"what": f"B1 {load} {what}",
+        print(json.dumps({"what": f"B1 {load}{' tls' if tls else ''} {what}",
                           "ours": round(n / b if more else b * 1e6 / n, 3),
                           "reference": round(n / a if more else a * 1e6 / n, 3),
                           "unit": "rows/s" if more else "us CPU a row",
@@ -191,9 +213,10 @@ def main():
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--load", choices=list(LOADS), action="append")
+    parser.add_argument("--tls", action="store_true")
     args = parser.parse_args()
     for load in args.load or LOADS:
-        bench(load, args.rows, args.pairs)
+        bench(load, args.rows, args.pairs, args.tls)
 
 
 if __name__ == "__main__":
