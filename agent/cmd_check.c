@@ -66,8 +66,8 @@ int dgf_cmd_check(int argc, char **argv)
 {
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = NULL;
     DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out = {0};
     struct dgf_args args;
     const char *format;
     bool json;

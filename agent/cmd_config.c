@@ -9,7 +9,7 @@ const struct dgf_arg dgf_args_config[] = {DGF_ARG_CONFIG, DGF_ARG_END};
 static int show(const struct dgf_args *args, struct dgf_buf *out)
 {
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = NULL;
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
 
     dgf_findings_init(&findings);
     if (dgf_settings_load(dgf_args_get(args, "config"), &findings, &s))
@@ -21,7 +21,7 @@ static int show(const struct dgf_args *args, struct dgf_buf *out)
 
 int dgf_cmd_config(int argc, char **argv)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out = {0};
     struct dgf_args args;
     const char *what;
     int exit_code = dgf_args_read("config", dgf_args_config, argc, argv, &args);

@@ -439,7 +439,7 @@ int dgf_cmd_ledger(int argc, char **argv)
 {
     static const char *const actions[] = {"ls", "cat", "stats", "verify"};
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *settings = NULL;
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
     struct dgf_args args;
     const char *dir, *near;
     size_t at = 0;

@@ -59,7 +59,7 @@ static void on_reload(evutil_socket_t fd, short what, void *arg)
 {
     struct daemon *d = arg;
     DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
     struct dgf_err err = {0};
 
     (void)fd;
@@ -189,7 +189,7 @@ int dgf_cmd_run(int argc, char **argv)
 {
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *settings = NULL;
     DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
     struct daemon d = {0};
     struct dgf_args args;
     const char *format;

@@ -73,8 +73,8 @@ static int print_human(json_t *status)
 int dgf_cmd_status(int argc, char **argv)
 {
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = NULL;
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     DGF_CLEANUP_JSON json_t *status = NULL;
     struct dgf_args args;
     struct dgf_err err = {0};

@@ -240,7 +240,7 @@ static int open_and_follow(const struct tail *tail, const char *dir, const char 
 int dgf_cmd_tail(int argc, char **argv)
 {
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = NULL;
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
     struct tail tail = {0};
     struct dgf_args args;
     const char *dir;

@@ -11,7 +11,7 @@
 
 static enum dgf_rc make_key(const char *path, uint8_t ret_key[32], struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     enum dgf_rc rc;
 
     dgf_buf_init(&text, 128);
@@ -42,7 +42,7 @@ static enum dgf_rc check_mode(const char *path, struct dgf_err *err)
 
 static enum dgf_rc read_key(const char *path, uint8_t ret_key[32], struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     struct dgf_bytes content;
     enum dgf_rc rc = check_mode(path, err);
 

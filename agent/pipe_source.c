@@ -266,7 +266,7 @@ static enum dgf_rc host_put_state(struct dgf_source *src, struct dgf_bytes key,
                                   struct dgf_bytes value)
 {
     struct pipe_source *ps = of(src);
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf full;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf full = {0};
     enum dgf_rc rc;
 
     state_key(src, key, &full);
@@ -283,7 +283,7 @@ static enum dgf_rc host_get_state(struct dgf_source *src, struct dgf_bytes key,
                                   struct dgf_buf *ret)
 {
     struct pipe_source *ps = of(src);
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf full;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf full = {0};
     struct dgf_err err = {0};
     enum dgf_rc rc;
 
@@ -509,7 +509,7 @@ enum dgf_rc pipe_source_commit(struct pipe_source *ps, struct dgf_err *err)
 {
     struct dgf_ledger_position at = {.source = dgf_bytes_str(ps->conf->name),
                                      .seq = ps->accepted_seq};
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf counters;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf counters = {0};
     struct dgf_buf *text = &ps->pipeline->scratch;
     enum dgf_rc rc;
 

@@ -69,7 +69,7 @@ static enum dgf_rc record_policy_set(struct dgf_pipeline *p,
                                      struct dgf_policy_set *old_set,
                                      struct dgf_policy_set *set, struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf diff;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf diff = {0};
     enum dgf_rc rc = dgf_recorder_policy_set(&p->recorder, dgf_policy_set_digest(set));
 
     dgf_buf_init(&diff, 1 << 20);

@@ -300,8 +300,8 @@ static void resolve_paths(struct loader *l)
 
 static void describe(struct loader *l)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf shown;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf shown = {0};
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out = {0};
     struct dgf_json json = dgf_json_of(&out);
     struct dgf_settings *s = l->settings;
     uint8_t digest[DGF_SHA256_LEN];
@@ -534,7 +534,7 @@ void dgf_settings_schema(struct dgf_buf *out)
 
 int dgf_report_findings(const struct dgf_findings *findings)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out = {0};
 
     dgf_buf_init(&out, 16 << 20);
     dgf_findings_print(findings, DGF_FINDINGS_HUMAN, dgf_colour(stderr), &out);

@@ -57,7 +57,7 @@ static bool variable_as_yaml(const char *entry, struct dgf_buf *out)
 static enum dgf_rc overlay_environment(struct dgf_yaml *doc,
                                        struct dgf_findings *findings)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     enum dgf_rc rc = DGF_OK;
 
     dgf_buf_init(&text, MAX_TEXT);
@@ -158,7 +158,7 @@ static void add_keyword(struct dgf_buf *out, const char *keyword, const char *va
  * again: a password may hold ${ }. */
 static void environment_as_yaml(struct dgf_buf *out)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf url;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf url = {0};
 
     dgf_buf_init(&url, 65536);
     dgf_buf_add_str(out, "sources:\n");
@@ -196,7 +196,7 @@ enum dgf_rc dgf_settings_read(const char *path, const char *folder,
                               struct dgf_findings *findings, struct dgf_yaml **ret)
 {
     DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     enum dgf_rc rc;
 
     dgf_buf_init(&text, MAX_TEXT);

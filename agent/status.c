@@ -35,7 +35,7 @@ static bool source_ok(const struct pipe_source *ps)
 
 static void add_source(struct dgf_json *json, const struct pipe_source *ps)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     bool held = ps->pipeline->held && ps->state == DGF_STATE_STREAMING;
 
     dgf_buf_init(&text, 4096);
@@ -135,7 +135,7 @@ void dgf_pipeline_status_json(const struct dgf_pipeline *p, struct dgf_buf *out)
 
 void dgf_pipeline_write_status(struct dgf_pipeline *p)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     struct dgf_err err = {0};
     char path[4096];
 

@@ -103,7 +103,7 @@ static enum dgf_rc emit_undecodable(struct replay_source *self,
 
 static enum dgf_rc emit_next(struct replay_source *self, struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf position;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf position = {0};
     struct dgf_event *event = NULL;
     struct dgf_bytes payload;
     enum dgf_rc rc = read_frame(self, &payload, err);

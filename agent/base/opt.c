@@ -67,7 +67,7 @@ static bool fault(struct ref_fault *ret, const char *code, const char *fmt, ...)
 static bool add_file(const char *path, bool secret, struct dgf_buf *out,
                      struct ref_fault *ret)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf text;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     struct dgf_err err = {0};
     struct stat st;
     size_t len;
@@ -121,7 +121,7 @@ static bool add_reference(const char *ref, bool secret, struct dgf_buf *out,
 char *dgf_opt_expand(const struct dgf_yaml *doc, const struct dgf_yaml_node *node,
                      bool secret, struct dgf_findings *findings)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out = {0};
     const char *p = node->text;
     struct ref_fault why = {0};
     char *copy;

@@ -39,7 +39,7 @@ static enum dgf_rc build_head(const struct dgf_journal *journal,
                               const struct dgf_segment *prev, struct dgf_bytes marks,
                               struct dgf_buf *to, struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf rest;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf rest = {0};
     struct dgf_head head = {
         .first = journal->tree.size,
         .batch_before = journal->batch,
@@ -103,7 +103,7 @@ static enum dgf_rc add_segment(struct dgf_journal *journal,
                                struct dgf_segment *ret_segment, struct dgf_err *err)
 {
     DGF_CLEANUP(dgf_file_close) struct dgf_file *file = NULL;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf head;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf head = {0};
     char temporary[DGF_PATH_MAX], path[DGF_PATH_MAX], dir[DGF_PATH_MAX];
     uint64_t reserved;
     enum dgf_rc rc;
@@ -147,8 +147,8 @@ enum dgf_rc dgf_journal_create(struct dgf_journal *journal,
                                struct dgf_segments *segments, int64_t now_ns,
                                struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf empty;
-    DGF_RELEASE(dgf_marks_release) struct dgf_marks marks;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf empty = {0};
+    DGF_RELEASE(dgf_marks_release) struct dgf_marks marks = {0};
     struct dgf_segment segment;
     enum dgf_rc rc;
 

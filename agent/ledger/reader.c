@@ -310,7 +310,7 @@ enum dgf_rc dgf_ledger_reader_open_cold(const char *dir, uint64_t from,
 enum dgf_rc dgf_ledger_first_kept(const char *dir, uint64_t *ret_index,
                                   struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_segments_release) struct dgf_segments segments;
+    DGF_RELEASE(dgf_segments_release) struct dgf_segments segments = {0};
     enum dgf_rc rc;
 
     dgf_segments_init(&segments);

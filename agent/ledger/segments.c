@@ -237,7 +237,7 @@ enum dgf_rc dgf_segments_list(struct dgf_segments *segments, const char *dir,
 enum dgf_rc dgf_segments_load(struct dgf_segments *segments, const char *dir,
                               bool prune_ok, uint64_t *ret_first, struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_scan_release) struct dgf_scan scan;
+    DGF_RELEASE(dgf_scan_release) struct dgf_scan scan = {0};
     enum dgf_rc rc;
 
     dgf_scan_init(&scan);

@@ -88,8 +88,8 @@ static enum dgf_rc summarize(const char *dir, struct dgf_segments *segments,
 enum dgf_rc dgf_ledger_summarize(const char *dir, struct dgf_ledger_summary *ret,
                                  struct dgf_err *err)
 {
-    DGF_RELEASE(dgf_segments_release) struct dgf_segments segments;
-    DGF_RELEASE(dgf_walk_release) struct dgf_walk walk;
+    DGF_RELEASE(dgf_segments_release) struct dgf_segments segments = {0};
+    DGF_RELEASE(dgf_walk_release) struct dgf_walk walk = {0};
     struct dgf_err own;
     enum dgf_rc rc;
 

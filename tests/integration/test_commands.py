@@ -1,0 +1,145 @@
+"""The commands a person types, on a real PostgreSQL."""
+
+import json
+import os
+import subprocess
+import tempfile
+
+import shop
+from agent import DGF, Agent
+from cases import case, equal, main, true
+from servers import Postgres
+
+
+def dgf(*args, env=None, cwd=None):
+    return subprocess.run([DGF, *args], text=True, stdout=subprocess.PIPE, timeout=60,
+                          stderr=subprocess.PIPE, check=False, cwd=cwd,
+                          env=dict(os.environ, **(env or {})))
+
+
+@case
+def what_init_writes_judges_a_database_as_it_stands():
+    with Postgres() as pg, tempfile.TemporaryDirectory(prefix="dgf-init-") as folder:
+        pg.sql("CREATE TABLE notes (id int PRIMARY KEY, note text)")
+        done = dgf("init", "--dir", folder)
+        equal(done.returncode, 0, done.stderr)
+        again = dgf("init", "--dir", folder)
+        equal(again.returncode, 2, "exit code of a second init")
+        true("nothing is overwritten" in again.stderr, again.stderr)
+        tests = dgf("rules", "test", "--coverage", os.path.join(folder, "policies"))
+        equal(tests.returncode, 0, tests.stdout + tests.stderr)
+        with open(os.path.join(folder, "dgf.yaml"), encoding="utf-8") as file:
+            text = file.read()
+        agent = Agent(text, env={"DGF_POSTGRES_URL": pg.conninfo()})
+        agent.data_dir = os.path.join(agent.folder.path, data_dir_of(text))
+        for name in os.listdir(os.path.join(folder, "policies")):
+            with open(os.path.join(folder, "policies", name), encoding="utf-8") as file:
+                agent.write_policy(name, file.read())
+        with agent:
+            agent.wait(lambda s: next(iter(s["sources"].values()))["state"] == "streaming")
+            pg.sql("INSERT INTO notes VALUES (1, 'card 4111 1111 1111 1111'), (2, 'none')")
+            pg.sql("TRUNCATE notes")
+            found = agent.wait_records(2, "violation")
+            equal(sorted(r["policy"]["id"] for r in found), ["CARD-001", "TRUNC-001"])
+
+
+def data_dir_of(text):
+    for line in text.splitlines():
+        if line.strip().startswith("data_dir:") or "data_dir:" in line:
+            return line.partition("data_dir:")[2].strip(" {}").split(",")[0].split(" ")[0]
+    raise AssertionError(f"no data_dir in:\n{text}")
+
+
+@case
+def the_fix_script_of_check_makes_a_bare_server_ready():
+    with Postgres("max_slot_wal_keep_size = 1GB") as pg:
+        pg.role(rights="LOGIN")
+        pg.sql("CREATE SCHEMA shop; CREATE TABLE shop.rows (id bigint PRIMARY KEY, n int, "
+               "note text); GRANT USAGE ON SCHEMA shop TO dgf")
+        agent = shop.watch(pg)
+        fixes = agent.run("check", "-c", agent.config, "--fix-script", check=False)
+        equal(fixes.returncode, 1, "exit code while something is missing")
+        pg.sql(fixes.stdout)
+        left = agent.run("check", "-c", agent.config, check=False)
+        equal(left.returncode, 0, left.stdout + left.stderr)
+        with agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 3)
+            shop.wait_judged(agent, pg)
+            equal(shop.same_rows(pg, shop.parse(agent)), 3)
+
+
+TWO = shop.POLICY + shop.POLICY[shop.POLICY.index("  - id:"):] \
+    .replace("NEG-001", "BIG-001").replace("severity: high", "severity: low") \
+    .replace("after.n < 0", "after.n > 100")
+
+
+@case
+def tail_chooses_by_kind_policy_severity_and_number():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, policy=TWO) as agent:
+            agent.wait_source("shop", "streaming")
+            pg.sql("INSERT INTO shop.rows VALUES (1, -1), (2, 200), (3, -3), (4, 5)")
+            shop.wait_judged(agent, pg)
+            agent.wait_records(3, "violation")
+
+            def tail(*more):
+                out = agent.run("tail", "-c", agent.config, "--from", "start", "--no-follow",
+                                "--format", "json", *more).stdout
+                return [json.loads(line) for line in out.splitlines()]
+            ids = [r["event"]["key"]["id"] for r in tail()]
+            equal(ids, [1, 2, 3], "violations by default")
+            equal([r["event"]["key"]["id"] for r in tail("--severity", "medium")], [1, 3])
+            equal([r["event"]["key"]["id"] for r in tail("--policy", "BIG-*")], [2])
+            equal({r["kind"] for r in tail("--kind", "audit")}, {"audit"})
+            equal(len(tail("--kind", "audit", "--count", "2")), 2, "with --count 2")
+            human = agent.run("tail", "-c", agent.config, "--from", "start", "--count", "1").stdout
+            true("NEG-001" in human and "row 1 has -1" in human, human)
+            wrong = agent.run("tail", "-c", agent.config, "--severity", "huge", check=False)
+            equal(wrong.returncode, 64, "exit code of a bad severity")
+
+
+@case
+def the_log_is_text_when_asked_and_json_otherwise():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        agent = shop.watch(pg)
+        agent.start("--log-format", "text", "--until-caught-up", wait=False)
+        equal(agent.exit_code(60), 0, agent.log_text())
+        true("started" in agent.log_text() and not agent.log_lines(), agent.log_text())
+        os.remove(agent.log)
+        agent.start("--until-caught-up", wait=False)
+        equal(agent.exit_code(60), 0, agent.log_text())
+        true(agent.log_lines(event="started"), agent.log_text())
+        agent.folder.remove()
+
+
+@case
+def coverage_of_tests_names_what_no_test_made_fire():
+    with tempfile.TemporaryDirectory(prefix="dgf-rules-") as folder:
+        path = os.path.join(folder, "p.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(TWO + "    examples: {violates: [{op: insert, after: {n: 101}}]}\n")
+        done = dgf("rules", "test", "--coverage", path)
+        true("NEG-001" in done.stdout, f"a policy without a test is not named:\n{done.stdout}")
+
+
+@case
+def help_and_wrong_words_say_what_there_is():
+    top = dgf("help")
+    equal(top.returncode, 0, "exit code")
+    for word in ("run", "check", "rules", "init", "ledger", "tail", "status", "config", "version"):
+        true(f"\n  {word} " in top.stdout, f"'{word}' is not in:\n{top.stdout}")
+        one = dgf("help", word)
+        true(one.returncode == 0 and f"usage: dgf {word}" in one.stdout, one.stdout)
+    wrong = dgf("rin")
+    equal(wrong.returncode, 64, "exit code of an unknown command")
+    true("unknown command 'rin'" in wrong.stderr, wrong.stderr)
+    option = dgf("run", "--confog", "x")
+    equal(option.returncode, 64, "exit code of an unknown option")
+    true("--confog" in option.stderr, option.stderr)
+
+
+if __name__ == "__main__":
+    main()

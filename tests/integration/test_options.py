@@ -1,0 +1,82 @@
+"""Options whose effect only a running agent shows."""
+
+import shop
+from cases import case, equal, main, true
+from servers import MockKafka, Postgres, wait_until
+
+TOPICS = [f"dgf.test.{name}.v1:1" for name in ("violations", "audit", "control")]
+
+
+@case
+def ack_sinks_acknowledges_nothing_that_a_required_sink_lacks():
+    with Postgres() as pg, MockKafka(*TOPICS) as kafka:
+        shop.prepare(pg)
+        with shop.watch(pg, shop.kafka_sink(kafka.bootstrap, ", required: true"),
+                        agent=", ack: sinks") as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 10)
+            shop.wait_judged(agent, pg)
+            kafka.tell("down 1")
+            before = pg.slot(shop.SLOT)["confirmed_flush_lsn"]
+            shop.insert(pg, 11, 10)
+            end = pg.lsn()
+            wait_until(lambda: len(shop.judged(shop.parse(agent))) == 20, 30,
+                       "20 rows in the ledger", every=0.2)
+            slot = pg.slot(shop.SLOT)["confirmed_flush_lsn"]
+            true(shop.lsn_of(slot) < shop.lsn_of(end),
+                 f"acknowledged {slot} of {end} while Kafka has nothing (before: {before})")
+            kafka.tell("up 1")
+            shop.wait_judged(agent, pg)
+            shop.wait_delivered(agent)
+            equal(shop.same_rows(pg, shop.parse(agent)), 20)
+            shop.same_in_kafka(kafka, agent.lines())
+
+
+@case
+def labels_of_a_source_are_seen_by_policies():
+    policy = shop.POLICY.replace("after.n < 0", 'event.labels.service == "orders" && after.n < 0')
+    for service, wanted in (("orders", 1), ("other", 0)):
+        with Postgres() as pg:
+            shop.prepare(pg)
+            with shop.watch(pg, policy=policy,
+                            source=f", labels: {{service: {service}, env: prod}}") as agent:
+                agent.wait_source("shop", "streaming")
+                pg.sql("INSERT INTO shop.rows VALUES (1, -1)")
+                shop.wait_judged(agent, pg)
+                equal(len(agent.records("violation")), wanted, f"violations with {service}")
+                equal(shop.judged(shop.parse(agent)), [1])
+
+
+@case
+def an_event_beyond_limits_event_bytes_is_one_undecodable_record():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more="limits: {event_bytes: 64KiB}\n") as agent:
+            agent.wait_source("shop", "streaming")
+            pg.sql("INSERT INTO shop.rows VALUES (1, -1, 'small')")
+            pg.sql("INSERT INTO shop.rows VALUES (2, -1, repeat('x', 100000))")
+            pg.sql("INSERT INTO shop.rows VALUES (3, -1, 'small')")
+            shop.wait_judged(agent, pg)
+            records = shop.parse(agent)
+            equal(len([r for r in records if r["kind"] == "undecodable"]), 1, "undecodable")
+            equal([r["event"]["key"]["id"] for r in records if r["kind"] == "violation"], [1, 3])
+            agent.verify()
+
+
+@case
+def naming_and_classification_are_taken_and_shown():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        more = ('naming: {modules: [shop, pay]}\n'
+                'classification: [{match: "**.note", class: restricted}]\n')
+        with shop.watch(pg, more=more) as agent:
+            agent.wait_source("shop", "streaming")
+            pg.sql("INSERT INTO shop.rows VALUES (1, -1, 'for your eyes only')")
+            shop.wait_judged(agent, pg)
+            evidence = agent.wait_records(1, "violation")[0]["evidence"]
+            true("shown" not in evidence[0] and "masked" not in evidence[0] and
+                 evidence[0]["token"].startswith("h1:"), f"restricted, but: {evidence}")
+
+
+if __name__ == "__main__":
+    main()
