@@ -348,15 +348,31 @@ void dgf_mask_json(struct dgf_masker *masker, enum dgf_class class_,
         dgf_json_text(json, shown.text);
 }
 
+/* Money reads as 12.50 in a message, not as an object. */
+static bool is_decimal(struct dgf_bytes value, struct dgf_bytes *ret_text)
+{
+    struct dgf_mp mp = dgf_mp_of(value);
+    struct dgf_mp_token token;
+
+    if (dgf_mp_next(&mp, &token) || token.kind != DGF_MP_EXT ||
+        token.ext != DGF_EXT_DECIMAL)
+        return false;
+    *ret_text = token.bytes;
+    return true;
+}
+
 void dgf_mask_text(struct dgf_masker *masker, enum dgf_class class_,
                    struct dgf_bytes value, struct dgf_buf *out, bool *ret_masked)
 {
     struct shown shown = show(masker, class_, value);
+    struct dgf_bytes number;
 
     keep_text(masker, &shown);
     *ret_masked = shown.masked;
     if (shown.binary && !shown.masked)
         dgf_buf_add_base64(out, shown.text);
+    else if (shown.raw && is_decimal(value, &number))
+        dgf_buf_add_bytes(out, number);
     else if (shown.raw && shown.text.len > 1 && shown.text.ptr[0] == '"')
         dgf_buf_add(out, shown.text.ptr + 1, shown.text.len - 2); /* a date, a uuid */
     else

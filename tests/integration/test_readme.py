@@ -21,9 +21,12 @@ def run_blocks(blocks, folder):
     script = "set -e\n" + "".join(f"{block}echo '{mark}'\n" for block, mark in zip(blocks, marks))
     env = dict(os.environ, DGF_NO_INSTALL="1")      # the packages are there already
     env.pop("DGF_BUILD", None)
-    done = subprocess.run(["bash", "-c", script], cwd=folder, env=env, text=True, timeout=300,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    texts, rest = [], done.stdout
+    path = os.path.join(folder, "printed")      # no pipe: what runs on would hold it open
+    with open(path, "wb") as out:
+        subprocess.run(["bash", "-c", script], cwd=folder, env=env, timeout=300, stdout=out,
+                       stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, check=False)
+    with open(path, encoding="utf-8", errors="replace") as out:
+        texts, rest = [], out.read()
     for mark in marks:
         text, found, rest = rest.partition(mark + "\n")
         true(found, f"block {len(texts) + 1} of README.md failed:\n{text}")

@@ -198,6 +198,7 @@ START_TEST(numbers_are_shown_unless_they_are_cards)
     check_json(DGF_CLASS_INTERNAL, number(4111111111111111), "\"411111******1111\"",
                true);
     check_json(DGF_CLASS_INTERNAL, number(4111111111111112), "4111111111111112", false);
+    check_text(DGF_CLASS_INTERNAL, decimal("12.50"), "12.50");
     check_json(DGF_CLASS_INTERNAL, decimal("12.50"), "{\"$numberDecimal\":\"12.50\"}",
                false);
     check_json(DGF_CLASS_INTERNAL, decimal("4111111111111111"),

@@ -307,6 +307,7 @@ START_TEST(a_file_of_a_megabyte_is_read_and_a_larger_one_is_not)
     memset(text, ' ', max + 1);
     ck_assert_str_eq(refused(dgf_bytes_of(text, max + 1)),
                      "x.yaml: error[E0108]: the file is larger than 1 MiB\n");
+    end();
     /* one long line of items: must not take quadratic time */
     for (size_t i = 0; i + 2 <= max; i += 2)
         memcpy(text + i, i == 0 ? "[a" : i + 2 == max ? " ]" : ",a", 2);
