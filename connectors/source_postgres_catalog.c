@@ -23,12 +23,14 @@ static const char columns_sql[] =
     " LEFT JOIN pg_catalog.pg_index i ON i.indrelid = $1::oid AND i.indisprimary"
     " ORDER BY r.n";
 
+/* int2vector and oidvector have elements, but are not written as arrays; an array
+ * type has no array of its own. */
 static const char types_sql[] =
     "WITH RECURSIVE need(oid) AS (SELECT pg_catalog.unnest($1::oid[]) UNION"
     " SELECT v.oid FROM need n JOIN pg_catalog.pg_type t ON t.oid = n.oid"
     " CROSS JOIN LATERAL (VALUES (t.typelem), (t.typbasetype)) v(oid) WHERE v.oid <> 0)"
     " SELECT t.oid, s.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typbasetype,"
-    " t.typdelim, t.typlen = -1 AND t.typelem <> 0 AND t.typcategory = 'A',"
+    " t.typdelim, t.typlen = -1 AND t.typelem <> 0 AND t.typarray = 0,"
     " pg_catalog.format_type(t.oid, NULL)"
     " FROM need n JOIN pg_catalog.pg_type t ON t.oid = n.oid"
     " JOIN pg_catalog.pg_namespace s ON s.oid = t.typnamespace";
