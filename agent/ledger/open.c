@@ -281,6 +281,11 @@ enum dgf_rc dgf_ledger_open(const struct dgf_ledger_conf *conf,
         return rc == DGF_AGAIN ? DGF_RETRY : rc;
     (void)snprintf(path, sizeof(path), "%s/lock", ledger->dir);
     rc = dgf_lock_take(path, &ledger->lock, &pid, err);
+    if (rc == DGF_AGAIN && pid > 0)
+        return dgf_err_set(err, rc,
+                           "cannot use data directory '%s': another agent owns it, "
+                           "process %d",
+                           ledger->dir, pid);
     if (rc)
         return rc;
     (void)snprintf(path, sizeof(path), "%s/journal", ledger->dir);

@@ -62,6 +62,18 @@ static enum dgf_rc pruned(struct dgf_ledger_reader *reader, struct dgf_err *err)
                        reader->from, dir_of(reader), segments_of(reader)->at[0].first);
 }
 
+/* The open segment could not be opened. */
+static enum dgf_rc gone(const struct dgf_ledger_reader *reader, enum dgf_rc rc,
+                        struct dgf_err *err)
+{
+    char path[DGF_PATH_MAX];
+
+    dgf_segment_path(path, dir_of(reader), reader->first);
+    return dgf_file_exists(path)
+               ? rc
+               : dgf_err_set(err, DGF_BAD_DATA, "journal segment '%s' is gone", path);
+}
+
 /* Where a cold reader may read to in the newest segment: behind the last whole
  * batch.  Moves on from where it was the last time. */
 static enum dgf_rc find_end(struct dgf_ledger_reader *reader, uint64_t *ret,
@@ -76,6 +88,8 @@ static enum dgf_rc find_end(struct dgf_ledger_reader *reader, uint64_t *ret,
         dgf_walk_rewind(&reader->ahead);
         rc = dgf_scan_measure(&reader->ahead.scan, err);
     }
+    if (rc == DGF_BAD_CONFIG)
+        return gone(reader, rc, err);
     if (!rc)
         rc = dgf_walk_to_end(&reader->ahead, err);
     /* An unfinished batch, or damage: the next start or verify tells which. */
@@ -123,8 +137,8 @@ static enum dgf_rc open_segment(struct dgf_ledger_reader *reader, uint64_t index
     reader->first = segment->first;
     dgf_segment_path(path, dir_of(reader), segment->first);
     rc = dgf_scan_open(&reader->scan, path, err);
-    if (rc == DGF_BAD_CONFIG && !dgf_file_exists(path))
-        return dgf_err_set(err, DGF_BAD_DATA, "journal segment '%s' is gone", path);
+    if (rc == DGF_BAD_CONFIG)
+        return gone(reader, rc, err);
     if (!rc)
         rc =
             dgf_segment_head(&reader->scan, dir_of(reader), segment->first, &head, err);

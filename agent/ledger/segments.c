@@ -8,6 +8,7 @@
 #include "base/parse.h"
 
 #define MAX_SEGMENTS 1000000 /* a folder with more was not made by us */
+#define MAX_LOOKS 100        /* at a folder that changes while we look at it */
 
 void dgf_segment_path(char *to, const char *dir, uint64_t first)
 {
@@ -212,8 +213,8 @@ static enum dgf_rc look(struct dgf_segments *segments, size_t i, struct dgf_scan
     return DGF_OK;
 }
 
-enum dgf_rc dgf_segments_list(struct dgf_segments *segments, const char *dir,
-                              struct dgf_err *err)
+static enum dgf_rc list_once(struct dgf_segments *segments, const char *dir,
+                             struct dgf_err *err)
 {
     struct listing listing = {segments, DGF_OK};
     char path[DGF_PATH_MAX];
@@ -234,31 +235,73 @@ enum dgf_rc dgf_segments_list(struct dgf_segments *segments, const char *dir,
     return DGF_OK;
 }
 
-enum dgf_rc dgf_segments_load(struct dgf_segments *segments, const char *dir,
-                              bool prune_ok, uint64_t *ret_first, struct dgf_err *err)
+static bool same_names(const struct dgf_segments *a, const struct dgf_segments *b)
+{
+    bool same = a->n == b->n;
+
+    for (size_t i = 0; same && i < a->n; i++)
+        same = a->at[i].first == b->at[i].first;
+    return same;
+}
+
+/* A folder that changes while it is listed may show a new name and hide one
+ * that is older, which would look like a hole. */
+enum dgf_rc dgf_segments_list(struct dgf_segments *segments, const char *dir,
+                              struct dgf_err *err)
+{
+    DGF_RELEASE(dgf_segments_release) struct dgf_segments again = {0};
+    enum dgf_rc rc = list_once(segments, dir, err);
+
+    dgf_segments_init(&again);
+    for (int i = 0; !rc && i < MAX_LOOKS; i++) {
+        struct dgf_segments swap;
+
+        rc = list_once(&again, dir, err);
+        if (rc || same_names(segments, &again))
+            break;
+        swap = *segments;
+        *segments = again;
+        again = swap;
+    }
+    return rc;
+}
+
+/* *ret_gone: a segment that was listed is not there any more. */
+static enum dgf_rc load_once(struct dgf_segments *segments, const char *dir,
+                             uint64_t *ret_first, bool *ret_gone, struct dgf_err *err)
 {
     DGF_RELEASE(dgf_scan_release) struct dgf_scan scan = {0};
+    char path[DGF_PATH_MAX];
     enum dgf_rc rc;
 
     dgf_scan_init(&scan);
+    *ret_gone = false;
     rc = dgf_segments_list(segments, dir, err);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < segments->n;) {
-        char path[DGF_PATH_MAX];
-
-        if (ret_first)
-            *ret_first = segments->at[i].first;
+    for (size_t i = 0; !rc && i < segments->n; i++) {
+        *ret_first = segments->at[i].first;
         rc = look(segments, i, &scan, dir, err);
-        if (!rc) {
-            i++;
-            continue;
+        if (rc) {
+            dgf_segment_path(path, dir, segments->at[i].first);
+            *ret_gone = !dgf_file_exists(path);
         }
-        dgf_segment_path(path, dir, segments->at[i].first);
-        if (!prune_ok || i > 0 || segments->n == 1 || dgf_file_exists(path))
-            return rc;
-        segments->n--; /* pruned under our eyes */
-        memmove(segments->at, segments->at + 1, segments->n * sizeof(*segments->at));
     }
-    return DGF_OK;
+    return rc;
+}
+
+enum dgf_rc dgf_segments_load(struct dgf_segments *segments, const char *dir,
+                              bool prune_ok, uint64_t *ret_first, struct dgf_err *err)
+{
+    uint64_t first = 0;
+    bool gone;
+    enum dgf_rc rc;
+
+    /* Pruned under our eyes, or missing: another look at the folder tells. */
+    for (int i = 0; i < MAX_LOOKS; i++) {
+        rc = load_once(segments, dir, &first, &gone, err);
+        if (!rc || !gone || !prune_ok)
+            break;
+    }
+    if (ret_first)
+        *ret_first = first;
+    return rc;
 }

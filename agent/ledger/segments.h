@@ -45,8 +45,8 @@ enum dgf_rc dgf_segments_list(struct dgf_segments *segments, const char *dir,
                               struct dgf_err *err) DGF_MUST_USE;
 /* Reads the folder and every HEAD.  DGF_AGAIN: there is no segment at all.
  * DGF_BAD_DATA: damaged, missing or foreign segments; *ret_first (may be NULL)
- * is the one the text is about.  With prune_ok the oldest may vanish while it
- * is being looked at: another process prunes. */
+ * is the one the text is about.  With prune_ok segments may vanish while the
+ * folder is being looked at: another process prunes. */
 enum dgf_rc dgf_segments_load(struct dgf_segments *segments, const char *dir,
                               bool prune_ok, uint64_t *ret_first, struct dgf_err *err)
     DGF_MUST_USE;

@@ -2,6 +2,8 @@
 #include "ledger/verify.h"
 #include "ledger/walk.h"
 
+#define MAX_LOOKS 100 /* at a folder that changes while we look at it */
+
 void dgf_ledger_summary_release(struct dgf_ledger_summary *summary)
 {
     dgf_marks_release(&summary->marks);
@@ -85,6 +87,16 @@ static enum dgf_rc summarize(const char *dir, struct dgf_segments *segments,
     return DGF_OK;
 }
 
+static bool is_gone(const char *dir, const struct dgf_segments *segments)
+{
+    char path[DGF_PATH_MAX];
+
+    if (segments->n == 0)
+        return false;
+    dgf_segment_path(path, dir, segments->at[segments->n - 1].first);
+    return !dgf_file_exists(path);
+}
+
 enum dgf_rc dgf_ledger_summarize(const char *dir, struct dgf_ledger_summary *ret,
                                  struct dgf_err *err)
 {
@@ -102,6 +114,10 @@ enum dgf_rc dgf_ledger_summarize(const char *dir, struct dgf_ledger_summary *ret
         return dgf_err_set(err, DGF_BAD_CONFIG,
                            "the path of the data directory is too long");
     rc = summarize(dir, &segments, &walk, ret, err);
+    /* Even the newest may be pruned before it is opened. */
+    for (int i = 0; rc == DGF_BAD_CONFIG && is_gone(dir, &segments) && i < MAX_LOOKS;
+         i++)
+        rc = summarize(dir, &segments, &walk, ret, err);
     if (rc)
         dgf_ledger_summary_release(ret);
     return rc;

@@ -200,25 +200,27 @@ static enum dgf_rc check_segment(struct check *check, bool newest, struct dgf_er
     return DGF_OK;
 }
 
-/* False: the segments that were listed are being pruned; *at moves to the
- * first that is still there. */
-static bool still_there(struct check *check, size_t *at)
+/* A listed segment cannot be opened.  True: it was pruned, and the check goes
+ * on with the first that is still there. */
+static bool was_pruned(struct check *check, size_t *at)
 {
     struct dgf_segments now;
     struct dgf_err err;
-    uint64_t first = check->segments.at[*at].first;
-    bool gone = false;
+    bool pruned;
 
     dgf_segments_init(&now);
-    if (dgf_segments_list(&now, check->dir, &err) == DGF_OK &&
-        now.at[0].first > first) {
-        while (*at < check->segments.n &&
-               check->segments.at[*at].first < now.at[0].first)
-            ++*at;
-        gone = *at < check->segments.n;
+    pruned = dgf_segments_list(&now, check->dir, &err) == DGF_OK &&
+             now.at[0].first > check->segments.at[*at].first;
+    if (pruned) {
+        struct dgf_segments swap = check->segments;
+
+        check->segments = now;
+        now = swap;
+        *at = 0;
+        check->begun = false;
     }
     dgf_segments_release(&now);
-    return !gone;
+    return pruned;
 }
 
 /* A segment that begins behind where the one before it ended. */
@@ -244,10 +246,8 @@ static enum dgf_rc check_one(struct check *check, size_t *at, struct dgf_err *er
     dgf_marks_init(&marks);
     rc = dgf_walk_open(&check->walk, check->dir, first, &marks, err);
     dgf_marks_release(&marks);
-    if (rc == DGF_BAD_CONFIG && !still_there(check, at)) {
-        check->begun = false;
+    if (rc == DGF_BAD_CONFIG && was_pruned(check, at))
         return DGF_OK;
-    }
     if (rc == DGF_BAD_DATA) {
         judge(check, DGF_VERIFIED_TAMPERED, "segment", first, err->text);
         return DGF_OK;

@@ -1,9 +1,14 @@
 #include "ledger_fixture.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include "bus/record.h"
 #include "cmd.h"
+#include "ledger/verify.h"
 #include "settings.h"
 
 /* The command with a folder never needs a configuration; without one it asks. */
@@ -30,7 +35,7 @@ int dgf_report_findings(const struct dgf_findings *findings)
     return DGF_EXIT_CONFIG;
 }
 
-static char out[1 << 16], complaint[4096];
+static char out[1 << 20], complaint[4096];
 
 static void read_back(FILE *file, char *to, size_t size)
 {
@@ -76,9 +81,9 @@ static bool begins(const char *text, const char *with)
 
 #define RUN(...) run((const char *const[]){"ledger", __VA_ARGS__, NULL})
 
-/* A record of an hour of 2026-03-02, committed alone. */
-static void record(enum dgf_record_kind kind, const char *policy, const char *source,
-                   int hour)
+/* A record of an hour of 2026-03-02, not committed. */
+static void put(enum dgf_record_kind kind, const char *policy, const char *source,
+                int hour)
 {
     struct dgf_record r = {
         .kind = kind,
@@ -97,9 +102,16 @@ static void record(enum dgf_record_kind kind, const char *policy, const char *so
     ck_assert_int_eq(
         dgf_batch_leaf(batch(), dgf_buf_bytes(&header), dgf_bytes_str(line), NULL),
         DGF_OK);
+    dgf_buf_release(&header);
+}
+
+/* The same, committed alone. */
+static void record(enum dgf_record_kind kind, const char *policy, const char *source,
+                   int hour)
+{
+    put(kind, policy, source, hour);
     position("orders", "1/0/16B3748.3", (uint64_t)hour);
     commit();
-    dgf_buf_release(&header);
 }
 
 static void four_records(void)
@@ -253,6 +265,147 @@ START_TEST(all_of_it_works_after_kill_9)
 }
 END_TEST
 
+/* An agent at work until it is killed: batches, segments, pruning.  It says
+ * when it has pruned for the first time. */
+static _Noreturn void write_for_ever(int said)
+{
+    struct pollfd fd = {.events = POLLIN};
+    bool first = true;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    reopen();
+    fd.fd = dgf_ledger_fd(ledger);
+    for (;;) {
+        for (int i = 0; i < 10; i++)
+            put(DGF_RECORD_AUDIT, "", "orders", 1);
+        ck_assert_int_eq(dgf_ledger_hand_over(ledger, &err), DGF_OK);
+        do {
+            (void)poll(&fd, 1, 1000);
+            ck_assert_msg(dgf_ledger_poll(ledger, &news, &err) == DGF_OK, "%s",
+                          err.text);
+            dgf_ledger_release(ledger, news.next_index);
+            if (news.prune_before) {
+                ck_assert_int_eq(dgf_batch_prune(batch(), news.prune_before), DGF_OK);
+                if (first)
+                    ck_assert_int_eq(write(said, "p", 1), 1);
+                first = false;
+            }
+        } while (!news.idle);
+    }
+}
+
+/* Whatever cat printed, as far as it is kept, is a row of records without a hole. */
+static uint64_t count_lines(void)
+{
+    uint64_t n = 0, last = 0;
+
+    for (const char *line = out, *end; (end = strchr(line, '\n')); line = end + 1) {
+        uint64_t seq;
+
+        ck_assert_int_eq(sscanf(line, "{\"v\":1,\"seq\":%" SCNu64 "}\n", &seq), 1);
+        ck_assert(n == 0 || seq == last + 1);
+        last = seq;
+        n++;
+    }
+    return n;
+}
+
+START_TEST(all_of_it_works_beside_an_agent_that_writes_and_prunes)
+{
+    uint64_t n_read = 0;
+    int said[2];
+    char word;
+    pid_t pid;
+
+    fresh();
+    conf.threaded = true;
+    conf.segment_bytes = 16384;
+    conf.journal_bytes = 256 << 10;
+    conf.keep_ns = INT64_MAX;
+    close_ledger();
+    ck_assert_int_eq(pipe(said), 0);
+    pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0)
+        write_for_ever(said[1]);
+    ck_assert_int_eq(read(said[0], &word, 1), 1);
+    for (int round = 0; round < 30; round++) {
+        int exit_code;
+
+        if (round == 25) { /* the last rounds read what kill -9 left */
+            ck_assert_int_eq(kill(pid, SIGKILL), 0);
+            ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+        }
+        exit_code = RUN("verify", dir);
+        ck_assert_msg(exit_code == 0, "%s%s", out, complaint);
+        ck_assert(begins(out, "ok (local journal, not anchored)\n"));
+        exit_code = RUN("stats", dir, "--format=json");
+        ck_assert_msg(exit_code == 0, "%s%s", out, complaint);
+        exit_code = RUN("ls", dir);
+        ck_assert_msg(exit_code == 0, "%s%s", out, complaint);
+        exit_code = RUN("cat", dir);
+        ck_assert_msg(exit_code == 0 || strstr(complaint, "were pruned before"), "%s",
+                      complaint);
+        n_read += count_lines();
+    }
+    ck_assert_uint_gt(n_read, 1000);
+    ck_assert(close(said[0]) == 0 && close(said[1]) == 0);
+    done();
+}
+END_TEST
+
+START_TEST(records_that_were_pruned_are_named)
+{
+    char expected[200];
+    uint64_t before;
+
+    fresh();
+    conf.segment_bytes = 4096;
+    reopen();
+    for (int i = 0; i < 100; i++)
+        record(DGF_RECORD_AUDIT, "", "orders", 1);
+    dgf_ledger_release(ledger, 100);
+    ck_assert_int_eq(dgf_ledger_poll(ledger, &news, &err), DGF_OK);
+    before = news.prune_before;
+    ck_assert_int_eq(dgf_batch_prune(batch(), before), DGF_OK);
+    commit();
+    ck_assert_int_eq(RUN("cat", dir), 0);
+    ck_assert_uint_eq(count_lines(), 100 - before);
+    ck_assert_str_eq(complaint, "");
+    ck_assert_int_eq(RUN("cat", dir, "--since=1"), 0);
+    (void)snprintf(expected, sizeof(expected),
+                   "dgf ledger: records before %" PRIu64 " were pruned\n", before);
+    ck_assert_str_eq(complaint, expected);
+    ck_assert_int_eq(RUN("verify", dir), 0);
+    (void)snprintf(expected, sizeof(expected),
+                   "\npruned: records before %" PRIu64 " are not here\n", before);
+    ck_assert(strstr(out, expected) != NULL);
+    done();
+}
+END_TEST
+
+START_TEST(verify_ends_with_2_when_a_segment_is_missing)
+{
+    struct dgf_ledger_summary summary;
+
+    fresh();
+    conf.segment_bytes = 4096;
+    reopen();
+    for (int i = 0; i < 100; i++)
+        record(DGF_RECORD_AUDIT, "", "orders", 1);
+    ck_assert_int_eq(dgf_ledger_summarize(dir, &summary, &err), DGF_OK);
+    close_ledger();
+    ck_assert_int_eq(unlink(segment_path(summary.parts[1].first)), 0);
+    dgf_ledger_summary_release(&summary);
+    ck_assert_int_eq(RUN("verify", dir), 2);
+    ck_assert(begins(out, "incomplete: missing at index "));
+    ck_assert_int_eq(RUN("verify", dir, "--format=json"), 2);
+    ck_assert(
+        begins(out, "{\"result\":\"incomplete\",\"class\":\"missing\",\"index\":"));
+    done();
+}
+END_TEST
+
 struct misuse {
     const char *words[5], *complaint;
 };
@@ -297,4 +450,8 @@ DGF_UNIT(cmd_ledger, cat_prints_the_lines_unchanged, cat_gives_only_what_was_ask
          stats_say_what_there_is, ls_lists_the_segments,
          verify_says_ok_and_that_nothing_anchors_it,
          verify_ends_with_1_and_the_index_when_a_bit_is_flipped,
-         all_of_it_works_after_kill_9, what_is_wrong_with_a_call_is_said)
+         all_of_it_works_after_kill_9,
+         all_of_it_works_beside_an_agent_that_writes_and_prunes,
+         records_that_were_pruned_are_named,
+         verify_ends_with_2_when_a_segment_is_missing,
+         what_is_wrong_with_a_call_is_said)

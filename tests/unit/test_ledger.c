@@ -360,7 +360,8 @@ START_TEST(a_second_process_is_told_who_owns_the_directory)
 
     fresh();
     (void)snprintf(expected, sizeof(expected),
-                   "cannot lock '%s/lock': process %d has it", dir, (int)getpid());
+                   "cannot use data directory '%s': another agent owns it, process %d",
+                   dir, (int)getpid());
     ck_assert_int_eq(dgf_ledger_open(&conf, &second, &cut, &err), DGF_AGAIN);
     ck_assert_str_eq(err.text, expected);
     done();
