@@ -233,7 +233,7 @@ static bool drain(struct dgf_pg_source *self, size_t *bytes)
 void dgf_pg_stream_read(struct dgf_pg_source *self)
 {
     void *ssl = PQsslStruct(self->wal.conn, "OpenSSL");
-    size_t bytes = 0;
+    size_t bytes = 0, before;
     bool more;
 
     if (self->failed || self->paused || self->blocked || self->waiting)
@@ -254,8 +254,12 @@ void dgf_pg_stream_read(struct dgf_pg_source *self)
                 return;
             }
         self->grown = self->grown || self->batching;
+        before = bytes;
         more = drain(self, &bytes);
-    } while (more && bytes < TURN_BYTES && dgf_tls_pending(ssl) > 0);
+        /* Over TLS one read gives one record, which is one change: read until
+         * a read brings nothing. */
+    } while (more && bytes < TURN_BYTES && ssl &&
+             (bytes > before || dgf_tls_pending(ssl) > 0));
     if (self->failed)
         return;
     self->batching = bytes >= ENOUGH_BYTES;
