@@ -59,7 +59,7 @@ static void print_human(const struct tail *tail, const struct dgf_record *record
     const char *message, *what, *time;
     json_t *policy, *event;
 
-    if (dgf_json_parse(record->line, DGF_RECORD_MAX_BYTES, 64, &line, &err)) {
+    if (dgf_json_parse_record(record->line, &line, &err)) {
         printf("record %llu: %s\n", (unsigned long long)record->seq, err.text);
         return;
     }

@@ -59,9 +59,30 @@ void dgf_json_key(struct dgf_json *json, const char *name)
     json->comma = false;
 }
 
+/* A NUL in a name is legal and many readers refuse it: it becomes U+FFFD. */
+static void text_without_nul(struct dgf_json *json, struct dgf_bytes name)
+{
+    struct dgf_buf clean;
+
+    dgf_buf_init(&clean, name.len * 3);
+    for (size_t i = 0; i < name.len; i++)
+        if (name.ptr[i])
+            dgf_buf_add_byte(&clean, name.ptr[i]);
+        else
+            dgf_buf_add_str(&clean, "\xef\xbf\xbd");
+    if (dgf_buf_rc(&clean))
+        json->buf->rc = DGF_NOMEM;
+    else
+        dgf_json_text(json, dgf_buf_bytes(&clean));
+    dgf_buf_release(&clean);
+}
+
 void dgf_json_key_bytes(struct dgf_json *json, struct dgf_bytes name)
 {
-    dgf_json_text(json, name);
+    if (name.len && memchr(name.ptr, '\0', name.len))
+        text_without_nul(json, name);
+    else
+        dgf_json_text(json, name);
     dgf_buf_add_byte(json->buf, ':');
     json->comma = false;
 }

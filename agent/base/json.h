@@ -27,6 +27,7 @@ void dgf_json_end_object(struct dgf_json *json);
 void dgf_json_begin_array(struct dgf_json *json);
 void dgf_json_end_array(struct dgf_json *json);
 void dgf_json_key(struct dgf_json *json, const char *name); /* name needs no escaping */
+/* Escaped; a NUL in it becomes U+FFFD. */
 void dgf_json_key_bytes(struct dgf_json *json, struct dgf_bytes name);
 void dgf_json_str(struct dgf_json *json, const char *text);
 /* Escapes what JSON demands; text must be valid UTF-8. */
@@ -52,6 +53,9 @@ void dgf_json_format_double(struct dgf_buf *buf, double value);
 enum dgf_rc dgf_json_msgpack(struct dgf_json *json, struct dgf_bytes value)
     DGF_MUST_USE;
 
+/* A line of ours: a value in it, shown as it came, may have the same key twice. */
+enum dgf_rc dgf_json_parse_record(struct dgf_bytes line, json_t **ret,
+                                  struct dgf_err *err) DGF_MUST_USE;
 /* Parses at most max_bytes with at most max_depth levels; duplicate keys and
  * trailing bytes are errors.  *ret is a new reference. */
 enum dgf_rc dgf_json_parse(struct dgf_bytes text, size_t max_bytes, unsigned max_depth,

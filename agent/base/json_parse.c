@@ -60,8 +60,8 @@ static const char *cause_of(const json_error_t *error)
     }
 }
 
-enum dgf_rc dgf_json_parse(struct dgf_bytes text, size_t max_bytes, unsigned max_depth,
-                           json_t **ret, struct dgf_err *err)
+static enum dgf_rc parse(struct dgf_bytes text, size_t max_bytes, unsigned max_depth,
+                         size_t flags, json_t **ret, struct dgf_err *err)
 {
     json_error_t error;
     json_t *json;
@@ -72,9 +72,8 @@ enum dgf_rc dgf_json_parse(struct dgf_bytes text, size_t max_bytes, unsigned max
     if (depth_of(text) > max_depth)
         return dgf_err_set(err, DGF_BAD_DATA, "invalid JSON: deeper than %u levels",
                            max_depth);
-    json =
-        json_loadb(text.len ? (const char *)text.ptr : "", text.len,
-                   JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    json = json_loadb(text.len ? (const char *)text.ptr : "", text.len,
+                      flags | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (!json && json_error_code(&error) == json_error_out_of_memory)
         return dgf_err_set(err, DGF_NOMEM, "cannot read JSON: out of memory");
     if (!json)
@@ -82,4 +81,16 @@ enum dgf_rc dgf_json_parse(struct dgf_bytes text, size_t max_bytes, unsigned max
                            error.line, error.column, cause_of(&error));
     *ret = json;
     return DGF_OK;
+}
+
+enum dgf_rc dgf_json_parse(struct dgf_bytes text, size_t max_bytes, unsigned max_depth,
+                           json_t **ret, struct dgf_err *err)
+{
+    return parse(text, max_bytes, max_depth, JSON_REJECT_DUPLICATES, ret, err);
+}
+
+enum dgf_rc dgf_json_parse_record(struct dgf_bytes line, json_t **ret,
+                                  struct dgf_err *err)
+{
+    return parse(line, 65535, 128, 0, ret, err);
 }

@@ -172,11 +172,24 @@ static void put_masked(struct dgf_bytes text, struct dgf_buf *out)
     put_stars(dgf_bytes_of(text.ptr + at, text.len - at), out, &room);
 }
 
+/* The ten digits that stay of a card may look like another one with those around. */
+static void star_what_looks_like_a_card(struct dgf_buf *out, size_t from)
+{
+    struct dgf_found found;
+
+    while (!dgf_buf_rc(out) &&
+           dgf_detect(dgf_bytes_of(out->ptr + from, out->len - from), 0,
+                      DGF_DETECT_BIT(DGF_DETECT_CARD), &found))
+        for (size_t i = 0; i < found.len; i++)
+            if (is_digit(out->ptr[from + found.at + i]))
+                out->ptr[from + found.at + i] = '*';
+}
+
 static void mask_found(struct dgf_bytes text, unsigned set, struct dgf_buf *out,
                        bool *ret_masked)
 {
     struct dgf_found found;
-    size_t at = 0;
+    size_t at = 0, from = out->len;
 
     *ret_masked = false;
     while (dgf_detect(text, at, set, &found)) {
@@ -192,6 +205,8 @@ static void mask_found(struct dgf_bytes text, unsigned set, struct dgf_buf *out,
         at = found.at + found.len;
     }
     dgf_buf_add(out, text.ptr + at, text.len - at);
+    if (*ret_masked)
+        star_what_looks_like_a_card(out, from);
 }
 
 void dgf_mask_detected(struct dgf_bytes text, struct dgf_buf *out, bool *ret_masked)

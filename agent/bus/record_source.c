@@ -11,6 +11,15 @@ static void put_extra(struct dgf_recorder *recorder, const struct dgf_event *eve
 }
 
 /* ,"detail":{...}: a map of texts; empty ones stay, they were looked for. */
+/* Names of details are ours; a recording from elsewhere may hold anything. */
+static bool is_word(struct dgf_bytes name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (!(name.ptr[i] >= 'a' && name.ptr[i] <= 'z') && name.ptr[i] != '_')
+            return false;
+    return name.len > 0;
+}
+
 static void put_detail(struct dgf_recorder *recorder, const struct dgf_event *event)
 {
     struct dgf_mp mp =
@@ -25,8 +34,8 @@ static void put_detail(struct dgf_recorder *recorder, const struct dgf_event *ev
     lit(buf, ",\"detail\":{");
     for (uint32_t i = 0; i < head.n; i++) {
         if (dgf_mp_next(&mp, &name) || dgf_mp_next(&mp, &text) ||
-            name.kind != DGF_MP_STR || text.kind != DGF_MP_STR ||
-            buf->len - at > DGF_TEXT_MAX)
+            name.kind != DGF_MP_STR || !is_word(name.bytes) ||
+            text.kind != DGF_MP_STR || buf->len - at > DGF_TEXT_MAX)
             break;
         if (i > 0)
             lit(buf, ",");

@@ -34,7 +34,7 @@ static enum dgf_rc put(void *ctx, struct dgf_bytes header, struct dgf_bytes line
     (void)ctx;
     assert(line.len <= DGF_RECORD_MAX_BYTES && dgf_utf8_valid(line));
     assert(!memchr(line.ptr, '\n', line.len));
-    assert(dgf_json_parse(line, DGF_RECORD_MAX_BYTES, 128, &json, &err) == DGF_OK);
+    assert(dgf_json_parse_record(line, &json, &err) == DGF_OK);
     json_decref(json);
     assert(dgf_record_get(header, line, 7, &record) == DGF_OK);
     return DGF_OK;

@@ -41,15 +41,16 @@ START_TEST(commas_stand_where_they_are_due)
     dgf_json_time(&json, 0);
     dgf_json_raw(&json, DGF_BYTES("{\"r\":1}"));
     dgf_json_end_array(&json);
-    dgf_json_key_bytes(&json, DGF_BYTES("k\"ey"));
+    dgf_json_key_bytes(&json, DGF_BYTES("k\"e\0y"));
     dgf_json_str(&json, "v");
     dgf_json_key(&json, "e");
     dgf_json_begin_array(&json);
     dgf_json_end_array(&json);
     dgf_json_end_object(&json);
-    ck_assert_str_eq(written(),
-                     "{\"a\":[-1,18446744073709551615,{},true,null,1.5,"
-                     "\"1970-01-01T00:00:00Z\",{\"r\":1}],\"k\\\"ey\":\"v\",\"e\":[]}");
+    ck_assert_str_eq(
+        written(),
+        "{\"a\":[-1,18446744073709551615,{},true,null,1.5,"
+        "\"1970-01-01T00:00:00Z\",{\"r\":1}],\"k\\\"e\xef\xbf\xbdy\":\"v\",\"e\":[]}");
 }
 END_TEST
 
