@@ -59,7 +59,10 @@ static void print_fixes(const struct dgf_findings *findings)
 {
     for (size_t i = 0; i < findings->n; i++)
         if (findings->list[i].fix)
-            printf("-- %s\n%s\n", findings->list[i].text, findings->list[i].fix);
+            printf("-- %s\n%s%s\n", findings->list[i].text,
+                   findings->list[i].severity == DGF_FINDING_NOTE ? "-- if wanted: "
+                                                                  : "",
+                   findings->list[i].fix);
 }
 
 int dgf_cmd_check(int argc, char **argv)

@@ -64,6 +64,28 @@ static int64_t number(const PGresult *result, int column)
     return value;
 }
 
+static const char *quoted(struct dgf_buf *buf, const char *name)
+{
+    dgf_buf_init(buf, 1024);
+    dgf_pg_quote(buf, name, '"');
+    return dgf_buf_str(buf);
+}
+
+static void say_no_replication(struct check *check)
+{
+    struct dgf_buf name;
+
+    add(check, DGF_FINDING_ERROR, "E0603",
+        "role '%s' may not use replication slots (REPLICATION is missing)",
+        check->user);
+    (void)quoted(&name, check->user);
+    dgf_findings_fix(
+        check->findings,
+        "ALTER ROLE %s REPLICATION; -- Amazon RDS: GRANT rds_replication TO %s;",
+        dgf_buf_str(&name), dgf_buf_str(&name));
+    dgf_buf_release(&name);
+}
+
 static void check_server(struct check *check)
 {
     PGresult *result = ask(
@@ -73,7 +95,8 @@ static void check_server(struct check *check)
         " current_setting('max_replication_slots')::int,"
         " (SELECT count(*) FROM pg_catalog.pg_replication_slots),"
         " pg_is_in_recovery(), current_setting('max_slot_wal_keep_size'),"
-        " current_user, current_database(), r.rolsuper, r.rolreplication"
+        " current_user, current_database(), r.rolsuper, r.rolreplication,"
+        " coalesce(current_setting('idle_replication_slot_timeout', true), '0')"
         " FROM pg_catalog.pg_roles r WHERE r.rolname = current_user",
         0, NULL);
 
@@ -116,16 +139,13 @@ static void check_server(struct check *check)
                          "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; "
                          "SELECT pg_reload_conf();");
     }
-    if (!check->superuser && !is_true(result, 0, 10)) {
-        add(check, DGF_FINDING_ERROR, "E0603",
-            "role '%s' may not use replication slots (REPLICATION is missing)",
-            check->user);
-        dgf_findings_fix(
-            check->findings,
-            "ALTER ROLE \"%s\" REPLICATION; -- Amazon RDS: GRANT rds_replication "
-            "TO \"%s\";",
-            check->user, check->user);
-    }
+    /* PostgreSQL 18 and later. */
+    if (strcmp(PQgetvalue(result, 0, 11), "0") != 0)
+        add(check, DGF_FINDING_WARNING, "W0601",
+            "idle_replication_slot_timeout is %s: a slot nobody reads for so long is lost",
+            PQgetvalue(result, 0, 11));
+    if (!check->superuser && !is_true(result, 0, 10))
+        say_no_replication(check);
     PQclear(result);
 }
 
@@ -195,11 +215,11 @@ static void publication_fix(struct check *check)
             " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
             " AND n.nspname !~ '^pg_' ORDER BY 1, 2",
             0, NULL);
-    struct dgf_buf tables, text;
+    struct dgf_buf tables, text, name;
 
     if (!result)
         return;
-    dgf_buf_init(&tables, 512);
+    dgf_buf_init(&tables, 64 << 10);
     dgf_buf_init(&text, 4096);
     for (int row = 0; row < PQntuples(result) && check->conf->tables.n; row++) {
         dgf_buf_clear(&text);
@@ -212,11 +232,12 @@ static void publication_fix(struct check *check)
     }
     dgf_findings_fix(
         check->findings,
-        "CREATE PUBLICATION \"%s\" FOR %s%s WITH (publish_via_partition_root = true);",
-        check->conf->publication, tables.len ? "TABLE " : "ALL TABLES",
+        "CREATE PUBLICATION %s FOR %s%s WITH (publish_via_partition_root = true);",
+        quoted(&name, check->conf->publication), tables.len ? "TABLE " : "ALL TABLES",
         tables.len && !dgf_buf_rc(&tables) ? dgf_buf_str(&tables)
         : tables.len                       ? "..."
                                            : "");
+    dgf_buf_release(&name);
     dgf_buf_release(&tables);
     dgf_buf_release(&text);
     PQclear(result);
@@ -300,6 +321,45 @@ static void check_tables(struct check *check)
     PQclear(result);
 }
 
+/* CREATE PUBLICATION asks for the right to create and for every table's owner.
+ * Least privilege: an administrator makes it once. */
+static void check_manage(struct check *check)
+{
+    PGresult *result = ask(
+        check,
+        "SELECT n.nspname, c.relname, has_database_privilege(current_database(), 'CREATE')"
+        " FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
+        " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
+        " AND n.nspname !~ '^pg_' AND NOT (pg_has_role(c.relowner, 'USAGE')"
+        " AND has_database_privilege(current_database(), 'CREATE')) ORDER BY 1, 2",
+        0, NULL);
+    struct dgf_buf text;
+    int n = 0;
+
+    if (!result)
+        return;
+    dgf_buf_init(&text, 4096);
+    for (int row = 0; row < PQntuples(result); row++) {
+        dgf_buf_clear(&text);
+        dgf_object_name(&text, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
+        if (!dgf_pg_table_wanted(check->conf, dgf_buf_str(&text)))
+            continue;
+        if (n++ == 0 && !is_true(result, row, 2))
+            add(check, DGF_FINDING_ERROR, "E0603",
+                "manage: true needs the right to create in database '%s'",
+                check->database);
+        add(check, DGF_FINDING_ERROR, "E0603",
+            "manage: true needs role '%s' to own table '%s'", check->user,
+            dgf_buf_str(&text));
+    }
+    if (n)
+        publication_fix(check);
+    dgf_buf_release(&text);
+    PQclear(result);
+}
+
 static void check_publication(struct check *check)
 {
     const char *values[] = {check->conf->publication};
@@ -308,6 +368,7 @@ static void check_publication(struct check *check)
                            " FROM pg_catalog.pg_publication WHERE pubname = $1",
                            1, values);
     static const char *const ops[] = {"insert", "update", "delete", "truncate"};
+    struct dgf_buf name;
 
     if (!result)
         return;
@@ -326,6 +387,7 @@ static void check_publication(struct check *check)
             add(check, DGF_FINDING_NOTE, "E0605",
                 "publication '%s' will be created at the start",
                 check->conf->publication);
+            check_manage(check);
         }
     }
     for (int i = 0; PQntuples(result) > 0 && i < 4; i++)
@@ -335,16 +397,17 @@ static void check_publication(struct check *check)
                 check->conf->publication, ops[i]);
             dgf_findings_fix(
                 check->findings,
-                "ALTER PUBLICATION \"%s\" SET (publish = 'insert, update, delete, "
-                "truncate');",
-                check->conf->publication);
+                "ALTER PUBLICATION %s SET (publish = 'insert, update, delete, truncate');",
+                quoted(&name, check->conf->publication));
+            dgf_buf_release(&name);
         }
     if (PQntuples(result) > 0)
         check_tables(check);
     PQclear(result);
 }
 
-/* The replication protocol asks pg_hba.conf and REPLICATION once more. */
+/* The replication protocol asks for pg_hba.conf, REPLICATION and a free walsender
+ * once more. */
 static void check_replication(struct check *check, struct dgf_pg_params *params)
 {
     const char *keys[DGF_ARRAY_LEN(params->keys) + 2],

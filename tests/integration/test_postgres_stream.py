@@ -322,7 +322,8 @@ def text_of_a_database_in_another_encoding_is_the_same_text():
                "CREATE PUBLICATION dgf FOR TABLE t", db="latin")
         with Source(pg, db="latin") as source:
             source.streaming()
-            pg.sql("SET client_encoding = 'UTF8'; INSERT INTO t VALUES (1, 'Müller & Søn', 7)", db="latin")
+            pg.sql("SET client_encoding = 'UTF8';"
+                   "INSERT INTO t VALUES (1, 'Müller & Søn', 7)", db="latin")
             equal(source.wait_changes(1)[0]["after"],
                   {"id": 1, "name": "Müller & Søn", "größe": 7})
 

@@ -1,0 +1,238 @@
+"""Publications and preflight: what must be there, who makes it, and what its loss means."""
+
+import json
+
+import shop
+from cases import case, equal, main, true
+from servers import Postgres, wait_until
+
+TABLES = """
+CREATE SCHEMA shop; GRANT USAGE ON SCHEMA shop TO dgf;
+CREATE TABLE shop.rows (id bigint PRIMARY KEY, n int, note text);
+CREATE TABLE shop.more (id bigint PRIMARY KEY, n int, note text);
+CREATE TABLE public.elsewhere (id int PRIMARY KEY);
+"""
+POLICY = shop.POLICY.replace("[shop.rows]", "[shop.*]")
+
+
+def reason(agent, state, seconds=30):
+    return agent.wait(lambda s: s["sources"]["shop"]["state"] == state and
+                      s["sources"]["shop"]["reason"], seconds,
+                      f"a source that is {state}")["sources"]["shop"]["reason"]
+
+
+def check(agent, *args):
+    return agent.run("check", "-c", agent.config, *args, check=False)
+
+
+def findings(agent):
+    """Texts of `dgf check`, by severity."""
+    done = check(agent, "--format", "json")
+    return {(f["severity"], f["text"].removeprefix("sources.shop (postgres): ")): f.get("fix", "")
+            for f in json.loads(done.stdout)["findings"]}
+
+
+@case
+def manage_makes_a_publication_of_exactly_the_tables():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql(TABLES + "GRANT CREATE ON DATABASE postgres TO dgf;"
+               "ALTER TABLE shop.rows OWNER TO dgf; ALTER TABLE shop.more OWNER TO dgf")
+        with shop.watch(pg, policy=POLICY, source=", manage: true") as agent:
+            agent.wait_source("shop", "streaming")
+            equal(pg.rows("SELECT schemaname, tablename FROM pg_publication_tables "
+                          "WHERE pubname = 'dgf' ORDER BY 1, 2"),
+                  [["shop", "more"], ["shop", "rows"]])
+            equal(pg.sql("SELECT pubviaroot, pubtruncate FROM pg_publication"), "t|t")
+            pg.sql("INSERT INTO shop.more VALUES (1, -1); INSERT INTO public.elsewhere VALUES (1)")
+            shop.wait_judged(agent, pg)
+            equal([r["event"]["object"] for r in agent.records("violation")], ["shop.more"])
+
+
+@case
+def without_a_publication_nothing_starts_until_there_is_one():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql(TABLES)
+        with shop.watch(pg, policy=POLICY) as agent:
+            equal(reason(agent, "retrying"),
+                  "publication 'dgf' does not exist; run CREATE PUBLICATION \"dgf\" FOR TABLE ..., "
+                  "or write manage: true")
+            equal(pg.sql("SELECT count(*) FROM pg_replication_slots"), "0")
+            equal(agent.status()["health"], "degraded")
+            pg.sql("CREATE PUBLICATION dgf FOR TABLE shop.rows")
+            agent.wait_source("shop", "streaming", 90)
+            shop.insert(pg, 1, 2)
+            shop.wait_judged(agent, pg)
+            equal(shop.judged(shop.parse(agent)), [1, 2])
+
+
+@case
+def an_existing_slot_is_demanded_and_then_read_from_where_it_stands():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql(TABLES + "CREATE PUBLICATION dgf FOR TABLE shop.rows")
+        with shop.watch(pg, policy=POLICY, source=", slot: existing") as agent:
+            true("replication slot 'dgf_shop' does not exist; run SELECT "
+                 "pg_create_logical_replication_slot('dgf_shop', 'pgoutput')" in
+                 reason(agent, "retrying"), "the reason")
+            pg.sql("SELECT pg_create_logical_replication_slot('dgf_shop', 'pgoutput')")
+            shop.insert(pg, 1, 3)
+            agent.wait_source("shop", "streaming", 90)
+            shop.wait_judged(agent, pg)
+            equal(shop.judged(shop.parse(agent)), [1, 2, 3])
+            equal(shop.gaps(agent), [])
+
+
+@case
+def a_slot_of_another_kind_is_never_touched():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql(TABLES + "CREATE PUBLICATION dgf FOR TABLE shop.rows;"
+               "SELECT pg_create_logical_replication_slot('dgf_shop', 'test_decoding')")
+        with shop.watch(pg, policy=POLICY) as agent:
+            equal(reason(agent, "retrying"),
+                  "slot 'dgf_shop' is not a logical slot of pgoutput; use another slot_name")
+            equal(pg.slot("dgf_shop")["plugin"], "test_decoding")
+
+
+@case
+def a_table_that_leaves_the_publication_is_a_gap():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql(TABLES + "CREATE PUBLICATION dgf FOR TABLE shop.rows, shop.more")
+        with shop.watch(pg, policy=POLICY, source=", inspect: 1s") as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 2)
+            pg.sql("ALTER PUBLICATION dgf DROP TABLE shop.more")
+            gap = agent.wait_records(1, "gap")[0]
+            equal((gap["reason"], gap["message"]),
+                  ("publication_changed", "publication 'dgf' no longer has table 'shop.more'"))
+            equal(gap["detail"], {"table": "shop.more", "publication": "dgf"})
+            agent.stop()
+            pg.sql("ALTER PUBLICATION dgf ADD TABLE shop.more")
+            pg.sql("ALTER PUBLICATION dgf DROP TABLE shop.rows")
+            agent.start()
+            found = agent.wait_records(2, "gap")
+            equal(found[1]["message"], "publication 'dgf' no longer has table 'shop.rows'")
+            pg.sql("ALTER PUBLICATION dgf ADD TABLE shop.rows; DROP TABLE shop.more")
+            shop.insert(pg, 3, 2)
+            shop.wait_judged(agent, pg)
+            equal(shop.judged(shop.parse(agent)), [1, 2, 3, 4])
+            equal(len(shop.gaps(agent)), 2, "gaps: a dropped table is none")
+
+
+@case
+def a_publication_without_tables_is_said_although_all_looks_well():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql(TABLES + "CREATE PUBLICATION dgf")
+        with shop.watch(pg, policy=POLICY, source=", inspect: 1s") as agent:
+            none = "publication 'dgf' has no table that 'tables' matches"
+            equal(reason(agent, "streaming"), none)
+            pg.sql("ALTER PUBLICATION dgf ADD TABLE shop.rows")
+            wait_until(lambda: agent.wait_source("shop", "streaming")["sources"]["shop"]["reason"]
+                       != none, 20, "the reason to go", every=0.3)
+            shop.insert(pg, 1, 1)
+            shop.wait_judged(agent, pg)
+            equal(shop.judged(shop.parse(agent)), [1])
+
+
+@case
+def creating_a_slot_names_the_transaction_it_waits_for():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        child = pg.background("BEGIN; INSERT INTO shop.rows VALUES (1, 1);"
+                              "SELECT pg_sleep(8); COMMIT;")
+        wait_until(lambda: pg.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT "
+                                  "NULL AND query LIKE '%pg_sleep(8)%'") == "1", 10,
+                   "the transaction to be open")
+        with shop.watch(pg) as agent:
+            found = agent.wait(lambda s: "waits for the transaction of pid" in
+                               s["sources"]["shop"]["reason"], 10)["sources"]["shop"]["reason"]
+            pid = pg.sql("SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL "
+                         "AND pid <> pg_backend_pid()")
+            true(f"creating slot 'dgf_shop' waits for the transaction of pid {pid}" in found, found)
+            agent.wait_source("shop", "streaming", 30)
+            equal(child.wait(30), 0)
+            shop.insert(pg, 2, 1)
+            shop.wait_judged(agent, pg)
+            equal(shop.judged(shop.parse(agent)), [2])
+
+
+@case
+def check_says_what_is_missing_and_its_script_mends_it():
+    with Postgres("wal_level = replica\nmax_replication_slots = 1") as pg:
+        pg.role(rights="LOGIN")
+        pg.sql(TABLES + "CREATE TABLE shop.keyless (n int);"
+               "SELECT pg_create_physical_replication_slot('taken')")
+        agent = shop.watch(pg, policy=POLICY)
+        found = findings(agent)
+        texts = [text for severity, text in found if severity == "error"]
+        equal(texts[:4], [
+            "wal_level is 'replica': the server writes too little to decode changes",
+            "role 'dgf' may not use replication slots (REPLICATION is missing)",
+            "all 1 replication slots are in use",
+            "publication 'dgf' does not exist; it must be older than the slot"])
+        true(texts[4].startswith("cannot open a replication connection: "), texts[4])
+        true(("warning", "max_slot_wal_keep_size is not limited: while dgf is stopped, WAL may "
+              "fill the disk") in found, f"{found}")
+        equal(check(agent).returncode, 1)
+        pg.sql(check(agent, "--fix-script").stdout)
+        pg.restart()
+        found = findings(agent)
+        equal([text for severity, text in found if severity == "error"],
+              ["table 'shop.keyless' is published but has no replica identity: the server "
+               "refuses the application's UPDATE and DELETE on it"])
+        pg.sql(check(agent, "--fix-script").stdout)
+        found = findings(agent)
+        equal([(severity, text) for severity, text in found if severity != "note"], [])
+        equal(check(agent).returncode, 0)
+        equal(pg.sql("SELECT count(*) FROM pg_replication_slots"), "1")     # changed nothing
+        equal(pg.rows("SELECT relname, relreplident FROM pg_class WHERE relname IN "
+                      "('rows', 'more', 'keyless') ORDER BY 1"),
+              [["keyless", "f"], ["more", "d"], ["rows", "d"]])
+        with agent:
+            agent.wait_source("shop", "streaming")
+
+
+@case
+def check_says_what_a_publication_hides():
+    with Postgres("max_slot_wal_keep_size = 1GB") as pg:
+        pg.role()
+        pg.sql(TABLES + "CREATE PUBLICATION dgf FOR TABLE shop.rows (id, n) WHERE (id > 5), "
+               "shop.more WITH (publish = 'insert, update');"
+               "ALTER PUBLICATION dgf SET (publish = 'insert')")
+        agent = shop.watch(pg, policy=POLICY)
+        texts = [text for severity, text in findings(agent) if severity == "warning"]
+        equal(texts, [
+            "publication 'dgf' does not publish update: such changes are not judged",
+            "publication 'dgf' does not publish delete: such changes are not judged",
+            "publication 'dgf' does not publish truncate: such changes are not judged",
+            "table 'shop.rows' has a row filter in publication 'dgf': rows outside it are not "
+            "judged",
+            "table 'shop.rows' has a column list in publication 'dgf': other columns are not "
+            "judged"])
+        agent.folder.remove()
+
+
+@case
+def check_of_manage_names_the_rights_it_needs():
+    with Postgres("max_slot_wal_keep_size = 1GB") as pg:
+        pg.role()
+        pg.sql(TABLES)
+        agent = shop.watch(pg, policy=POLICY, source=", manage: true")
+        found = findings(agent)
+        equal([text for severity, text in found if severity == "error"], [
+            "manage: true needs the right to create in database 'postgres'",
+            "manage: true needs role 'dgf' to own table 'shop.more'",
+            "manage: true needs role 'dgf' to own table 'shop.rows'"])
+        pg.sql(check(agent, "--fix-script").stdout)
+        equal([text for severity, text in findings(agent) if severity == "error"], [])
+        with agent:
+            agent.wait_source("shop", "streaming")
+            equal(pg.sql("SELECT count(*) FROM pg_publication_tables WHERE pubname = 'dgf'"), "2")
+
+
+if __name__ == "__main__":
+    main()
