@@ -169,7 +169,7 @@ def leave_running(agent, held):
     with open(stop, "w", encoding="utf-8") as file:
         file.write(f"""#!/bin/sh
 # Ends what contrib/quickstart --keep left running, and removes its folders.
-kill -TERM "$(cat {pid_file})" 2>/dev/null
+kill -TERM "$(cat {pid_file} 2>/dev/null)" 2>/dev/null
 kill -TERM {pids} 2>/dev/null
 for pid in {pids}; do
     n=0

@@ -64,6 +64,21 @@ def an_event_beyond_limits_event_bytes_is_one_undecodable_record():
 
 
 @case
+def another_publication_and_connect_timeout_are_taken():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        pg.sql("CREATE TABLE shop.other (id int PRIMARY KEY, n int);"
+               "CREATE PUBLICATION mine FOR TABLE shop.other")
+        policy = shop.POLICY.replace("shop.rows", "shop.other").replace("evidence: [note]", "")
+        with shop.watch(pg, policy=policy,
+                        source=", publication: mine, connect_timeout: 5s") as agent:
+            agent.wait_source("shop", "streaming")
+            pg.sql("INSERT INTO shop.rows VALUES (1, -1); INSERT INTO shop.other VALUES (2, -2)")
+            shop.wait_judged(agent, pg)
+            equal([r["event"]["key"]["id"] for r in agent.wait_records(1, "violation")], [2])
+
+
+@case
 def naming_and_classification_are_taken_and_shown():
     with Postgres() as pg:
         shop.prepare(pg)

@@ -49,7 +49,7 @@ def the_shell_blocks_of_the_readme_do_what_they_say():
         true("quickstart: " in start and "the ledger verifies" in start, start)
         true("CARD-001" in seen and "card number in shop.order_notes" in seen, seen)
         true(seen.count('"key":{"id":99}') == 1, f"not once in Kafka:\n{seen}")
-        true("4111" not in seen.replace("4111 1111 1111 1111')", ""), f"a card number:\n{seen}")
+        true(not re.search(r"4111.?1111.?1111.?1111", seen), f"a card number:\n{seen}")
         equal(again.split(), ["1", "1"], "records in the ledger after kill -9")
         true(re.search(r"^ok\b", end, re.M), end)
     finally:
