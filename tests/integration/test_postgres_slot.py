@@ -1,5 +1,8 @@
 """What happens to the slot while nobody looks: each loss is one exact gap record."""
 
+import os
+import shutil
+import subprocess
 import time
 
 import shop
@@ -126,6 +129,111 @@ def a_slot_in_use_is_waited_for_and_its_holder_is_named():
             shop.wait_judged(other, pg)
             ids = shop.judged(shop.parse(other))
             equal([i for i in ids if i > 20], list(range(21, 26)))
+
+
+@case
+def a_slot_dropped_while_we_stream_is_one_gap():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 10)
+            shop.wait_judged(agent, pg)
+            last = pg.slot(shop.SLOT)["confirmed_flush_lsn"]
+            pg.sql(f"""
+                DO $$ BEGIN
+                  FOR i IN 1..1000 LOOP
+                    PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots
+                      WHERE active_pid IS NOT NULL;
+                    BEGIN
+                      PERFORM pg_drop_replication_slot('{shop.SLOT}');
+                      EXIT;
+                    EXCEPTION WHEN object_in_use THEN PERFORM pg_sleep(0.005);
+                    END;
+                  END LOOP;
+                END $$""")
+            gap = agent.wait_records(1, "gap")[0]
+            equal(gap["reason"], "slot_missing")
+            true(bound(gap["from"]) >= lsn_of(last), f"the gap begins at {gap['from']}, "
+                 f"but {last} was acknowledged")
+            agent.wait_source("shop", "streaming")
+            goes_on(agent, pg, 21)
+            equal(len(shop.gaps(agent)), 1, "gaps")
+
+
+@case
+def another_system_at_the_same_address_is_one_gap_and_begins_anew():
+    with Postgres() as pg, Postgres() as other:
+        agent, last = stopped_after_ten_rows(pg)
+        shop.prepare(other)
+        agent.write_config(shop.config(other))
+        with agent:
+            gap = one_gap(agent, "system_changed", last)
+            system = other.sql("SELECT system_identifier FROM pg_control_system()")
+            equal(gap["message"],
+                  f"another database system answers (system identifier {system})")
+            since = [r["since"] for r in agent.records("resume") if r.get("source") == "shop"]
+            equal(len(since), 2, "resume records")
+            shop.insert(other, 21, 5)
+            shop.wait_judged(agent, other)
+            equal(shop.judged(shop.parse(agent)), list(range(1, 11)) + list(range(21, 26)))
+            equal(len(shop.gaps(agent)), 1, "gaps")
+
+
+def put_back(pg, agent):
+    """The server is put back to before rows 11 to 15, which the agent has judged."""
+    pg.stop()
+    saved = os.path.join(pg.run, "saved")
+    subprocess.run(["cp", "-a", pg.data, saved], check=True)
+    pg.start()
+    agent.start()
+    shop.insert(pg, 11, 5)
+    shop.wait_judged(agent, pg)
+    agent.stop()
+    pg.stop()
+    shutil.rmtree(pg.data)
+    os.rename(saved, pg.data)
+    return agent.stats()["sources"]["shop"]
+
+
+@case
+def a_server_put_back_to_an_older_state_is_one_gap():
+    with Postgres() as pg:
+        agent, _ = stopped_after_ten_rows(pg)
+        last = put_back(pg, agent)
+        pg.start()
+        with agent:
+            one_gap(agent, "history_lost", last)
+            shop.insert(pg, 11, 3, value="-1")      # the same LSNs, other rows
+            shop.wait_judged(agent, pg)
+            equal([r["event"]["key"]["id"] for r in agent.records("violation")], [11, 12, 13])
+            equal(len({r["id"] for r in agent.records("audit")}), 18, "distinct ids")
+            equal(len(shop.gaps(agent)), 1, "gaps")
+
+
+@case
+def a_timeline_that_left_before_our_position_is_one_gap():
+    with Postgres() as pg:
+        agent, _ = stopped_after_ten_rows(pg)
+        last = put_back(pg, agent)
+        signal = os.path.join(pg.data, "recovery.signal")
+        with open(signal, "w", encoding="ascii"), \
+                open(os.path.join(pg.data, "postgresql.conf"), "a", encoding="ascii") as conf:
+            conf.write("restore_command = '/bin/false'\n")
+        shutil.copystat(os.path.join(pg.data, "PG_VERSION"), signal)
+        owner = os.stat(pg.data)
+        os.chown(signal, owner.st_uid, owner.st_gid)
+        pg.start()
+        equal(pg.sql("SELECT timeline_id FROM pg_control_checkpoint()"), "2")
+        with agent:
+            gap = one_gap(agent, "timeline_switched", last)
+            equal(gap["message"], "the server left timeline 1 before our position; "
+                  "it is on timeline 2")
+            shop.insert(pg, 11, 3, value="-1")
+            shop.wait_judged(agent, pg)
+            equal([r["event"]["key"]["id"] for r in agent.records("violation")], [11, 12, 13])
+            true(agent.records("violation")[0]["event"]["position"].startswith("2/"), "timeline")
+            equal(len(shop.gaps(agent)), 1, "gaps")
 
 
 @case
