@@ -1,6 +1,7 @@
 /* cmd_run.c - the daemon: one loop that turns the pipeline. */
 #include <event2/event.h>
 #include <event2/thread.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@ const struct dgf_arg dgf_args_run[] = {
     DGF_ARG_END};
 
 #define DRAIN_NS (8 * INT64_C(1000000000)) /* SIGTERM to exit stays under 10 s */
+
+#define START_RETRY_MS 1000
 
 struct daemon {
     struct event_base *loop;
@@ -134,6 +137,26 @@ static int run_loop(struct daemon *d)
     return dgf_pipeline_exit_code(d->pipeline);
 }
 
+/* Without room on the disk not even a start is possible: it waits, as the
+ * sources do later.  Signals still end the process by themselves. */
+static enum dgf_rc open_pipeline(struct daemon *d, const struct dgf_pipeline_conf *conf,
+                                 struct dgf_policy_set *set, struct dgf_err *err)
+{
+    bool said = false;
+
+    for (;;) {
+        enum dgf_rc rc = dgf_pipeline_open(d->loop, conf, set, &d->pipeline, err);
+
+        if (rc != DGF_RETRY)
+            return rc;
+        if (!said)
+            dgf_log(DGF_LOG_WARN, "cannot start yet", "cause", err->text, "#retry_ms",
+                    (int64_t)START_RETRY_MS, NULL);
+        said = true;
+        (void)poll(NULL, 0, START_RETRY_MS);
+    }
+}
+
 static int start(struct daemon *d, struct dgf_policy_set *set,
                  const struct dgf_args *args)
 {
@@ -159,11 +182,9 @@ static int start(struct daemon *d, struct dgf_policy_set *set,
         .config_json = s->config_json,
         .insecure = s->insecure,
     };
-    enum dgf_rc rc = dgf_pipeline_open(d->loop, &conf, set, &d->pipeline, &err);
+    enum dgf_rc rc = open_pipeline(d, &conf, set, &err);
     int exit_code;
 
-    if (rc == DGF_AGAIN)
-        (void)dgf_err_prefix(&err, "another agent works with this data_dir");
     if (rc) {
         dgf_log(DGF_LOG_ERROR, "cannot start", "cause", err.text, NULL);
         return rc == DGF_AGAIN        ? DGF_EXIT_OWNED

@@ -158,7 +158,7 @@ static enum dgf_rc open_ledger(struct dgf_pipeline *p, struct dgf_ledger_cut *cu
     rc = dgf_keys_load(conf->ledger.dir, conf->keys_tenant, conf->keys_token,
                        p->tenant_key, p->token_key, err);
     if (rc)
-        return rc;
+        return rc == DGF_AGAIN ? DGF_RETRY : rc;
     rc = dgf_recorder_init(&p->recorder, out, conf->agent, conf->env, p->tenant_key,
                            p->token_key, 1, dgf_ledger_log_id(p->ledger));
     if (rc)

@@ -51,6 +51,7 @@ struct dgf_pipeline_conf {
 
 /* Everything in conf is borrowed for the life of the pipeline; set is
  * referenced.  DGF_AGAIN: another agent owns the data directory (exit 75).
+ * DGF_RETRY: no space to open it; nothing is left open, call again later.
  * DGF_FATAL: the journal cannot be trusted (71). */
 enum dgf_rc dgf_pipeline_open(struct event_base *loop,
                               const struct dgf_pipeline_conf *conf,

@@ -61,5 +61,26 @@ def a_kill_while_the_disk_is_full_loses_nothing():
             agent.verify()
 
 
+@case
+def a_start_on_a_full_disk_waits_for_room():
+    with Postgres() as pg, Disk("96m") as disk:
+        shop.prepare(pg)
+        agent = shop.watch(pg, data_dir=disk.path + "/data", more=SMALL)
+        disk.fill()
+        agent.start(wait=False)
+        try:
+            with_cause = wait_until(lambda: agent.log_lines(event="cannot start yet"), 30,
+                                    lambda: f"no word about the start\n{agent.log_text()}")
+            true("space" in with_cause[0]["cause"], with_cause)
+            disk.empty()
+            agent.wait_source("shop", "streaming", 60)
+            shop.insert(pg, 1, 100)
+            shop.wait_judged(agent, pg)
+            equal(shop.same_rows(pg, shop.parse(agent)), 100)
+            agent.verify()
+        finally:
+            agent.stop()
+
+
 if __name__ == "__main__":
     main()

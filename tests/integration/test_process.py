@@ -23,7 +23,7 @@ def a_second_agent_on_the_same_folder_ends_with_75():
                            folder=agent.folder)
             second.start(wait=False)
             equal(second.exit_code(), 75, "exit code")
-            true("another agent works with this data_dir" in second.log_text(), second.log_text())
+            true("another agent owns it" in second.log_text(), second.log_text())
             shop.insert(pg, 1, 5)
             shop.wait_judged(agent, pg)
             equal(shop.same_rows(pg, shop.parse(agent)), 5)
