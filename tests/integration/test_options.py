@@ -2,7 +2,7 @@
 
 import shop
 from cases import case, equal, main, true
-from servers import MockKafka, Postgres, wait_until
+from servers import Kafka, MockKafka, Postgres, running, wait_until
 
 TOPICS = [f"dgf.test.{name}.v1:1" for name in ("violations", "audit", "control")]
 
@@ -76,6 +76,30 @@ def another_publication_and_connect_timeout_are_taken():
             pg.sql("INSERT INTO shop.rows VALUES (1, -1); INSERT INTO shop.other VALUES (2, -2)")
             shop.wait_judged(agent, pg)
             equal([r["event"]["key"]["id"] for r in agent.wait_records(1, "violation")], [2])
+
+
+@case
+def a_client_certificate_and_another_compression_reach_kafka():
+    strict = Kafka(secure=True, extra="listener.name.ssl.ssl.client.auth=required")
+    with running(Postgres(), strict) as (pg, kafka):
+        shop.prepare(pg)
+        kafka.create_dgf_topics("dgf.test", 1)
+        crt, key, _ = kafka.certs.issue("client")
+        lacking = f", tls: {{ca: {kafka.ca}}}, compression: gzip"
+        whole = f", tls: {{ca: {kafka.ca}, cert: {crt}, key: {key}}}, compression: gzip"
+        with shop.watch(pg, shop.kafka_sink(kafka.ssl_bootstrap, lacking)) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 50)
+            shop.wait_judged(agent, pg)
+            agent.wait(lambda s: s["sinks"]["events"]["state"] != "ok" and
+                       s["sinks"]["events"]["next"] == 0, 30, "a sink without a certificate")
+            agent.stop()
+            agent.write_config(shop.config(pg, shop.kafka_sink(kafka.ssl_bootstrap, whole)))
+            agent.start()
+            shop.wait_delivered(agent)
+            shop.same_in_kafka(kafka, agent.lines())
+        with open(kafka.folder / "data/dgf.test.audit.v1-0/00000000000000000000.log", "rb") as file:
+            equal(file.read(23)[22] & 7, 1, "compression of the first batch: 1 is gzip")
 
 
 @case
