@@ -6,7 +6,8 @@
  *   source_postgres_start.c    from open to START_REPLICATION
  *   source_postgres_stream.c   the replication stream: reading, acknowledging
  *   source_postgres_rows.c     messages to events
- *   source_postgres_catalog.c  relations, columns, types, the publication's tables
+ *   source_postgres_catalog.c  relations, columns, types
+ *   source_postgres_tables.c   the publication's tables; inspection
  *   source_postgres_check.c    preflight of `dgf check`
  *
  * Two connections: `wal` speaks the replication protocol, `control` is an
@@ -152,11 +153,17 @@ bool dgf_pg_table_wanted(const struct dgf_pg_conf *conf, const char *text);
 /* Is pattern "schema.table" with * inside a part and ** across parts. */
 bool dgf_pg_glob(const char *pattern, const char *text);
 
+bool dgf_pg_is_key(const struct dgf_pg_relation *relation, uint32_t i, bool primary);
+
 /* Asks for the publication's tables, then compares them with what source
  * memory holds and emits a gap for each table that went missing. */
 void dgf_pg_tables_ask(struct dgf_pg_source *self, dgf_pg_on_result *on_result);
 enum dgf_rc dgf_pg_tables_compare(struct dgf_pg_source *self, PGresult *result)
     DGF_MUST_USE;
+/* The publication's tables, and what changes without a word in the stream:
+ * comments, and primary keys that are not the replica identity.  The stream
+ * goes on meanwhile. */
+void dgf_pg_inspect(struct dgf_pg_source *self);
 
 /* ---- the source ---- */
 
@@ -241,6 +248,7 @@ void dgf_pg_stream_read(struct dgf_pg_source *self);
 /* The catalogue answered: the message that waited comes first. */
 void dgf_pg_stream_go_on(struct dgf_pg_source *self);
 void dgf_pg_stream_tick(struct dgf_pg_source *self);
+void dgf_pg_stream_say(struct dgf_pg_source *self);
 void dgf_pg_stream_tell(struct dgf_pg_source *self, bool ask_back);
 
 /* rows */

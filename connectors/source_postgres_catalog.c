@@ -337,7 +337,7 @@ static void add_array(struct dgf_buf *buf, const struct dgf_pgoutput *message,
     dgf_buf_add_byte(buf, '}');
 }
 
-static bool is_key(const struct dgf_pg_relation *relation, uint32_t i, bool primary)
+bool dgf_pg_is_key(const struct dgf_pg_relation *relation, uint32_t i, bool primary)
 {
     /* FULL marks every column and NOTHING none: then the primary key says it. */
     if (relation->identity == 'f' || relation->identity == 'n')
@@ -438,7 +438,8 @@ static void on_columns(struct dgf_pg_source *self, PGresult *result)
         columns[i].type_name = dgf_strdup(PQgetvalue(result, row, 0));
         if (!PQgetisnull(result, row, 1))
             columns[i].comment = dgf_strdup(PQgetvalue(result, row, 1));
-        columns[i].key = is_key(relation, i, PQgetvalue(result, row, 2)[0] == 't');
+        columns[i].key =
+            dgf_pg_is_key(relation, i, PQgetvalue(result, row, 2)[0] == 't');
         if (!columns[i].type_name ||
             (!PQgetisnull(result, row, 1) && !columns[i].comment)) {
             out_of_memory(self);
@@ -490,6 +491,8 @@ enum dgf_rc dgf_pg_catalog_relation(struct dgf_pg_source *self,
 
     if (known && same_relation(known, message))
         return DGF_OK;
+    if (self->control.state != DGF_PG_LINK_IDLE)
+        return DGF_AGAIN; /* an inspection is under way; its end goes on */
     drop_pending(catalog);
     catalog->pending = new_relation(message);
     if (!catalog->pending || !own_names(catalog, message)) {

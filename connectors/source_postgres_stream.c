@@ -294,7 +294,7 @@ void dgf_pg_stream_go_on(struct dgf_pg_source *self)
 /* ---- time ---- */
 
 /* A publication without tables looks well in slot and lag, and nothing is judged. */
-static void say_streaming(struct dgf_pg_source *self)
+void dgf_pg_stream_say(struct dgf_pg_source *self)
 {
     if (self->n_tables)
         dgf_source_state(&self->base, DGF_STATE_STREAMING, "slot '%s'", self->slot);
@@ -302,21 +302,6 @@ static void say_streaming(struct dgf_pg_source *self)
         dgf_source_state(&self->base, DGF_STATE_STREAMING,
                          "publication '%s' has no table that 'tables' matches",
                          self->publication);
-}
-
-static void on_inspected(struct dgf_pg_source *self, PGresult *result)
-{
-    bool had = self->n_tables > 0;
-
-    if (!dgf_pg_result_good(self, result, "cannot read the tables of the publication"))
-        return;
-    if (dgf_pg_tables_compare(self, result) && !self->failed) {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_RETRY,
-                        "cannot remember the tables of the publication");
-    }
-    if (!self->failed && had != (self->n_tables > 0))
-        say_streaming(self);
 }
 
 void dgf_pg_stream_tick(struct dgf_pg_source *self)
@@ -342,7 +327,7 @@ void dgf_pg_stream_tick(struct dgf_pg_source *self)
     if (!self->failed && !self->in_tx && self->control.state == DGF_PG_LINK_IDLE &&
         now - self->inspected_ns >= DGF_PG_CONF(self)->inspect_ns) {
         self->inspected_ns = now;
-        dgf_pg_tables_ask(self, on_inspected);
+        dgf_pg_inspect(self);
     }
 }
 
@@ -397,7 +382,7 @@ void dgf_pg_stream_begin(struct dgf_pg_source *self)
             return;
         }
     }
-    say_streaming(self);
+    dgf_pg_stream_say(self);
     dgf_pg_stream_tell(self, true);
     if (!self->failed)
         dgf_pg_stream_read(self);

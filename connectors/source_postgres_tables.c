@@ -118,3 +118,118 @@ enum dgf_rc dgf_pg_tables_compare(struct dgf_pg_source *self, PGresult *result)
     dgf_buf_release(&before);
     return rc;
 }
+
+/* ---- inspection ---- */
+
+static const char columns_sql[] =
+    "SELECT a.attrelid, a.attname, pg_catalog.col_description(a.attrelid, a.attnum),"
+    " coalesce(a.attnum = ANY (i.indkey), false) FROM pg_catalog.pg_attribute a"
+    " LEFT JOIN pg_catalog.pg_index i ON i.indrelid = a.attrelid AND i.indisprimary"
+    " WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped"
+    " ORDER BY a.attrelid";
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Rows first..end-1 are about relation. */
+static enum dgf_rc refresh(struct dgf_pg_source *self, struct dgf_pg_relation *relation,
+                           PGresult *result, int first, int end)
+{
+    const struct dgf_object *object = relation->object;
+    struct dgf_column *columns = dgf_calloc(relation->n + 1, sizeof(*columns));
+    struct dgf_object *fresh = NULL;
+    enum dgf_rc rc = DGF_OK;
+    bool changed = false;
+
+    if (!columns)
+        return DGF_NOMEM;
+    if (relation->n)
+        memcpy(columns, object->columns, relation->n * sizeof(*columns));
+    for (int row = first; row < end; row++) {
+        int i = dgf_object_column(object, dgf_bytes_str(PQgetvalue(result, row, 1)));
+        const char *comment =
+            PQgetisnull(result, row, 2) ? NULL : PQgetvalue(result, row, 2);
+        bool key;
+
+        if (i < 0)
+            continue; /* newer than what the stream has told */
+        key =
+            dgf_pg_is_key(relation, (uint32_t)i, PQgetvalue(result, row, 3)[0] == 't');
+        changed =
+            changed || key != columns[i].key || !same_text(comment, columns[i].comment);
+        columns[i].comment = comment;
+        columns[i].key = key;
+    }
+    if (changed)
+        rc = dgf_object_new("postgres", object->database, object->schema, object->name,
+                            columns, relation->n, ++self->version, &fresh);
+    dgf_free(columns);
+    if (rc || !changed)
+        return rc;
+    dgf_object_unref(relation->object);
+    relation->object = fresh;
+    return DGF_OK;
+}
+
+static void on_columns(struct dgf_pg_source *self, PGresult *result)
+{
+    int n, end;
+
+    if (!dgf_pg_result_good(self, result, "cannot read columns from the catalogue"))
+        return;
+    n = PQntuples(result);
+    for (int row = 0; row < n; row = end) {
+        const char *text = PQgetvalue(result, row, 0);
+        uint32_t oid = (uint32_t)strtoul(text, NULL, 10);
+        struct dgf_pg_relation *relation = dgf_pg_catalog_find(self, oid);
+
+        for (end = row + 1; end < n && !strcmp(PQgetvalue(result, end, 0), text); end++)
+            ;
+        if (relation && refresh(self, relation, result, row, end)) {
+            self->failed = true;
+            dgf_source_fail(&self->base, DGF_RETRY, "out of memory");
+            return;
+        }
+    }
+    if (self->waiting)
+        dgf_pg_stream_go_on(self);
+}
+
+static void on_tables(struct dgf_pg_source *self, PGresult *result)
+{
+    bool had = self->n_tables > 0;
+    struct dgf_map_entry *entry;
+    struct dgf_buf oids;
+    const char *values[1];
+    size_t at = 0;
+
+    if (!dgf_pg_result_good(self, result, "cannot read the tables of the publication"))
+        return;
+    if (dgf_pg_tables_compare(self, result) && !self->failed) {
+        self->failed = true;
+        dgf_source_fail(&self->base, DGF_RETRY,
+                        "cannot remember the tables of the publication");
+    }
+    if (self->failed)
+        return;
+    if (had != (self->n_tables > 0))
+        dgf_pg_stream_say(self);
+    dgf_buf_init(&oids, 16 << 20);
+    while ((entry = dgf_map_next(&self->catalog.relations, &at))) {
+        const struct dgf_pg_relation *relation = entry->value;
+
+        dgf_buf_add_byte(&oids, oids.len ? ',' : '{');
+        dgf_buf_add_u64(&oids, relation->oid);
+    }
+    dgf_buf_add_str(&oids, oids.len ? "}" : "{}");
+    values[0] = dgf_buf_str(&oids);
+    dgf_pg_link_query(&self->control, columns_sql, 1, values, on_columns);
+    dgf_buf_release(&oids);
+}
+
+void dgf_pg_inspect(struct dgf_pg_source *self)
+{
+    dgf_pg_tables_ask(self, on_tables);
+}

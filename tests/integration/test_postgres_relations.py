@@ -1,8 +1,11 @@
 """Tables that change, go, and come back as something else."""
 
+import time
+
 import shop
-from cases import case, equal, main
-from servers import PG_BIN, Postgres
+from cases import case, equal, main, true
+from servers import PG_BIN, Postgres, wait_until
+from source import Source
 
 
 def create_with_oids(pg, oids, name, columns):
@@ -77,6 +80,55 @@ def a_column_added_under_load_is_seen_from_its_first_row():
             equal(shop.judged(shop.parse(agent)), [1, 2, 3, 4, 5, 6, 7])
             equal([(r["policy"]["id"], r["event"]["key"]) for r in agent.records("violation")],
                   [("DGF-COV-1", {"id": 1}), ("EXTRA-001", {"id": 6}), ("DGF-COV-1", {"id": 7})])
+
+
+@case
+def comments_types_and_keys_are_read_at_start_and_when_they_change():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql("""
+            CREATE TABLE t (id int, a varchar(10), b numeric(8,2));
+            ALTER TABLE t REPLICA IDENTITY FULL;
+            COMMENT ON COLUMN t.a IS 'dgf.class=restricted';
+            CREATE PUBLICATION dgf FOR TABLE t""")
+        with Source(pg, ", inspect: 1s") as source:
+            source.streaming()
+            pg.sql("INSERT INTO t VALUES (1, 'x', 1)")
+            equal(source.wait_changes(1)[0]["columns"], {
+                "id": ["int", "integer", False, ""],
+                "a": ["text", "character varying(10)", False, "dgf.class=restricted"],
+                "b": ["decimal", "numeric(8,2)", False, ""]})
+            pg.sql("ALTER TABLE t ADD PRIMARY KEY (id), ALTER b TYPE bigint;"
+                   "INSERT INTO t VALUES (2, 'x', 2)")
+            equal(source.wait_changes(2)[1]["columns"], {
+                "id": ["int", "integer", True, ""],
+                "a": ["text", "character varying(10)", False, "dgf.class=restricted"],
+                "b": ["int", "bigint", False, ""]})
+            # Nothing in the stream tells of a comment: the next look finds it.
+            pg.sql("COMMENT ON COLUMN t.b IS 'dgf.class=public'; COMMENT ON COLUMN t.a IS NULL")
+
+            def seen():
+                pg.sql("INSERT INTO t VALUES (1 + (SELECT max(id) FROM t), 'x', 3)")
+                columns = source.wait_changes(int(pg.sql("SELECT count(*) FROM t")))[-1]["columns"]
+                return (columns["a"][3], columns["b"][3]) == ("", "dgf.class=public")
+            wait_until(seen, 15, "the new comments", every=0.2)
+
+
+@case
+def tables_that_are_made_while_we_look_around_are_read_whole():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql("CREATE PUBLICATION dgf FOR ALL TABLES")
+        with Source(pg, ", inspect: 1s") as source:
+            source.streaming()
+            end, n = time.monotonic() + 5, 0
+            while time.monotonic() < end:
+                n += 1
+                pg.sql(f"CREATE TABLE t{n} (id int PRIMARY KEY); INSERT INTO t{n} VALUES ({n})")
+            changes = source.wait_changes(n)
+            equal([c["after"]["id"] for c in changes], list(range(1, n + 1)))
+            equal([line for line in source.lines if "fail" in line], [])
+            true(n > 20, f"only {n} tables")
 
 
 if __name__ == "__main__":
