@@ -1,6 +1,6 @@
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "base/parse.h"
 #include "source_postgres.h"
 
 /* The tables a publication has, as source memory keeps them: one line each,
@@ -182,11 +182,13 @@ static void on_columns(struct dgf_pg_source *self, PGresult *result)
     n = PQntuples(result);
     for (int row = 0; row < n; row = end) {
         const char *text = PQgetvalue(result, row, 0);
-        uint32_t oid = (uint32_t)strtoul(text, NULL, 10);
-        struct dgf_pg_relation *relation = dgf_pg_catalog_find(self, oid);
+        struct dgf_pg_relation *relation = NULL;
+        uint64_t oid;
 
         for (end = row + 1; end < n && !strcmp(PQgetvalue(result, end, 0), text); end++)
             ;
+        if (dgf_parse_u64(dgf_bytes_str(text), &oid) && oid <= UINT32_MAX)
+            relation = dgf_pg_catalog_find(self, (uint32_t)oid);
         if (relation && refresh(self, relation, result, row, end)) {
             self->failed = true;
             dgf_source_fail(&self->base, DGF_RETRY, "out of memory");
