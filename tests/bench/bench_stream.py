@@ -39,7 +39,7 @@ classification:
   - {{match: "**.customer", class: confidential}}
   - {{match: "**.note", class: confidential}}
 sinks:
-  events: {{type: kafka, brokers: ["{brokers}"], topic_prefix: dgf.bench, linger: 5ms,
+  events: {{type: kafka, brokers: ["{brokers}"], topic_prefix: dgf.bench, linger: {linger},
             insecure: true}}
 log: {{level: error}}
 """
@@ -55,9 +55,9 @@ WATCHING = ['after != null && after.amount >= 100000',
             'after != null && after.note != null && after.note.contains("password")']
 
 
-def policies():
+def policies(n=50):
     text = HEAD
-    for i in range(50):
+    for i in range(n):
         table = "public.orders" if i < 5 else f"public.other_{i}"
         text += (f"  - id: BENCH-{i:03}\n    title: Policy {i}\n    severity: low\n"
                  f"    watch: {{objects: [{table}]}}\n    when: >-\n      {WATCHING[i % 5]}\n"
@@ -172,7 +172,7 @@ class Runs:
                 with open(folder / "dgf.yaml", "w", encoding="utf-8") as file:
                     file.write(CONFIG.format(dir=folder.path, url=self.pg.url(self.tls),
                                              insecure="false" if self.tls else "true",
-                                             slot=slot, brokers=kafka.bootstrap))
+                                             slot=slot, linger="5ms", brokers=kafka.bootstrap))
                 result = measure([DGF, "run", "-c", folder / "dgf.yaml", "--until-caught-up"])
                 with open(folder / "data/status.json", encoding="utf-8") as file:
                     status = json.load(file)
