@@ -14,19 +14,19 @@ struct finder {
     bool nomem;
 };
 
-/* "after" and "customer.id" of a chain that starts at a variable. */
-static bool path_of(const struct dgf_cel_node *node, const char **ret_var,
-                    char *ret_path, size_t size)
+/* "after" and "customer.id" of a chain that starts at a variable, or at a constant. */
+static bool path_of(const struct dgf_cel_node *node, enum dgf_cel_ref ref,
+                    const char **ret_var, char *ret_path, size_t size)
 {
     size_t len;
 
-    if (node->kind == DGF_CEL_N_IDENT && node->ref == DGF_CEL_REF_VAR) {
+    if (node->kind == DGF_CEL_N_IDENT && node->ref == ref) {
         *ret_var = node->name;
         ret_path[0] = '\0';
         return true;
     }
     if (node->kind != DGF_CEL_N_SELECT ||
-        !path_of(node->args[0], ret_var, ret_path, size))
+        !path_of(node->args[0], ref, ret_var, ret_path, size))
         return false;
     len = strlen(ret_path);
     return (size_t)snprintf(ret_path + len, size - len, "%s%s", len > 0 ? "." : "",
@@ -65,7 +65,8 @@ static void walk(struct finder *f, const struct dgf_cel_node *node, bool presenc
     char path[512];
     const char *var;
 
-    if (path_of(node, &var, path, sizeof(path))) {
+    if (path_of(node, DGF_CEL_REF_VAR, &var, path, sizeof(path)) ||
+        path_of(node, DGF_CEL_REF_CONST, &var, path, sizeof(path))) {
         add(f, (struct dgf_cel_use){.var = var,
                                     .path = path,
                                     .presence =
@@ -119,7 +120,7 @@ static void conjunct(struct conjuncts *c, const struct dgf_cel_node *node)
         char path[512];
 
         if (value->kind != DGF_CEL_N_CONST || value->value.kind == DGF_CEL_NULL ||
-            !path_of(node->args[1 - i], &var, path, sizeof(path)) ||
+            !path_of(node->args[1 - i], DGF_CEL_REF_VAR, &var, path, sizeof(path)) ||
             node->args[1 - i]->flags & (DGF_CEL_F_TEST | DGF_CEL_F_OPTIONAL))
             continue;
         c->list[c->n++] =

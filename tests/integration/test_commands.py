@@ -126,6 +126,19 @@ def coverage_of_tests_names_what_no_test_made_fire():
 
 
 @case
+def a_list_that_nothing_reads_is_named_and_one_that_is_read_is_not():
+    text = shop.POLICY.replace("after.n < 0", "after.n in lists.bad").replace(
+        "policies:\n", "lists: {bad: [1, 2], idle: [3]}\npolicies:\n")
+    with tempfile.TemporaryDirectory(prefix="dgf-rules-") as folder:
+        path = os.path.join(folder, "p.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        done = dgf("rules", "check", path)
+        said = done.stdout + done.stderr
+        true("list 'idle' is not used" in said and "list 'bad'" not in said, said)
+
+
+@case
 def help_and_wrong_words_say_what_there_is():
     top = dgf("help")
     equal(top.returncode, 0, "exit code")
