@@ -124,9 +124,7 @@ static enum dgf_rc is_unfinished(struct dgf_walk *walk, bool *ret, struct dgf_er
 
 static const char *class_of(struct dgf_walk *walk)
 {
-    struct dgf_err err;
-    uint8_t type = 0;
-    size_t n;
+    uint8_t type;
 
     switch (walk->fault) {
     case DGF_FAULT_ORIGIN:
@@ -139,8 +137,7 @@ static const char *class_of(struct dgf_walk *walk)
     case DGF_FAULT_SEQ:
         return "seq";
     case DGF_FAULT_FRAME:
-        if (dgf_file_read(walk->scan.file, walk->damaged_at + 4, &type, 1, &n, &err))
-            return "segment";
+        type = dgf_walk_damaged_type(walk);
         return type == DGF_FRAME_LEAF     ? "leaf"
                : type == DGF_FRAME_COMMIT ? "root"
                                           : "segment";
@@ -180,11 +177,7 @@ static enum dgf_rc check_segment(struct check *check, bool newest, struct dgf_er
         rc = unfinished ? DGF_AGAIN : DGF_BAD_DATA;
     }
     if (rc == DGF_BAD_DATA) {
-        judge(check, DGF_VERIFIED_TAMPERED, class_of(walk),
-              walk->fault == DGF_FAULT_ROOT || walk->fault == DGF_FAULT_BATCH
-                  ? walk->commit.size
-                  : walk->size,
-              err->text);
+        judge(check, DGF_VERIFIED_TAMPERED, class_of(walk), walk->bad_index, err->text);
         return DGF_OK;
     }
     rc = dgf_scan_last_byte(&walk->scan, walk->committed, &last, err);

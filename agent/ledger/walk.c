@@ -94,15 +94,32 @@ void dgf_walk_rewind(struct dgf_walk *walk)
     walk->fault = DGF_FAULT_NONE;
 }
 
+uint8_t dgf_walk_damaged_type(struct dgf_walk *walk)
+{
+    struct dgf_err err;
+    uint8_t type;
+    size_t n;
+
+    if (dgf_file_read(walk->scan.file, walk->damaged_at + 4, &type, 1, &n, &err) ||
+        n != 1)
+        return 0;
+    return type;
+}
+
 static enum dgf_rc fault(struct dgf_walk *walk, enum dgf_fault kind, uint64_t at,
                          const char *what, struct dgf_err *err)
 {
+    bool of_leaf = kind == DGF_FAULT_SEQ;
+
     walk->fault = kind;
     walk->damaged_at = at;
+    if (kind == DGF_FAULT_FRAME)
+        of_leaf = dgf_walk_damaged_type(walk) != DGF_FRAME_COMMIT;
+    walk->bad_index = of_leaf ? walk->size : walk->commit.size;
     return dgf_err_set(err, DGF_BAD_DATA,
                        "journal segment '%" PRIu64 ".j' is damaged at byte %" PRIu64
                        " (index %" PRIu64 "): %s",
-                       walk->head.first, at, walk->commit.size, what);
+                       walk->head.first, at, walk->bad_index, what);
 }
 
 static enum dgf_rc check_commit(struct dgf_walk *walk, const struct dgf_frame *frame,

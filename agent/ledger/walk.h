@@ -34,6 +34,7 @@ struct dgf_walk {
     bool has_commit;     /* in this segment */
     uint64_t committed;  /* offset behind it, or behind HEAD */
     uint64_t damaged_at; /* where the fault is */
+    uint64_t bad_index;  /* the first leaf it is about: of a COMMIT, its first */
     enum dgf_fault fault;
 };
 
@@ -48,6 +49,8 @@ enum dgf_rc dgf_walk_next(struct dgf_walk *walk, struct dgf_frame *ret_frame,
                           struct dgf_err *err) DGF_MUST_USE;
 /* Goes on until the first call that gives no frame; DGF_AGAIN becomes DGF_OK. */
 enum dgf_rc dgf_walk_to_end(struct dgf_walk *walk, struct dgf_err *err) DGF_MUST_USE;
+/* What the frame at damaged_at says it is; 0 when that cannot be read. */
+uint8_t dgf_walk_damaged_type(struct dgf_walk *walk);
 /* Goes back to the end of the last whole batch, to look again later. */
 void dgf_walk_rewind(struct dgf_walk *walk);
 

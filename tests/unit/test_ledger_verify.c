@@ -177,9 +177,16 @@ START_TEST(the_first_bad_index_and_its_class_are_named)
     flip_bit(0, zero + leaf_len + 20, 0);
     (void)snprintf(text, sizeof(text),
                    "journal segment '0.j' is damaged at byte %" PRIu64
-                   " (index 0): a frame fails its checksum",
+                   " (index 1): a frame fails its checksum",
                    zero + leaf_len);
     expect_tampered("leaf", 1, text);
+    flip_bit(0, zero + leaf_len + 20, 0);
+    flip_bit(0, zero + 3 * leaf_len + 60, 0); /* COMMIT covers all three */
+    (void)snprintf(text, sizeof(text),
+                   "journal segment '0.j' is damaged at byte %" PRIu64
+                   " (index 0): a frame fails its checksum",
+                   zero + 3 * leaf_len);
+    expect_tampered("root", 0, text);
     done();
 }
 END_TEST
