@@ -1,11 +1,12 @@
 """What the stream carries: every kind of row, message and position."""
 
 import json
+import re
 import time
 
 import shop
 from cases import case, equal, main, true
-from servers import Postgres, wait_until
+from servers import Postgres, need, wait_until
 from source import Source
 
 GONE = {"$unavailable": "replica_identity"}
@@ -326,6 +327,71 @@ def text_of_a_database_in_another_encoding_is_the_same_text():
                    "INSERT INTO t VALUES (1, 'Müller & Søn', 7)", db="latin")
             equal(source.wait_changes(1)[0]["after"],
                   {"id": 1, "name": "Müller & Søn", "größe": 7})
+
+
+@case
+def a_prepared_transaction_is_judged_when_it_commits():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with Source(pg) as source:
+            source.streaming()
+            pg.sql("BEGIN; INSERT INTO shop.rows VALUES (1, 1); PREPARE TRANSACTION 'a';"
+                   "BEGIN; INSERT INTO shop.rows VALUES (2, 1); PREPARE TRANSACTION 'b';")
+            shop.insert(pg, 3, 1)
+            pg.sql("ROLLBACK PREPARED 'b'")
+            pg.sql("COMMIT PREPARED 'a'")
+            source.until_transaction(2)
+            equal([c["after"]["id"] for c in source.changes()], [3, 1])
+
+
+@case
+def rows_of_partitions_are_rows_of_their_root():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql("""
+            CREATE TABLE p (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+            CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+            CREATE TABLE p2 (day date NOT NULL, extra int, id int NOT NULL);
+            ALTER TABLE p2 DROP COLUMN extra;
+            ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+            CREATE PUBLICATION dgf FOR TABLE p WITH (publish_via_partition_root = true)""")
+        with Source(pg, ", tables: [public.p]") as source:
+            source.streaming()
+            pg.sql("INSERT INTO p VALUES (1, '2026-01-05'), (2, '2026-02-05');"
+                   "UPDATE p SET day = '2026-02-06' WHERE id = 1; TRUNCATE p")
+            source.until_transaction(3)
+            equal([(c["object"], c["op"], c["after"] and c["after"]["id"])
+                   for c in source.changes()],
+                  [("public.p", "insert", 1), ("public.p", "insert", 2),
+                   ("public.p", "delete", None), ("public.p", "insert", 1),
+                   ("public.p", "truncate", None)])
+
+
+@case
+def a_value_too_large_for_text_is_asked_for_in_binary():
+    with open("/proc/meminfo", encoding="ascii") as file:
+        free = int(re.search(r"MemAvailable:\s+(\d+)", file.read())[1]) >> 20
+    need(free >= 8, f"{free} GiB of memory are free, 8 are needed")
+    with Postgres() as pg:
+        pg.role()
+        pg.sql("CREATE TABLE big (id int PRIMARY KEY, b bytea, r int4range);"
+               "ALTER TABLE big ALTER b SET STORAGE EXTERNAL;"
+               "CREATE PUBLICATION dgf FOR TABLE big")
+        with Source(pg, args=["--retry", "100"]) as source:
+            source.streaming()
+            pg.sql("INSERT INTO big VALUES (1, 'a');"
+                   "INSERT INTO big SELECT 2, string_agg(repeat(chr(i + 64), 60000000)::bytea, "
+                   "'') FROM generate_series(1, 9) i;"
+                   "INSERT INTO big VALUES (3, '\\x00ff', '[1,5)')")
+            source.until_transaction(3, seconds=120)
+            failed = [line["text"] for line in source.lines if "fail" in line]
+            true(failed and "invalid memory alloc request size" in failed[0], f"{failed}")
+            equal([c["after"]["id"] for c in source.changes()], [1, 3])
+            equal(source.changes()[1]["after"]["b"], {"$binary": {"base64": "AP8=",
+                                                                  "subType": "00"}})
+            found = source.events("undecodable")
+            equal([u["extra"]["why"] for u in found], ["larger than limits.event_bytes"])
+            true(found[0]["extra"]["size"] > 540000000, f"{found}")
 
 
 if __name__ == "__main__":
