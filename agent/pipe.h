@@ -31,6 +31,7 @@ struct pipe_source {
     struct dgf_policy_set *next_set; /* waits for a transaction boundary */
 
     struct dgf_buf position; /* last accepted */
+    struct dgf_buf counters; /* coverage as a commit keeps it; memory is reused */
     struct dgf_coverage coverage;
     bool dirty;            /* position or counts are not in a batch yet */
     bool in_tx;            /* last accepted event was inside a transaction */

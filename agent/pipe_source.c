@@ -352,6 +352,7 @@ enum dgf_rc pipe_source_init(struct pipe_source *ps, struct dgf_pipeline *pipeli
     ps->state = DGF_STATE_STARTING;
     ps->state_since_ns = dgf_clock_ns();
     dgf_buf_init(&ps->position, 1 << 20);
+    dgf_buf_init(&ps->counters, DGF_LEDGER_VALUE_MAX);
     dgf_coverage_init(&ps->coverage);
     ps->src = dgf_calloc(1, conf->type->self_size);
     if (!ps->src)
@@ -394,6 +395,7 @@ void pipe_source_release(struct pipe_source *ps)
     dgf_policy_set_unref(ps->next_set);
     dgf_coverage_release(&ps->coverage);
     dgf_buf_release(&ps->position);
+    dgf_buf_release(&ps->counters);
     dgf_free(ps->src);
 }
 
@@ -509,19 +511,18 @@ enum dgf_rc pipe_source_commit(struct pipe_source *ps, struct dgf_err *err)
 {
     struct dgf_ledger_position at = {.source = dgf_bytes_str(ps->conf->name),
                                      .seq = ps->accepted_seq};
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf counters = {0};
-    struct dgf_buf *text = &ps->pipeline->scratch;
+    struct dgf_buf *counters = &ps->counters, *text = &ps->pipeline->scratch;
     enum dgf_rc rc;
 
-    dgf_buf_init(&counters, DGF_LEDGER_VALUE_MAX);
     if (!ps->dirty || ps->position.len == 0)
         return DGF_OK;
-    dgf_coverage_encode(&ps->coverage, &counters);
+    dgf_buf_clear(counters);
+    dgf_coverage_encode(&ps->coverage, counters);
     position_text(ps, text);
     at.position = dgf_buf_bytes(&ps->position);
     at.text = dgf_buf_bytes(text);
-    at.counters = dgf_buf_bytes(&counters);
-    rc = dgf_buf_rc(&counters);
+    at.counters = dgf_buf_bytes(counters);
+    rc = dgf_buf_rc(counters);
     if (!rc)
         rc = dgf_batch_position(dgf_ledger_batch(ps->pipeline->ledger), &at);
     if (rc)

@@ -1,7 +1,7 @@
 #include "sink_kafka.h"
 
 #define CHUNK_BYTES (256u * 1024)
-#define MAX_SPARE 4
+#define MAX_SPARE 16 /* what a burst of reports gives back */
 
 /* What a message costs beside its line and key: librdkafka's message and nine
  * headers, each an allocation of its own, and our slot. */
