@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the integration tests: every test_*.py here, two at a time, in bounded time.
+"""Runs the integration tests: every test_*.py here, four at a time, in bounded time.
 
   run.py [--jobs N] [--timeout SECONDS] [test_x.py[:case]]...
 
@@ -48,19 +48,35 @@ def run(spec, timeout):
     return file, text, time.monotonic() - start
 
 
+def cases_of(file):
+    """Each case by itself, where a file says that they may run side by side."""
+    path = os.path.join(HERE, file)
+    with open(path, encoding="utf-8") as source:
+        if "main(parallel=True)" not in source.read():
+            return [file]
+    env = dict(os.environ, DGF_BUILD=BUILD, PYTHONPATH=SUPPORT, PYTHONDONTWRITEBYTECODE="1")
+    done = subprocess.run([sys.executable, path, "--list"], env=env, text=True, check=True,
+                          stdout=subprocess.PIPE, timeout=60)
+    return [f"{file}:{case}" for case in done.stdout.split()]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--timeout", type=float, default=600)
     parser.add_argument("tests", nargs="*")
     args = parser.parse_args()
-    specs = args.tests or sorted(n for n in os.listdir(HERE)
+    files = args.tests or sorted(n for n in os.listdir(HERE)
                                  if n.startswith("test_") and n.endswith(".py"))
+    specs = [spec for file in files for spec in ([file] if ":" in file else cases_of(file))]
     counts = {"ok": 0, "skip": 0, "FAIL": 0}
     lines = []
     start = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(max_workers=args.jobs) as pool:
-        futures = [pool.submit(run, spec, args.timeout) for spec in specs]
+    # Whole files are the heavy ones: half of the jobs at most.
+    pool_of = concurrent.futures.ThreadPoolExecutor
+    with pool_of((args.jobs + 1) // 2) as heavy, pool_of(max(args.jobs // 2, 1)) as light:
+        futures = [(light if ":" in spec else heavy).submit(run, spec, args.timeout)
+                   for spec in specs]
         for future in concurrent.futures.as_completed(futures):
             file, text, _ = future.result()
             for line in text.splitlines():

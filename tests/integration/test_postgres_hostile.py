@@ -88,4 +88,4 @@ def a_replication_message_nobody_knows_stops_the_source():
 
 
 if __name__ == "__main__":
-    main()
+    main(parallel=True)

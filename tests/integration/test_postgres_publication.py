@@ -235,4 +235,4 @@ def check_of_manage_names_the_rights_it_needs():
 
 
 if __name__ == "__main__":
-    main()
+    main(parallel=True)

@@ -132,4 +132,4 @@ def tables_that_are_made_while_we_look_around_are_read_whole():
 
 
 if __name__ == "__main__":
-    main()
+    main(parallel=True)

@@ -78,4 +78,4 @@ def a_rolled_back_transaction_reaches_nobody():
 
 
 if __name__ == "__main__":
-    main()
+    main(parallel=True)

@@ -253,4 +253,4 @@ def no_event_is_lost_or_twice_when_the_slot_only_moved_by_us():
 
 
 if __name__ == "__main__":
-    main()
+    main(parallel=True)

@@ -395,4 +395,4 @@ def a_value_too_large_for_text_is_asked_for_in_binary():
 
 
 if __name__ == "__main__":
-    main()
+    main(parallel=True)

@@ -71,4 +71,4 @@ def an_unknown_authority_is_refused():
 
 
 if __name__ == "__main__":
-    main()
+    main(parallel=True)

@@ -145,4 +145,4 @@ def a_type_that_changes_its_name_or_labels_is_read_anew():
 
 
 if __name__ == "__main__":
-    main()
+    main(parallel=True)
