@@ -98,7 +98,8 @@ int dgf_cmd_check(int argc, char **argv)
     } else {
         dgf_findings_print(&findings, json ? DGF_FINDINGS_JSON : DGF_FINDINGS_HUMAN,
                            dgf_colour(stdout), &out);
-        fwrite(out.ptr, 1, out.len, stdout);
+        if (out.len)
+            fwrite(out.ptr, 1, out.len, stdout);
         if (!json && findings.n == 0)
             printf("ok: %zu sources, %zu sinks, %zu policies\n", s->n_sources,
                    s->n_sinks, dgf_policy_set_count(set));
