@@ -136,19 +136,29 @@ static bool name_ok(struct loader *l, const struct dgf_yaml_node *key)
                              key->text);
             return false;
         }
-    return key->text_len > 0 && key->text_len <= 63;
+    if (key->text_len <= 63)
+        return true;
+    dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0209", key,
+                     "name '%.63s...' is longer than 63 characters", key->text);
+    return false;
 }
 
+/* The option as it is in force: it may come from a reference. */
 static void note_insecure(struct loader *l, const struct dgf_yaml_node *node,
+                          const struct dgf_opt *opts, const void *conf,
                           const char *what)
 {
-    struct dgf_yaml_node *insecure = dgf_yaml_get(node, "insecure");
+    const struct dgf_yaml_node *at = dgf_yaml_get(node, "insecure");
+    bool on = false;
 
-    if (!insecure || insecure->kind != DGF_YAML_BOOL || !insecure->boolean)
+    for (; opts->name; opts++)
+        if (opts->type == DGF_OPT_BOOL && strcmp(opts->name, "insecure") == 0)
+            on = *(const bool *)((const uint8_t *)conf + opts->offset);
+    if (!on)
         return;
     l->settings->insecure = true;
     dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_WARNING, "W0201",
-                     insecure, "%s runs without verified encryption", what);
+                     at ? at : node, "%s runs without verified encryption", what);
 }
 
 static void load_source(struct loader *l, const struct dgf_yaml_node *key,
@@ -160,7 +170,7 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
     const struct dgf_source_type *type;
     const char *names[32], *word;
     char what[256];
-    size_t n = 0;
+    size_t n = 0, errors_before = l->findings->n_errors;
 
     snprintf(what, sizeof(what), "sources.%s", key->text);
     word = name_ok(l, key) ? type_of(l, node, what) : NULL;
@@ -197,9 +207,9 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
         one.items = &labels_item;
         dgf_opt_load(label_opts, &conf->labels, s->doc, &one, what, NULL, l->findings);
     }
-    if (type->validate && l->findings->n_errors == 0)
+    if (type->validate && l->findings->n_errors == errors_before)
         type->validate(conf->conf, what, node->mark, l->findings);
-    note_insecure(l, node, what);
+    note_insecure(l, node, type->opts, conf->conf, what);
 }
 
 static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
@@ -211,7 +221,7 @@ static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
     const struct dgf_sink_type *type;
     const char *names[32], *word;
     char what[256];
-    size_t n = 0;
+    size_t n = 0, errors_before = l->findings->n_errors;
 
     snprintf(what, sizeof(what), "sinks.%s", key->text);
     word = name_ok(l, key) ? type_of(l, node, what) : NULL;
@@ -235,9 +245,9 @@ static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
     }
     s->n_sinks++;
     dgf_opt_load(type->opts, setup->conf, s->doc, node, what, ignore, l->findings);
-    if (type->validate && l->findings->n_errors == 0)
+    if (type->validate && l->findings->n_errors == errors_before)
         type->validate(setup->conf, what, node->mark, l->findings);
-    note_insecure(l, node, what);
+    note_insecure(l, node, type->opts, setup->conf, what);
 }
 
 static void load_parts(struct loader *l)
@@ -359,6 +369,12 @@ static void policies_too(const struct dgf_settings *s, struct dgf_findings *find
         dgf_policy_set_unref(set);
 }
 
+static enum dgf_rc no_memory(struct dgf_findings *findings)
+{
+    findings->nomem = true;
+    return DGF_NOMEM;
+}
+
 enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
                               struct dgf_settings **ret)
 {
@@ -367,20 +383,35 @@ enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
     enum dgf_rc rc;
 
     if (!s)
-        return DGF_NOMEM;
+        return no_memory(findings);
     if (!path && access("dgf.yaml", F_OK) == 0)
         path = "dgf.yaml";
     if (!path && access("/etc/dgf/dgf.yaml", F_OK) == 0)
         path = "/etc/dgf/dgf.yaml";
     s->folder = folder_of(path);
     if (!s->folder)
-        return DGF_NOMEM;
+        return no_memory(findings);
     rc = dgf_settings_read(path, s->folder, findings, &s->doc);
     if (rc)
-        return rc;
+        return rc == DGF_NOMEM ? no_memory(findings) : rc;
+    if (!path && !dgf_yaml_get(dgf_yaml_root(s->doc), "sources")) {
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0101", (struct dgf_mark){0},
+                         NULL,
+                         "no configuration: there is no dgf.yaml here, no "
+                         "/etc/dgf/dgf.yaml, and POSTGRESQL_HOST is not set");
+        dgf_findings_fix(findings, "dgf init");
+        return DGF_BAD_CONFIG;
+    }
+    if (!dgf_yaml_root(s->doc)) {
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0203",
+                         (struct dgf_mark){.file = path}, NULL,
+                         "configuration: 'sources' is missing; the file is empty");
+        return DGF_BAD_CONFIG;
+    }
     dgf_opt_load(root_opts, s, s->doc, dgf_yaml_root(s->doc), "configuration", NULL,
                  findings);
     load_parts(&l);
+    dgf_settings_forget_lines(findings);
     resolve_paths(&l);
     if (findings->n_errors || findings->nomem) {
         policies_too(s, findings);
@@ -438,7 +469,7 @@ enum dgf_rc dgf_settings_policies(const struct dgf_settings *s,
     }
     dgf_free(names);
     dgf_free(types);
-    return rc;
+    return rc == DGF_NOMEM ? no_memory(findings) : rc;
 }
 
 /* ---- show, reference, schema ---- */
@@ -488,46 +519,126 @@ void dgf_settings_reference(struct dgf_buf *out)
     }
 }
 
-/* An object of one part: its type word, its options, nothing else. */
-static void add_part_schema(struct dgf_json *json, const char *type,
-                            const struct dgf_opt *opts, bool labels)
+/* ---- schema ---- */
+
+static void key_str(struct dgf_json *json, const char *key, const char *text)
 {
-    dgf_json_begin_object(json);
+    dgf_json_key(json, key);
+    dgf_json_str(json, text);
+}
+
+/* {"enum": [name, alias ...]}; aliases are words of one text. */
+static void type_words(struct dgf_json *json, const char *name, const char *aliases)
+{
     dgf_json_key(json, "type");
-    dgf_json_str(json, "object");
-    dgf_json_key(json, "title");
-    dgf_json_str(json, type);
+    dgf_json_begin_object(json);
+    dgf_json_key(json, "enum");
+    dgf_json_begin_array(json);
+    dgf_json_str(json, name);
+    for (const char *at = aliases; at && *at;) {
+        size_t n = strcspn(at, " ");
+
+        dgf_json_text(json, dgf_bytes_of(at, n));
+        at += n + strspn(at + n, " ");
+    }
+    dgf_json_end_array(json);
+    dgf_json_end_object(json);
+}
+
+/* "source.postgres": its type, its options, nothing else. */
+static void part_schema(struct dgf_json *json, const char *group, const char *name,
+                        const char *aliases, const struct dgf_opt *opts, bool labels)
+{
+    char key[128];
+
+    snprintf(key, sizeof(key), "%s.%s", group, name);
+    dgf_json_key(json, key);
+    dgf_json_begin_object(json);
+    key_str(json, "type", "object");
+    dgf_json_key(json, "required");
+    dgf_json_begin_array(json);
+    dgf_json_str(json, "type");
+    dgf_json_end_array(json);
+    dgf_json_key(json, "properties");
+    dgf_json_begin_object(json);
+    type_words(json, name, aliases);
+    dgf_json_end_object(json);
+    dgf_json_key(json, "allOf");
+    dgf_json_begin_array(json);
+    dgf_json_begin_object(json);
     dgf_opt_schema(opts, json);
-    dgf_json_key(json, "$comment");
-    dgf_json_str(json, labels ? "also: type, labels" : "also: type");
+    dgf_json_end_object(json);
+    if (labels) {
+        dgf_json_begin_object(json);
+        dgf_opt_schema(label_opts, json);
+        dgf_json_end_object(json);
+    }
+    dgf_json_end_array(json);
+    dgf_json_key(json, "unevaluatedProperties");
+    dgf_json_bool(json, false);
+    dgf_json_end_object(json);
+}
+
+static void one_of(struct dgf_json *json, const char *group, const char *const *names,
+                   size_t n)
+{
+    dgf_json_key(json, group);
+    dgf_json_begin_object(json);
+    key_str(json, "type", "object");
+    dgf_json_key(json, "additionalProperties");
+    dgf_json_begin_object(json);
+    dgf_json_key(json, "oneOf");
+    dgf_json_begin_array(json);
+    for (size_t i = 0; i < n; i++) {
+        char ref[160];
+
+        snprintf(ref, sizeof(ref), "#/$defs/%.*s.%s", (int)strlen(group) - 1, group,
+                 names[i]);
+        dgf_json_begin_object(json);
+        key_str(json, "$ref", ref);
+        dgf_json_end_object(json);
+    }
+    dgf_json_end_array(json);
+    dgf_json_end_object(json);
     dgf_json_end_object(json);
 }
 
 void dgf_settings_schema(struct dgf_buf *out)
 {
     struct dgf_json json = dgf_json_of(out);
+    const char *sources[32], *sinks[32];
     const struct dgf_source_type *source;
     const struct dgf_sink_type *sink;
+    size_t n_sources = 0, n_sinks = 0;
 
     dgf_json_begin_object(&json);
-    dgf_json_key(&json, "$schema");
-    dgf_json_str(&json, "https://json-schema.org/draft/2020-12/schema");
-    dgf_json_key(&json, "title");
-    dgf_json_str(&json, "dgf configuration");
-    dgf_json_key(&json, "type");
-    dgf_json_str(&json, "object");
-    dgf_opt_schema(root_opts, &json);
+    key_str(&json, "$schema", "https://json-schema.org/draft/2020-12/schema");
+    key_str(&json, "title", "dgf configuration");
+    key_str(&json, "type", "object");
     dgf_json_key(&json, "$defs");
     dgf_json_begin_object(&json);
-    for (size_t i = 0; (source = dgf_source_type_at(i)); i++) {
-        dgf_json_key(&json, source->name);
-        add_part_schema(&json, source->name, source->opts, true);
+    for (; n_sources < 32 && (source = dgf_source_type_at(n_sources)); n_sources++) {
+        sources[n_sources] = source->name;
+        part_schema(&json, "source", source->name, source->aliases, source->opts, true);
     }
-    for (size_t i = 0; (sink = dgf_sink_type_at(i)); i++) {
-        dgf_json_key(&json, sink->name);
-        add_part_schema(&json, sink->name, sink->opts, false);
+    for (; n_sinks < 32 && (sink = dgf_sink_type_at(n_sinks)); n_sinks++) {
+        sinks[n_sinks] = sink->name;
+        part_schema(&json, "sink", sink->name, NULL, sink->opts, false);
     }
     dgf_json_end_object(&json);
+    dgf_opt_schema(root_opts, &json);
+    dgf_json_key(&json, "additionalProperties");
+    dgf_json_bool(&json, false);
+    dgf_json_key(&json, "allOf");
+    dgf_json_begin_array(&json);
+    dgf_json_begin_object(&json);
+    dgf_json_key(&json, "properties");
+    dgf_json_begin_object(&json);
+    one_of(&json, "sources", sources, n_sources);
+    one_of(&json, "sinks", sinks, n_sinks);
+    dgf_json_end_object(&json);
+    dgf_json_end_object(&json);
+    dgf_json_end_array(&json);
     dgf_json_end_object(&json);
     dgf_buf_add_byte(out, '\n');
 }

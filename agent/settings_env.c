@@ -54,27 +54,71 @@ static bool variable_as_yaml(const char *entry, struct dgf_buf *out)
     return true;
 }
 
+/* Takes the overlay when there is one; what is no map is said. */
+static enum dgf_rc put_over(struct dgf_yaml *doc, struct dgf_yaml *take_overlay,
+                            struct dgf_findings *findings)
+{
+    const struct dgf_yaml_node *root = dgf_yaml_root(take_overlay);
+
+    if (root && root->kind != DGF_YAML_MAP) {
+        dgf_yaml_finding(take_overlay, findings, DGF_FINDING_ERROR, "E0201", root,
+                         "configuration: must be a map, not %s",
+                         dgf_yaml_kind_text(root->kind));
+        dgf_yaml_free(take_overlay);
+        return DGF_BAD_CONFIG;
+    }
+    return dgf_yaml_overlay(doc, take_overlay);
+}
+
+static enum dgf_rc worse(enum dgf_rc so_far, enum dgf_rc rc)
+{
+    return so_far == DGF_NOMEM || rc == DGF_OK ? so_far : rc;
+}
+
+/* A variable may hold a secret, and its YAML is ours: no line is quoted. */
+void dgf_settings_forget_lines(struct dgf_findings *findings)
+{
+    for (size_t i = 0; i < findings->n; i++) {
+        struct dgf_finding *finding = &findings->list[i];
+
+        if (!finding->mark.file ||
+            strncmp(finding->mark.file, "environment ", strlen("environment ")) != 0)
+            continue;
+        if (finding->source_line)
+            dgf_wipe(finding->source_line, strlen(finding->source_line));
+        dgf_free(finding->source_line);
+        finding->source_line = NULL;
+        finding->mark.line = 0;
+    }
+}
+
 static enum dgf_rc overlay_environment(struct dgf_yaml *doc,
                                        struct dgf_findings *findings)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
-    enum dgf_rc rc = DGF_OK;
+    enum dgf_rc worst = DGF_OK;
 
     dgf_buf_init(&text, MAX_TEXT);
-    for (char **entry = environ; *entry && !rc; entry++) {
+    for (char **entry = environ; *entry && worst != DGF_NOMEM; entry++) {
         char name[256];
         struct dgf_yaml *overlay = NULL;
+        enum dgf_rc rc;
 
         dgf_buf_clear(&text);
         if (!variable_as_yaml(*entry, &text))
             continue;
         snprintf(name, sizeof(name), "environment %.*s", (int)strcspn(*entry, "="),
                  *entry);
-        rc = dgf_yaml_parse(name, dgf_buf_bytes(&text), findings, &overlay);
+        rc = dgf_buf_rc(&text);
         if (!rc)
-            rc = dgf_yaml_overlay(doc, overlay);
+            rc = dgf_yaml_parse(name, dgf_buf_bytes(&text), findings, &overlay);
+        if (!rc)
+            rc = put_over(doc, overlay, findings);
+        if (text.ptr)
+            dgf_wipe(text.ptr, text.len);
+        worst = worse(worst, rc);
     }
-    return rc;
+    return worst;
 }
 
 /* ---- conf.d ---- */
@@ -82,6 +126,7 @@ static enum dgf_rc overlay_environment(struct dgf_yaml *doc,
 struct names {
     char *list[256];
     size_t n;
+    bool lost; /* one could not be kept */
 };
 
 static void take_name(void *ctx, const char *name)
@@ -89,9 +134,14 @@ static void take_name(void *ctx, const char *name)
     struct names *names = ctx;
     size_t len = strlen(name);
 
-    if (len > 5 && strcmp(name + len - 5, ".yaml") == 0 && name[0] != '.' &&
-        names->n < 256)
-        names->list[names->n++] = dgf_strdup(name);
+    if (len <= 5 || strcmp(name + len - 5, ".yaml") != 0 || name[0] == '.')
+        return;
+    if (names->n < DGF_ARRAY_LEN(names->list))
+        names->list[names->n] = dgf_strdup(name);
+    if (names->n == DGF_ARRAY_LEN(names->list) || !names->list[names->n])
+        names->lost = true;
+    else
+        names->n++;
 }
 
 static int by_name(const void *a, const void *b)
@@ -103,25 +153,32 @@ static enum dgf_rc overlay_folder(struct dgf_yaml *doc, const char *folder,
                                   struct dgf_findings *findings)
 {
     struct names names = {.n = 0};
-    enum dgf_rc rc = DGF_OK;
+    enum dgf_rc worst = DGF_OK;
+    struct dgf_err err = {0};
     char path[4096];
 
     snprintf(path, sizeof(path), "%s/conf.d", folder);
-    if (!dgf_file_exists(path) || dgf_dir_list(path, take_name, &names, NULL))
+    if (!dgf_file_exists(path))
         return DGF_OK;
+    if (dgf_dir_list(path, take_name, &names, &err) || names.lost) {
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0101", (struct dgf_mark){0},
+                         NULL, "%s",
+                         names.lost ? "conf.d holds more than 256 files" : err.text);
+        worst = DGF_BAD_CONFIG;
+    }
     qsort(names.list, names.n, sizeof(names.list[0]), by_name);
     for (size_t i = 0; i < names.n; i++) {
         struct dgf_yaml *overlay = NULL;
+        enum dgf_rc rc;
 
-        snprintf(path, sizeof(path), "%s/conf.d/%s", folder,
-                 names.list[i] ? names.list[i] : "");
+        snprintf(path, sizeof(path), "%s/conf.d/%s", folder, names.list[i]);
+        rc = dgf_yaml_load(path, findings, &overlay);
         if (!rc)
-            rc = dgf_yaml_load(path, findings, &overlay);
-        if (!rc)
-            rc = dgf_yaml_overlay(doc, overlay);
+            rc = put_over(doc, overlay, findings);
+        worst = worse(worst, rc);
         dgf_free(names.list[i]);
     }
-    return rc;
+    return worst;
 }
 
 /* ---- the environment alone ---- */
@@ -161,15 +218,16 @@ static void environment_as_yaml(struct dgf_buf *out)
     DGF_RELEASE(dgf_buf_release) struct dgf_buf url = {0};
 
     dgf_buf_init(&url, 65536);
-    dgf_buf_add_str(out, "sources:\n");
     if (env("POSTGRESQL_HOST")) {
+        dgf_buf_add_str(out, "sources:\n");
         add_keyword(&url, "host", env("POSTGRESQL_HOST"));
         add_keyword(&url, "port", env("POSTGRESQL_PORT"));
         add_keyword(&url, "user", env("POSTGRESQL_USER"));
         add_keyword(&url, "password", env("POSTGRESQL_PASSWORD"));
         add_keyword(&url, "dbname", env("POSTGRESQL_DATABASE"));
         setenv("DGF_POSTGRESQL_CONNINFO", dgf_buf_str(&url), 1);
-        dgf_wipe(url.ptr, url.len);
+        if (url.ptr)
+            dgf_wipe(url.ptr, url.len);
         dgf_buf_add_str(out, "  postgresql:\n    type: postgres\n"
                              "    url: ${DGF_POSTGRESQL_CONNINFO}\n");
     }
@@ -208,8 +266,9 @@ enum dgf_rc dgf_settings_read(const char *path, const char *folder,
         environment_as_yaml(&text);
         rc = dgf_yaml_parse("environment", dgf_buf_bytes(&text), findings, &doc);
     }
-    if (!rc)
-        rc = overlay_environment(doc, findings);
+    if (doc && rc != DGF_NOMEM)
+        rc = worse(rc, overlay_environment(doc, findings));
+    dgf_settings_forget_lines(findings);
     if (rc)
         return rc;
     *ret = dgf_steal(doc);

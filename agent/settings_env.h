@@ -9,4 +9,7 @@ enum dgf_rc dgf_settings_read(const char *path, const char *folder,
                               struct dgf_findings *findings, struct dgf_yaml **ret)
     DGF_MUST_USE;
 
+/* Takes the lines of variables out of findings: they may hold secrets. */
+void dgf_settings_forget_lines(struct dgf_findings *findings);
+
 #endif

@@ -195,24 +195,31 @@ static const char *wanted(enum dgf_opt_type type)
     }
 }
 
+/* What a reference brought is not shown: it may be a secret in a wrong place. */
+static const char *as_written(const struct dgf_yaml_node *node, const char *text)
+{
+    return node && strstr(node->text, "${") ? node->text : text;
+}
+
 static void set_number(const struct loading *l, const struct dgf_opt *opt,
                        const struct dgf_yaml_node *node, const char *text, void *to)
 {
     int64_t value, lo, hi;
 
     if (!number_of(opt->type, text, &value)) {
-        say(l, "E0204", node, "'%s' is '%.64s'; must be %s", opt->name, text,
-            wanted(opt->type));
+        say(l, "E0204", node, "'%s' is '%.64s'; must be %s", opt->name,
+            as_written(node, text), wanted(opt->type));
         return;
     }
     if ((opt->lo && number_of(opt->type, opt->lo, &lo) && value < lo) ||
         (opt->hi && number_of(opt->type, opt->hi, &hi) && value > hi)) {
         if (opt->lo && opt->hi)
-            say(l, "E0205", node, "'%s' is %.64s; must be %s to %s", opt->name, text,
-                opt->lo, opt->hi);
+            say(l, "E0206", node, "'%s' is %.64s; must be %s to %s", opt->name,
+                as_written(node, text), opt->lo, opt->hi);
         else
-            say(l, "E0205", node, "'%s' is %.64s; must be at %s %s", opt->name, text,
-                opt->lo ? "least" : "most", opt->lo ? opt->lo : opt->hi);
+            say(l, "E0206", node, "'%s' is %.64s; must be at %s %s", opt->name,
+                as_written(node, text), opt->lo ? "least" : "most",
+                opt->lo ? opt->lo : opt->hi);
         return;
     }
     *(int64_t *)to = value;
@@ -232,6 +239,35 @@ static int word_index(const char *words, const char *text)
     return -1;
 }
 
+static void wrong_word(const struct loading *l, const struct dgf_opt *opt,
+                       const struct dgf_yaml_node *node, const char *text)
+{
+    char words[256], *names[16];
+    const char *near;
+    size_t n = 0;
+
+    (void)snprintf(words, sizeof(words), "%s", opt->words);
+    for (char *w = words; *w && n < DGF_ARRAY_LEN(names);) {
+        size_t len = strcspn(w, "|");
+
+        names[n++] = w;
+        w += len + (w[len] != '\0');
+        if (w > words)
+            names[n - 1][len] = '\0';
+    }
+    near = dgf_nearest(text, (const char *const *)names, n);
+    say(l, "E0205", node, "'%s' is '%.64s'; must be one of %s%s%s%s", opt->name,
+        as_written(node, text), opt->words, near ? "; did you mean '" : "",
+        near ? near : "", near ? "'?" : "");
+}
+
+/* Lists and maps hold texts only; an empty item is a slip of the pen. */
+static bool is_text(const struct dgf_yaml_node *item)
+{
+    return item->kind != DGF_YAML_MAP && item->kind != DGF_YAML_LIST &&
+           item->kind != DGF_YAML_NULL;
+}
+
 static void set_list(const struct loading *l, const struct dgf_opt *opt,
                      const struct dgf_yaml_node *node, struct dgf_str_list *to)
 {
@@ -246,7 +282,7 @@ static void set_list(const struct loading *l, const struct dgf_opt *opt,
         const struct dgf_yaml_node *item =
             node->kind == DGF_YAML_LIST ? node->items[i] : node;
 
-        if (item->kind == DGF_YAML_MAP || item->kind == DGF_YAML_LIST) {
+        if (!is_text(item)) {
             say(l, "E0201", item, "'%s' must be a list of texts", opt->name);
             continue;
         }
@@ -266,17 +302,24 @@ static void set_map(const struct loading *l, const struct dgf_opt *opt,
     }
     for (size_t i = 0; i < node->n; i++) {
         const struct dgf_yaml_node *item = node->items[i];
+        char *key, *value;
 
-        if (item->kind == DGF_YAML_MAP || item->kind == DGF_YAML_LIST) {
+        if (!is_text(item)) {
             say(l, "E0201", item, "'%s.%s' must be text", opt->name,
                 node->keys[i]->text);
             continue;
         }
-        to->keys[to->n] = dgf_strdup(node->keys[i]->text);
-        to->values[to->n] = dgf_opt_expand(l->doc, item, is_secret(opt), l->findings);
-        to->n++;
-        if (!to->keys[to->n - 1] || !to->values[to->n - 1])
-            return;
+        key = dgf_strdup(node->keys[i]->text);
+        value = dgf_opt_expand(l->doc, item, is_secret(opt), l->findings);
+        if (key && value) {
+            to->keys[to->n] = key;
+            to->values[to->n++] = value;
+            continue;
+        }
+        if (!key)
+            l->findings->nomem = true;
+        dgf_free(key);
+        dgf_free(value);
     }
 }
 
@@ -292,7 +335,11 @@ static bool kind_fits(const struct loading *l, const struct dgf_opt *opt,
 
     if (!fits)
         say(l, "E0201", node, "'%s' must be %s, not %s", opt->name,
-            map ? "a map" : wanted(opt->type), dgf_yaml_kind_text(kind));
+            map                             ? "a map"
+            : opt->type == DGF_OPT_STR_LIST ? "a list of texts"
+            : opt->type == DGF_OPT_BOOL     ? "true or false"
+                                            : wanted(opt->type),
+            dgf_yaml_kind_text(kind));
     return fits;
 }
 
@@ -316,15 +363,14 @@ static void set_scalar(const struct loading *l, const struct dgf_opt *opt,
             *(bool *)to = value;
         else
             say(l, "E0204", node, "'%s' is '%.64s'; must be true or false", opt->name,
-                text);
+                as_written(node, text));
         break;
     case DGF_OPT_ENUM:
         word = word_index(opt->words, text);
         if (word >= 0)
             *(int *)to = word;
         else
-            say(l, "E0206", node, "'%s' is '%.64s'; must be one of %s", opt->name, text,
-                opt->words);
+            wrong_word(l, opt, node, text);
         break;
     default:
         set_number(l, opt, node, text, to);
@@ -386,7 +432,7 @@ static bool is_ignored(const char *const *ignore, const char *name)
 }
 
 static void unknown_key(struct loading *l, const struct dgf_opt *opts,
-                        const struct dgf_yaml_node *key)
+                        const char *const *ignore, const struct dgf_yaml_node *key)
 {
     const char *names[128];
     const char *near;
@@ -394,6 +440,8 @@ static void unknown_key(struct loading *l, const struct dgf_opt *opts,
 
     for (; n < 128 && opts[n].name; n++)
         names[n] = opts[n].name;
+    for (; n < 128 && ignore && *ignore; ignore++)
+        names[n++] = *ignore;
     near = dgf_nearest(key->text, names, n);
     if (near)
         say(l, "E0202", key, "unknown option '%.64s'; did you mean '%s'?", key->text,
@@ -411,7 +459,7 @@ static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf
         for (const struct dgf_opt *opt = opts; opt->name && !found; opt++)
             found = strcmp(opt->name, node->keys[i]->text) == 0;
         if (!found)
-            unknown_key(l, opts, node->keys[i]);
+            unknown_key(l, opts, ignore, node->keys[i]);
     }
     for (const struct dgf_opt *opt = opts; opt->name; opt++) {
         const struct dgf_yaml_node *value = node ? dgf_yaml_get(node, opt->name) : NULL;
@@ -454,8 +502,11 @@ void dgf_opt_release(const struct dgf_opt *opts, void *conf)
         } else if (opt->type == DGF_OPT_STR_LIST) {
             struct dgf_str_list *list = to;
 
-            for (size_t i = 0; i < list->n; i++)
+            for (size_t i = 0; i < list->n; i++) {
+                if (is_secret(opt))
+                    dgf_wipe(list->list[i], strlen(list->list[i]));
                 dgf_free(list->list[i]);
+            }
             dgf_free(list->list);
             *list = (struct dgf_str_list){0};
         } else if (opt->type == DGF_OPT_STR_MAP) {

@@ -1,10 +1,10 @@
 /* opt.h - option tables: one table loads the YAML, prints the reference page
  * and makes the JSON Schema, so that the three cannot drift.
  *
- * Texts may hold ${NAME}, ${NAME:-default} and ${file:PATH}; they are expanded
- * here; an unknown name is an error at its line.  A value that came from such
- * a reference, or belongs to a DGF_OPT_SECRET option, is never printed.
- * Thread: loop. */
+ * Texts may hold ${NAME}, ${NAME:-default}, ${file:PATH}, and $${ for a plain
+ * ${; they are expanded here; an unknown name is an error at its line.  Values of
+ * secret options are never printed; an error quotes a reference as it is
+ * written, not what it stands for.  Thread: loop. */
 #ifndef DGF_BASE_OPT_H
 #define DGF_BASE_OPT_H
 

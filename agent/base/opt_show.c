@@ -144,8 +144,47 @@ void dgf_opt_reference(const struct dgf_opt *opts, const char *prefix,
     }
 }
 
-static void schema_words(const char *words, struct dgf_json *json)
+/* ---- the schema ---- */
+
+static void key_str(struct dgf_json *json, const char *key, const char *text)
 {
+    dgf_json_key(json, key);
+    dgf_json_str(json, text);
+}
+
+/* One way to write a value: {"type": type}. */
+static void way(struct dgf_json *json, const char *type)
+{
+    dgf_json_begin_object(json);
+    key_str(json, "type", type);
+    dgf_json_end_object(json);
+}
+
+/* Texts are what YAML calls a number or a boolean too. */
+static void text_types(struct dgf_json *json)
+{
+    static const char *const types[] = {"string", "number", "boolean"};
+
+    dgf_json_key(json, "type");
+    dgf_json_begin_array(json);
+    for (size_t i = 0; i < DGF_ARRAY_LEN(types); i++)
+        dgf_json_str(json, types[i]);
+    dgf_json_end_array(json);
+}
+
+static void bound(struct dgf_json *json, const char *key, const char *text)
+{
+    int64_t value;
+
+    if (!text || !dgf_parse_i64(dgf_bytes_str(text), &value))
+        return;
+    dgf_json_key(json, key);
+    dgf_json_i64(json, value);
+}
+
+static void words_way(const char *words, struct dgf_json *json)
+{
+    dgf_json_begin_object(json);
     dgf_json_key(json, "enum");
     dgf_json_begin_array(json);
     for (const char *w = words; *w;) {
@@ -155,28 +194,84 @@ static void schema_words(const char *words, struct dgf_json *json)
         w += len + (w[len] == '|');
     }
     dgf_json_end_array(json);
+    dgf_json_end_object(json);
+}
+
+/* Any value may be a reference, which is a text that holds ${. */
+static void or_reference(struct dgf_json *json)
+{
+    dgf_json_begin_object(json);
+    key_str(json, "type", "string");
+    key_str(json, "pattern", "\\$\\{");
+    dgf_json_end_object(json);
+    dgf_json_end_array(json);
+}
+
+static void schema_type(const struct dgf_opt *opt, struct dgf_json *json)
+{
+    switch (opt->type) {
+    case DGF_OPT_BOOL:
+    case DGF_OPT_INT:
+    case DGF_OPT_ENUM:
+        dgf_json_key(json, "anyOf");
+        dgf_json_begin_array(json);
+        if (opt->type == DGF_OPT_ENUM) {
+            words_way(opt->words, json);
+        } else if (opt->type == DGF_OPT_BOOL) {
+            way(json, "boolean");
+        } else {
+            dgf_json_begin_object(json);
+            key_str(json, "type", "integer");
+            bound(json, "minimum", opt->lo);
+            bound(json, "maximum", opt->hi);
+            dgf_json_end_object(json);
+        }
+        or_reference(json);
+        break;
+    case DGF_OPT_STR_LIST:
+        dgf_json_key(json, "anyOf");
+        dgf_json_begin_array(json);
+        dgf_json_begin_object(json);
+        text_types(json);
+        dgf_json_end_object(json);
+        dgf_json_begin_object(json);
+        key_str(json, "type", "array");
+        dgf_json_key(json, "items");
+        dgf_json_begin_object(json);
+        text_types(json);
+        dgf_json_end_object(json);
+        dgf_json_end_object(json);
+        dgf_json_end_array(json);
+        break;
+    case DGF_OPT_STR_MAP:
+        key_str(json, "type", "object");
+        dgf_json_key(json, "additionalProperties");
+        dgf_json_begin_object(json);
+        text_types(json);
+        dgf_json_end_object(json);
+        break;
+    case DGF_OPT_GROUP:
+        key_str(json, "type", "object");
+        dgf_opt_schema(opt->group, json);
+        dgf_json_key(json, "additionalProperties");
+        dgf_json_bool(json, false);
+        break;
+    case DGF_OPT_NODE:
+        break;
+    default:
+        text_types(json);
+    }
 }
 
 static void schema_one(const struct dgf_opt *opt, struct dgf_json *json)
 {
-    static const char *const types[] = {"string", "boolean", "integer", "string",
-                                        "string", "string",  "array",   "object",
-                                        "object", "",        "string"};
-
     dgf_json_key(json, opt->name);
     dgf_json_begin_object(json);
-    if (*types[opt->type]) {
-        dgf_json_key(json, "type");
-        dgf_json_str(json, types[opt->type]);
-    }
-    if (opt->help) {
-        dgf_json_key(json, "description");
-        dgf_json_str(json, opt->help);
-    }
-    if (opt->words)
-        schema_words(opt->words, json);
-    if (opt->type == DGF_OPT_GROUP)
-        dgf_opt_schema(opt->group, json);
+    schema_type(opt, json);
+    if (opt->help)
+        key_str(json, "description", opt->help);
+    if (opt->fallback)
+        key_str(json, "default", opt->fallback);
     dgf_json_end_object(json);
 }
 

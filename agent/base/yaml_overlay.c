@@ -63,10 +63,11 @@ enum dgf_rc dgf_yaml_overlay(struct dgf_yaml *doc, struct dgf_yaml *take_overlay
     last->overlay = take_overlay;
     if (!take_overlay || !take_overlay->root)
         return DGF_OK;
-    if (!doc->root || doc->root->kind != DGF_YAML_MAP ||
-        take_overlay->root->kind != DGF_YAML_MAP) {
+    if (!doc->root) {
         doc->root = take_overlay->root;
         return DGF_OK;
     }
+    if (doc->root->kind != DGF_YAML_MAP || take_overlay->root->kind != DGF_YAML_MAP)
+        return DGF_OK; /* whoever reads doc says what is wrong with it */
     return merge(&doc->arena, doc->root, take_overlay->root);
 }
