@@ -436,6 +436,34 @@ static void check_replication(struct check *check, struct dgf_pg_params *params)
     PQfinish(conn);
 }
 
+/* The fix goes by the server's words: libpq 15 has no code for a refused start.
+ * It is a comment, because it needs a password or a file on the server. */
+static void say_cannot_connect(struct check *check, const struct dgf_pg_params *params,
+                               const char *text)
+{
+    const char *user = dgf_pg_params_get(params, "user");
+    const char *database = dgf_pg_params_get(params, "dbname");
+    struct dgf_buf name;
+
+    add(check, DGF_FINDING_ERROR, "E0602", "cannot connect: %s", text);
+    user = user && *user ? user : "dgf";
+    database = database && *database ? database : user;
+    (void)quoted(&name, user);
+    if (strstr(text, "no pg_hba.conf entry"))
+        dgf_findings_fix(check->findings,
+                         "-- a line of pg_hba.conf: hostssl %s %s <our address>/32 "
+                         "scram-sha-256 (then SELECT pg_reload_conf();)",
+                         database, user);
+    else if (strstr(text, "password authentication failed") ||
+             strstr(text, "no password supplied"))
+        dgf_findings_fix(
+            check->findings,
+            "-- CREATE ROLE %s LOGIN REPLICATION PASSWORD '...'; or, when it "
+            "exists: ALTER ROLE %s PASSWORD '...';",
+            dgf_buf_str(&name), dgf_buf_str(&name));
+    dgf_buf_release(&name);
+}
+
 enum dgf_rc dgf_pg_check(struct dgf_source *src, struct dgf_findings *findings,
                          struct dgf_err *err)
 {
@@ -466,7 +494,7 @@ enum dgf_rc dgf_pg_check(struct dgf_source *src, struct dgf_findings *findings,
     check.conn = PQconnectdbParams(keys, values, 0);
     if (PQstatus(check.conn) != CONNECTION_OK) {
         dgf_pg_one_line(PQerrorMessage(check.conn), text, sizeof(text));
-        add(&check, DGF_FINDING_ERROR, "E0602", "cannot connect: %s", text);
+        say_cannot_connect(&check, &params, text);
     } else {
         check_server(&check);
         check_slot(&check);

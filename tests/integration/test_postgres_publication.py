@@ -234,5 +234,26 @@ def check_of_manage_names_the_rights_it_needs():
             equal(pg.sql("SELECT count(*) FROM pg_publication_tables WHERE pubname = 'dgf'"), "2")
 
 
+@case
+def check_of_a_refused_connection_says_who_must_let_us_in():
+    with Postgres() as pg:
+        agent = shop.watch(pg)
+        (_, text), fix = next(iter(findings(agent).items()))
+        true(text.startswith("cannot connect: "), text)
+        equal(fix, "-- CREATE ROLE \"dgf\" LOGIN REPLICATION PASSWORD '...'; or, when it exists: "
+              "ALTER ROLE \"dgf\" PASSWORD '...';")
+        pg.role()
+        with open(f"{pg.data}/pg_hba.conf", "w", encoding="utf-8") as file:
+            file.write("local all all trust\nhostssl other all 127.0.0.1/32 scram-sha-256\n")
+        pg.sql("SELECT pg_reload_conf()")
+        wait_until(lambda: "no pg_hba.conf entry" in next(iter(findings(agent)))[1], 10,
+                   "the server to refuse us")
+        equal(next(iter(findings(agent).values())),
+              "-- a line of pg_hba.conf: hostssl postgres dgf <our address>/32 scram-sha-256 "
+              "(then SELECT pg_reload_conf();)")
+        true("dgf-secret" not in check(agent).stdout, "a password is printed")
+        agent.folder.remove()
+
+
 if __name__ == "__main__":
     main(parallel=True)
