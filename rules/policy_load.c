@@ -140,12 +140,30 @@ static void load_lists(struct dgf_policy_load *load, const struct dgf_yaml_node 
         load_list(load, node->keys[i], node->items[i]);
 }
 
+/* Names every expression has already; a second meaning would never be seen. */
+static bool is_taken(const char *name)
+{
+    static const char *const taken[] = {"event", "before",  "after", "changed",
+                                        "actor", "classes", "lists"};
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(taken); i++)
+        if (strcmp(taken[i], name) == 0)
+            return true;
+    return false;
+}
+
 static void load_lets(struct dgf_policy_load *load, const struct dgf_yaml_node *node)
 {
     if (node->kind != DGF_YAML_MAP) {
         DGF_POLICY_ERROR(load, "E0439", node,
                          "'let' is %s; it must be a map of expressions",
                          dgf_yaml_kind_text(node->kind));
+        return;
+    }
+    if (node->n > DGF_CEL_MAX_LETS) {
+        DGF_POLICY_ERROR(load, "E0439", node,
+                         "'let' holds %zu expressions; it may hold %d", node->n,
+                         DGF_CEL_MAX_LETS);
         return;
     }
     load->file->lets = dgf_policy_load_alloc(load, node->n * sizeof(*load->file->lets));
@@ -158,6 +176,11 @@ static void load_lets(struct dgf_policy_load *load, const struct dgf_yaml_node *
         if (!is_name(name)) {
             DGF_POLICY_ERROR(load, "E0439", node->keys[i],
                              "%s: a name is letters, digits and '_'", what);
+            continue;
+        }
+        if (is_taken(name)) {
+            DGF_POLICY_ERROR(load, "E0439", node->keys[i],
+                             "%s: every expression has this name already", what);
             continue;
         }
         let->text = dgf_policy_load_expr(load, node->items[i], what, name);

@@ -16,6 +16,7 @@
 #define DGF_CEL_MAX_DEPTH 64
 #define DGF_CEL_MAX_CODE 4096
 #define DGF_CEL_MAX_REGEX 1000
+#define DGF_CEL_MAX_LETS 256  /* names of one environment */
 #define DGF_CEL_BUDGET 100000 /* default cost of one evaluation, in steps */
 
 /* ---- types ---- */

@@ -64,8 +64,6 @@ struct dgf_cel_decl {
     struct dgf_cel_value value;
 };
 
-#define DGF_CEL_MAX_LETS 256
-
 struct dgf_cel_env {
     unsigned flags;
     const char *container; /* "" or "a.b" */
