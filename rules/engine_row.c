@@ -163,6 +163,7 @@ static bool must_exist(const struct dgf_event *event, bool after)
         return true;
     case DGF_OP_DELETE:
     case DGF_OP_EXPIRE:
+    case DGF_OP_TRUNCATE: /* of the rows that are gone nothing was said */
         return !after;
     case DGF_OP_INSERT:
         return after;

@@ -181,7 +181,7 @@ static void read_needs(struct dgf_policy_load *load, struct dgf_policy *policy,
 }
 
 #define OLD_ROWS (OP_BIT(UPDATE) | OP_BIT(REPLACE) | OP_BIT(DELETE) | OP_BIT(EXPIRE))
-#define NO_OLD_ROW (OP_BIT(INSERT) | OP_BIT(CREATE) | OP_BIT(TRUNCATE))
+#define NO_OLD_ROW (OP_BIT(INSERT) | OP_BIT(CREATE))
 #define NO_NEW_ROW (OP_BIT(DELETE) | OP_BIT(DROP) | OP_BIT(TRUNCATE) | OP_BIT(EXPIRE))
 
 static bool never_there(const struct dgf_policy_watch *watch, uint32_t ops)

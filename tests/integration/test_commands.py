@@ -138,6 +138,44 @@ def a_list_that_nothing_reads_is_named_and_one_that_is_read_is_not():
         true("list 'idle' is not used" in said and "list 'bad'" not in said, said)
 
 
+def check_text(text):
+    with tempfile.TemporaryDirectory(prefix="dgf-rules-") as folder:
+        path = os.path.join(folder, "p.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return dgf("rules", "check", path)
+
+
+@case
+def a_let_that_would_never_be_seen_is_an_error():
+    for name in ("event", "before", "after", "changed", "actor", "classes", "lists"):
+        done = check_text(shop.POLICY.replace("policies:\n", f"let: {{{name}: 'true'}}\npolicies:\n"))
+        true(done.returncode == 1 and
+             f"let '{name}': every expression has this name already" in done.stdout, done.stdout)
+    many = ", ".join(f"n{i}: 'true'" for i in range(257))
+    done = check_text(shop.POLICY.replace("policies:\n", f"let: {{{many}}}\npolicies:\n"))
+    true("'let' holds 257 expressions; it may hold 256" in done.stdout, done.stdout)
+
+
+@case
+def of_rows_that_were_truncated_nothing_is_known():
+    text = shop.POLICY.replace("ops: [insert, update]", "ops: [truncate]")
+    seen = text.replace("when: after.n < 0", "when: before.n < 0\n    on_unknown: violate")
+    seen += "    examples: {violates: [{op: truncate}]}\n"
+    with tempfile.TemporaryDirectory(prefix="dgf-rules-") as folder:
+        path = os.path.join(folder, "p.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(seen)
+        done = dgf("rules", "test", path)
+        equal((done.returncode, done.stdout), (0, "1 examples, 0 tests: all hold\n"))
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, policy=text.replace("after.n < 0", '"before == null"')) as agent:
+            agent.wait_source("shop", "streaming")
+            pg.sql("TRUNCATE shop.rows")
+            equal([r["verdict"] for r in agent.wait_records(1, "violation")], ["review"])
+
+
 @case
 def help_and_wrong_words_say_what_there_is():
     top = dgf("help")
