@@ -133,8 +133,8 @@ static int check(struct asked *asked, struct dgf_findings *findings)
     }
     if (asked->format == DGF_FINDINGS_HUMAN && rc == DGF_OK)
         printf("%zu policies, %zu warnings; not checked, since no database was asked: "
-               "names and "
-               "types of columns, what the sources give (dgf check asks them)\n",
+               "names and types of columns, what the sources give (DGF-COV-1 in the "
+               "ledger says what does not fit)\n",
                dgf_policy_set_count(set), findings->n_warnings);
     else if (asked->format == DGF_FINDINGS_HUMAN)
         printf("%zu errors, %zu warnings\n", findings->n_errors, findings->n_warnings);
