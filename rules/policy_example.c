@@ -58,20 +58,15 @@ static char *object_of(const struct dgf_policy *policy)
 {
     const char *glob =
         policy->watch.n_objects > 0 ? policy->watch.objects[0] : "example.object";
-    char *object = dgf_malloc(2 * strlen(glob) + 16), *to = object;
+    char *object = dgf_malloc(strlen(glob) + 1), *to = object;
 
     if (!object)
         return NULL;
     for (; *glob; glob++) {
-        if (glob[0] == '*' && glob[1] == '*') {
-            memcpy(to, "x.x", 3);
-            to += 3;
-            glob++;
-        } else if (*glob == '*') {
-            *to++ = 'x';
-        } else {
-            *to++ = *glob;
-        }
+        bool star = *glob == '*';
+
+        *to++ = star ? 'x' : *glob;
+        glob += star && glob[1] == '*'; /* "**" fits one part too */
     }
     *to = '\0';
     return object;

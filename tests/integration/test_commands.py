@@ -177,6 +177,18 @@ def of_rows_that_were_truncated_nothing_is_known():
 
 
 @case
+def an_example_needs_no_object_whatever_pattern_is_watched():
+    for pattern in ("shop.rows", "shop.*", "*.rows", "**.rows", "**", "shop.**", "shop.r*s"):
+        text = shop.POLICY.replace("shop.rows", f"'{pattern}'")
+        with tempfile.TemporaryDirectory(prefix="dgf-rules-") as folder:
+            path = os.path.join(folder, "p.yaml")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text + "    examples: {violates: [{op: insert, after: {n: -1}}]}\n")
+            done = dgf("rules", "test", path)
+        equal((done.returncode, done.stdout), (0, "1 examples, 0 tests: all hold\n"), pattern)
+
+
+@case
 def help_and_wrong_words_say_what_there_is():
     top = dgf("help")
     equal(top.returncode, 0, "exit code")
