@@ -44,6 +44,19 @@ PLANTED = [
      "## Faults\n| x | `tests/unit/test_err.c` | `a_test_nobody_wrote` |\n",
      "there is no test a_test_nobody_wrote"),
     ("lists", "tests/fuzz/fuzz_zz.c", "int x;\n", "fuzz_zz.c is not in FUZZ_TARGETS"),
+    ("docs", "rules/zz.c",
+     'const struct dgf_cel_function zz[] = {\n    {"pii.zz", "(dyn) -> bool", 1, zz},\n};\n',
+     "function 'pii.zz' is not in contrib/doc/POLICIES.md"),
+    ("docs", "rules/zz.c", 'struct dgf_opt o[] = {{"never_told", DGF_OPT_STR, 0}};\n',
+     "key 'never_told' is not in contrib/doc/POLICIES.md"),
+    ("docs", "contrib/doc/POLICIES.md", "```yaml\nversion: 1\npolicies: [{id: A}]\n```\n",
+     "policy 'A': 'title' is missing"),
+    ("docs", "contrib/doc/POLICIES.md", "```yaml E0428\nwhen: 'true'\n```\n",
+     "E0428 is not what dgf says"),
+    ("docs", "README.md", "```yaml\nmessage: '{{'\n```\n", "'{{' is not closed"),
+    ("docs", "contrib/doc/KAFKA.md", '{"v":1,"kind":"gap","cause":"x"}\n',
+     "a record of kind gap has no ['cause']"),
+    ("docs", "contrib/doc/CONFIGURATION.md", "x\n", "CONFIGURATION.md is not what dgf prints"),
 ]
 
 
