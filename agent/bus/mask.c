@@ -1,6 +1,7 @@
 #include "bus/mask.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/mp.h"
@@ -290,6 +291,39 @@ static struct shown show_clear(struct dgf_masker *masker,
     return shown;
 }
 
+/* What a person would write for the value, without the JSON around it: 12.50
+ * and not {"$numberDecimal":"12.50"}. */
+static struct dgf_bytes bare_text(const struct dgf_mp_token *token,
+                                  struct dgf_bytes json)
+{
+    struct dgf_mp mp = dgf_mp_of(token->bytes);
+    struct dgf_mp_token inner;
+    const uint8_t *colon;
+
+    switch (token->kind) {
+    case DGF_MP_STR:
+    case DGF_MP_BIN:
+    case DGF_MP_ARRAY:
+    case DGF_MP_MAP:
+        return json;
+    case DGF_MP_EXT:
+        if (token->ext == DGF_EXT_DECIMAL)
+            return token->bytes;
+        if (token->ext == DGF_EXT_OPAQUE && dgf_mp_next(&mp, &inner) == DGF_OK &&
+            dgf_mp_next(&mp, &inner) == DGF_OK) /* the type, its text */
+            return inner.bytes;
+        break;
+    default:
+        break;
+    }
+    if (json.len > 1 && json.ptr[0] == '"') /* a time, a uuid */
+        return dgf_bytes_of(json.ptr + 1, json.len - 2);
+    colon = json.len > 4 && json.ptr[0] == '{' ? memchr(json.ptr, ':', json.len) : NULL;
+    if (!colon) /* {"$numberLong":"..."} */
+        return json;
+    return dgf_bytes_of(colon + 2, (size_t)(json.ptr + json.len - colon) - 4);
+}
+
 static struct shown show_masked(struct dgf_masker *masker,
                                 const struct dgf_mp_token *token, struct dgf_bytes text)
 {
@@ -302,7 +336,7 @@ static struct shown show_masked(struct dgf_masker *masker,
     if (token->kind == DGF_MP_BOOL)
         dgf_buf_add_str(&masker->masked, "****"); /* its length would tell */
     else
-        put_masked(text, &masker->masked);
+        put_masked(bare_text(token, text), &masker->masked);
     shown.text = dgf_buf_bytes(&masker->masked);
     return shown;
 }

@@ -1,5 +1,6 @@
 #include "bus/mask.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/mp.h"
@@ -238,6 +239,37 @@ START_TEST(null_and_unavailable_are_said_in_any_class_but_restricted)
 }
 END_TEST
 
+START_TEST(typed_values_are_masked_without_the_json_around_them)
+{
+    setup();
+    dgf_buf_clear(&value);
+    dgf_mp_put_decimal(&value, DGF_BYTES("-12.50"));
+    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value), "\"-**.**\"", true);
+    dgf_buf_clear(&value);
+    dgf_mp_put_opaque(&value, DGF_BYTES("inet"), DGF_BYTES("10.0.0.1"));
+    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value), "\"**.*.*.*\"", true);
+    dgf_buf_clear(&value);
+    dgf_mp_put_int(&value, INT64_C(9007199254740993));
+    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value), "\"****************\"",
+               true);
+    dgf_buf_clear(&value);
+    dgf_mp_put_timestamp(&value, 1772442000, 0);
+    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value),
+               "\"****-**-*****:**:***\"", true);
+    dgf_buf_clear(&value);
+    dgf_mp_put_double(&value, NAN);
+    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value), "\"***\"", true);
+    dgf_buf_clear(&value);
+    dgf_mp_put_double(&value, 1.5);
+    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value), "\"*.*\"", true);
+    dgf_buf_clear(&value); /* a card in a decimal is one as in a text */
+    dgf_mp_put_decimal(&value, DGF_BYTES("4111111111111111"));
+    check_json(DGF_CLASS_CONFIDENTIAL, dgf_buf_bytes(&value), "\"411111******1111\"",
+               true);
+    teardown();
+}
+END_TEST
+
 START_TEST(documents_are_masked_as_the_text_of_their_json)
 {
     setup();
@@ -340,6 +372,7 @@ DGF_UNIT(mask, public_and_internal_text_is_shown,
          numbers_are_shown_unless_they_are_cards,
          confidential_numbers_lose_their_digits_and_booleans_their_length,
          null_and_unavailable_are_said_in_any_class_but_restricted,
+         typed_values_are_masked_without_the_json_around_them,
          documents_are_masked_as_the_text_of_their_json,
          bytes_and_broken_text_are_base64,
          what_nobody_classified_goes_by_type_then_by_value,
