@@ -88,6 +88,8 @@ static const char *show_name(const struct dgf_cel_type *type)
 void dgf_cel_type_show(const struct dgf_cel_type *type, struct dgf_buf *out)
 {
     type = dgf_cel_type_deref(type);
+    if (type->kind == DGF_CEL_T_WRAPPER) /* every column may be null */
+        type = type->params[0];
     dgf_buf_add_str(out, show_name(type));
     if (type->n_params == 0 || type->kind == DGF_CEL_T_TYPE)
         return;

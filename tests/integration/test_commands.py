@@ -189,6 +189,29 @@ def an_example_needs_no_object_whatever_pattern_is_watched():
 
 
 @case
+def a_policy_that_does_not_fit_a_table_is_told_once_and_the_others_judge():
+    text = shop.POLICY + """  - {id: TYPE-1, title: t, severity: low, watch: {objects: [shop.rows]}, when: "after.n == 'x'"}
+  - {id: NAME-1, title: t, severity: low, watch: {objects: [shop.rows]}, when: "after.m == 1"}
+  - {id: OLD-1, title: t, severity: low, watch: {objects: [shop.rows]}, when: "before.n == 1"}
+"""
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, policy=text) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 2, value="-1")
+            shop.wait_judged(agent, pg)
+            found = [(r["policy"]["id"], r["message"]) for r in agent.records("violation")]
+            told = [message for policy, message in found if policy == "DGF-COV-1"]
+            equal(len(found) - len(told), 2, "violations of the policy that fits")
+            equal(told, [
+                "policy 'TYPE-1' is not judged on shop.rows: operator '==' does not go with "
+                "(int, string); policy 'NAME-1' is not judged on shop.rows: unknown field "
+                "'after.m'; did you mean 'after.n'?; policy 'OLD-1' is not judged on shop.rows: "
+                "the source does not give before (whole old rows) (ALTER TABLE shop.rows "
+                "REPLICA IDENTITY FULL)"])
+
+
+@case
 def help_and_wrong_words_say_what_there_is():
     top = dgf("help")
     equal(top.returncode, 0, "exit code")
