@@ -190,10 +190,11 @@ def an_example_needs_no_object_whatever_pattern_is_watched():
 
 @case
 def a_policy_that_does_not_fit_a_table_is_told_once_and_the_others_judge():
-    text = shop.POLICY + """  - {id: TYPE-1, title: t, severity: low, watch: {objects: [shop.rows]}, when: "after.n == 'x'"}
-  - {id: NAME-1, title: t, severity: low, watch: {objects: [shop.rows]}, when: "after.m == 1"}
-  - {id: OLD-1, title: t, severity: low, watch: {objects: [shop.rows]}, when: "before.n == 1"}
-"""
+    text = shop.POLICY
+    for name, when in (("TYPE-1", "after.n == 'x'"), ("NAME-1", "after.m == 1"),
+                       ("OLD-1", "before.n == 1")):
+        text += (f"  - {{id: {name}, title: t, severity: low, watch: {{objects: [shop.rows]}}, "
+                 f'when: "{when}"}}\n')
     with Postgres() as pg:
         shop.prepare(pg)
         with shop.watch(pg, policy=text) as agent:
