@@ -243,9 +243,19 @@ static void conclude_refused(struct dgf_kafka_sink *self)
     }
 }
 
+/* A producer without the right to write anywhere is refused before it writes. */
+static const char *fatal_hint(rd_kafka_resp_err_t rc)
+{
+    return rc == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+               ? "; the user needs the Write and Describe operations on the topics, and "
+                 "before Kafka 2.8 IdempotentWrite on the cluster"
+               : "";
+}
+
 void dgf_kafka_conclude(struct dgf_kafka_sink *self)
 {
     char text[512] = "messages were dropped";
+    rd_kafka_resp_err_t rc;
 
     if (self->failed || (!self->dead && !self->refused.rc))
         return;
@@ -256,12 +266,12 @@ void dgf_kafka_conclude(struct dgf_kafka_sink *self)
     /* The reports that say why may still be on their way. */
     if (dgf_clock_mono_ns() - self->dead_ns < WAIT_FOR_CAUSE_NS)
         return;
-    (void)rd_kafka_fatal_error(self->producer->rk, text, sizeof(text));
+    rc = rd_kafka_fatal_error(self->producer->rk, text, sizeof(text));
     dgf_kafka_fail(
         self, DGF_RETRY,
-        "the kafka producer has ended after a fatal error: %s; a new one resends "
+        "the kafka producer has ended after a fatal error: %s%s; a new one resends "
         "from record %llu",
-        text, (unsigned long long)self->durable.next);
+        text, fatal_hint(rc), (unsigned long long)self->durable.next);
 }
 
 /* ---- health ---- */

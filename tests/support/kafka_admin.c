@@ -3,6 +3,7 @@
  *   kafka_admin BROKERS create TOPIC PARTITIONS [KEY=VALUE]...
  *   kafka_admin BROKERS delete TOPIC
  *   kafka_admin BROKERS alter TOPIC KEY=VALUE...
+ *   kafka_admin BROKERS allow PREFIX PRINCIPAL OPERATION    on topics that begin so
  * Waits until the broker says it is done, at most 30 s. */
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
@@ -20,6 +21,15 @@ static rd_kafka_resp_err_t first_error(rd_kafka_event_t *event, const char **ret
     *ret_text = rd_kafka_event_error_string(event);
     if (rd_kafka_event_error(event))
         return rd_kafka_event_error(event);
+    if (rd_kafka_event_CreateAcls_result(event)) {
+        const rd_kafka_acl_result_t **acls = rd_kafka_CreateAcls_result_acls(
+            rd_kafka_event_CreateAcls_result(event), &n);
+        const rd_kafka_error_t *error =
+            n > 0 ? rd_kafka_acl_result_error(acls[0]) : NULL;
+
+        *ret_text = error ? rd_kafka_error_string(error) : NULL;
+        return error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    }
     if (rd_kafka_event_CreateTopics_result(event))
         topics = rd_kafka_CreateTopics_result_topics(
             rd_kafka_event_CreateTopics_result(event), &n);
@@ -53,6 +63,32 @@ static char *value_of(char *pair)
     return equals + 1;
 }
 
+static int allow(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *prefix,
+                 const char *principal, const char *operation)
+{
+    static const rd_kafka_AclOperation_t operations[] = {
+        RD_KAFKA_ACL_OPERATION_WRITE, RD_KAFKA_ACL_OPERATION_DESCRIBE,
+        RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS};
+    char text[512];
+
+    for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+        rd_kafka_AclBinding_t *acl;
+
+        if (strcmp(rd_kafka_AclOperation_name(operations[i]), operation) != 0)
+            continue;
+        acl = rd_kafka_AclBinding_new(
+            RD_KAFKA_RESOURCE_TOPIC, prefix, RD_KAFKA_RESOURCE_PATTERN_PREFIXED,
+            principal, "*", operations[i], RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text,
+            sizeof(text));
+        if (!acl)
+            return 64;
+        rd_kafka_CreateAcls(rk, &acl, 1, NULL, queue);
+        rd_kafka_AclBinding_destroy(acl);
+        return 0;
+    }
+    return 64;
+}
+
 static int ask(rd_kafka_t *rk, rd_kafka_queue_t *queue, int argc, char **argv)
 {
     const char *verb = argv[2];
@@ -75,6 +111,8 @@ static int ask(rd_kafka_t *rk, rd_kafka_queue_t *queue, int argc, char **argv)
         rd_kafka_NewTopic_destroy(topic);
         return 0;
     }
+    if (strcmp(verb, "allow") == 0 && argc == 6)
+        return allow(rk, queue, argv[3], argv[4], argv[5]);
     if (strcmp(verb, "delete") == 0 && argc == 4) {
         rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(argv[3]);
 
@@ -111,8 +149,8 @@ int main(int argc, char **argv)
 
     if (argc < 4 || rd_kafka_conf_set(conf, "bootstrap.servers", argv[1], text,
                                       sizeof(text)) != RD_KAFKA_CONF_OK) {
-        fprintf(stderr,
-                "usage: kafka_admin BROKERS create|delete|alter TOPIC [ARGUMENT]...\n");
+        fprintf(stderr, "usage: kafka_admin BROKERS create|delete|alter|allow TOPIC "
+                        "[ARGUMENT]...\n");
         return 64;
     }
     rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));

@@ -560,7 +560,8 @@ log.cleaner.dedupe.buffer.size=4194304
         self.ready_line(text, 60, before + 1)
 
     def admin(self, *args):
-        """create TOPIC PARTITIONS [K=V]..., delete TOPIC, alter TOPIC K=V..."""
+        """create TOPIC PARTITIONS [K=V]..., delete TOPIC, alter TOPIC K=V...,
+        allow PREFIX PRINCIPAL OPERATION"""
         tool = os.path.join(BUILD, "kafka_admin")
         need(os.access(tool, os.X_OK), f"'{tool}' is not built: run `make kafka_admin`")
         done = subprocess.run([tool, self.bootstrap, *map(str, args)], text=True, timeout=60,
