@@ -68,9 +68,13 @@ static bool put_long(struct dgf_bytes text, struct dgf_buf *out)
 
 static bool put_decimal(struct dgf_bytes text, struct dgf_buf *out)
 {
+    static const char *const no_numbers[] = {"NaN", "Infinity", "-Infinity"};
     double value;
+    bool fine = dgf_parse_double(text, &value);
 
-    if (!dgf_parse_double(text, &value))
+    for (size_t i = 0; i < DGF_ARRAY_LEN(no_numbers); i++)
+        fine |= dgf_bytes_eq(text, dgf_bytes_str(no_numbers[i]));
+    if (!fine)
         return false;
     dgf_mp_put_decimal(out, text);
     return true;

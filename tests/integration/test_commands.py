@@ -189,6 +189,20 @@ def an_example_needs_no_object_whatever_pattern_is_watched():
 
 
 @case
+def decimals_that_are_no_numbers_can_be_written_in_tests():
+    text = shop.POLICY.replace("after.n < 0", "'after.n < 0 || after.n != after.n'")
+    one = "{{op: insert, after: {{n: {{$numberDecimal: \"{}\"}}}}}}"
+    text += (f"    examples: {{violates: [{one.format('NaN')}, {one.format('-Infinity')}, "
+             f"{one.format('-1.5')}], passes: [{one.format('Infinity')}]}}\n")
+    with tempfile.TemporaryDirectory(prefix="dgf-rules-") as folder:
+        path = os.path.join(folder, "p.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        done = dgf("rules", "test", path)
+    equal((done.returncode, done.stdout), (0, "4 examples, 0 tests: all hold\n"))
+
+
+@case
 def a_policy_that_does_not_fit_a_table_is_told_once_and_the_others_judge():
     text = shop.POLICY
     for name, when in (("TYPE-1", "after.n == 'x'"), ("NAME-1", "after.m == 1"),
