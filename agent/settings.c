@@ -143,6 +143,16 @@ static bool name_ok(struct loader *l, const struct dgf_yaml_node *key)
     return false;
 }
 
+/* The type itself may have said more exactly what is unsafe. */
+static bool is_said(const struct dgf_findings *findings, const char *what)
+{
+    for (size_t i = 0; i < findings->n; i++)
+        if (strcmp(findings->list[i].code, "W0201") == 0 &&
+            strncmp(findings->list[i].text, what, strlen(what)) == 0)
+            return true;
+    return false;
+}
+
 /* The option as it is in force: it may come from a reference. */
 static void note_insecure(struct loader *l, const struct dgf_yaml_node *node,
                           const struct dgf_opt *opts, const void *conf,
@@ -157,6 +167,8 @@ static void note_insecure(struct loader *l, const struct dgf_yaml_node *node,
     if (!on)
         return;
     l->settings->insecure = true;
+    if (is_said(l->findings, what))
+        return;
     dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_WARNING, "W0201",
                      at ? at : node, "%s runs without verified encryption", what);
 }

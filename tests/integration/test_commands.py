@@ -203,6 +203,22 @@ def decimals_that_are_no_numbers_can_be_written_in_tests():
 
 
 @case
+def what_is_insecure_is_said_once_for_each_source_and_sink():
+    text = ("agent: {data_dir: x}\nsources:\n  p: {type: postgres, insecure: true, url: "
+            "'postgresql://dgf@127.0.0.1/x?sslmode=disable'}\n"
+            "sinks:\n  k: {type: kafka, brokers: ['127.0.0.1:1'], insecure: true}\n")
+    with tempfile.TemporaryDirectory(prefix="dgf-config-") as folder:
+        path = os.path.join(folder, "dgf.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        done = dgf("config", "show", "-c", path)
+    said = [line.partition("W0201]: ")[2] for line in (done.stdout + done.stderr).splitlines()
+            if "W0201" in line]
+    equal(said, ["sources.p (postgres): insecure: true allows a connection that does not verify "
+                 "the server", "sinks.k (kafka): 'insecure' is on: records travel unencrypted"])
+
+
+@case
 def a_policy_that_does_not_fit_a_table_is_told_once_and_the_others_judge():
     text = shop.POLICY
     for name, when in (("TYPE-1", "after.n == 'x'"), ("NAME-1", "after.m == 1"),
