@@ -13,11 +13,23 @@ static struct dgf_arena std_arena;
 static struct dgf_map std_map[2]; /* CEL's, and with the policy language's */
 static bool std_ok;
 
+static bool chain(struct dgf_map *map, struct dgf_cel_overload *overload)
+{
+    struct dgf_cel_overload *first = dgf_map_get(map, dgf_bytes_str(overload->name));
+
+    if (!first)
+        return dgf_map_put(map, dgf_bytes_str(overload->name), overload, NULL) ==
+               DGF_OK;
+    while (first->next)
+        first = first->next;
+    first->next = overload;
+    return true;
+}
+
 static bool add_overload(struct dgf_map *map, struct dgf_arena *arena,
                          const struct dgf_cel_function *row)
 {
     struct dgf_cel_overload *overload = dgf_arena_alloc(arena, sizeof(*overload));
-    struct dgf_cel_overload *first;
 
     if (!overload)
         return false;
@@ -26,13 +38,7 @@ static bool add_overload(struct dgf_map *map, struct dgf_arena *arena,
         return false;
     overload->name = row->name;
     overload->row = row;
-    first = dgf_map_get(map, dgf_bytes_str(row->name));
-    if (!first)
-        return dgf_map_put(map, dgf_bytes_str(row->name), overload, NULL) == DGF_OK;
-    while (first->next)
-        first = first->next;
-    first->next = overload;
-    return true;
+    return chain(map, overload);
 }
 
 static bool add_table(struct dgf_map *map, const struct dgf_cel_function *rows)
@@ -264,5 +270,18 @@ enum dgf_rc dgf_cel_env_functions(struct dgf_cel_env *env,
             return dgf_err_set(err, DGF_BAD_CONFIG,
                                "cannot declare function '%s': bad signature '%s'",
                                rows->name, rows->signature);
+    return DGF_OK;
+}
+
+enum dgf_rc dgf_cel_env_overload(struct dgf_cel_env *env, const char *name,
+                                 struct dgf_cel_overload *overload, struct dgf_err *err)
+{
+    static const struct dgf_cel_function declared_only;
+
+    overload->row = &declared_only;
+    overload->name = dgf_arena_strndup(&env->arena, name, strlen(name));
+    if (!overload->name || !chain(&env->functions, overload))
+        return dgf_err_set(err, DGF_NOMEM,
+                           "cannot declare function '%s': out of memory", name);
     return DGF_OK;
 }

@@ -25,7 +25,7 @@ static void fail_range(struct dgf_cel_eval *eval, struct dgf_cel_value *ret,
 static void fail_text(struct dgf_cel_eval *eval, struct dgf_cel_value *ret,
                       const char *type)
 {
-    dgf_cel_fail(eval, ret, "a text is no %s", type);
+    dgf_cel_fail(eval, ret, "the text is not of type %s", type);
 }
 
 static void int_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
@@ -217,7 +217,7 @@ static void duration_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *a
         if (!dgf_cel_duration_valid(ret))
             dgf_cel_fail(eval, ret, "duration out of range");
     } else if (!dgf_cel_duration_parse(dgf_cel_bytes_of(&args[0]), ret)) {
-        dgf_cel_fail(eval, ret, "a text is no duration, or one out of range");
+        dgf_cel_fail(eval, ret, "the text is not a duration, or one out of range");
     }
 }
 
@@ -229,7 +229,7 @@ static void timestamp_of(struct dgf_cel_eval *eval, const struct dgf_cel_value *
         if (!dgf_cel_time_valid(ret))
             dgf_cel_fail(eval, ret, "timestamp out of range");
     } else if (!dgf_cel_time_parse(dgf_cel_bytes_of(&args[0]), ret)) {
-        dgf_cel_fail(eval, ret, "a text is no timestamp, or one out of range");
+        dgf_cel_fail(eval, ret, "the text is not a timestamp, or one out of range");
     }
 }
 

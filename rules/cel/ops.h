@@ -86,7 +86,7 @@ bool dgf_cel_decimal_i64(const struct dgf_cel_value *value, int64_t *ret);
 /* ---- times ---- */
 #define DGF_CEL_MIN_TIME (-62135596800) /* 0001-01-01T00:00:00Z */
 #define DGF_CEL_MAX_TIME 253402300799   /* 9999-12-31T23:59:59Z */
-#define DGF_CEL_MAX_DURATION 315576000000
+#define DGF_CEL_MAX_DURATION 9223372036 /* as much as 64 bits of nanoseconds hold */
 bool dgf_cel_time_parse(struct dgf_bytes text, struct dgf_cel_value *ret);
 bool dgf_cel_duration_parse(struct dgf_bytes text, struct dgf_cel_value *ret);
 void dgf_cel_time_text(const struct dgf_cel_value *value, struct dgf_buf *out);

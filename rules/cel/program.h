@@ -79,6 +79,10 @@ struct dgf_cel_env {
 const struct dgf_cel_overload *dgf_cel_std_overloads(const char *name, bool policy);
 /* Runs visit over all names of standard functions, for suggestions. */
 void dgf_cel_std_names(void (*visit)(void *ctx, const char *name), void *ctx);
+/* Adds an overload read elsewhere; overload lives in env's arena. */
+enum dgf_rc dgf_cel_env_overload(struct dgf_cel_env *env, const char *name,
+                                 struct dgf_cel_overload *overload, struct dgf_err *err)
+    DGF_MUST_USE;
 /* A name that means a type: int, google.protobuf.Timestamp ...; or NULL. */
 const struct dgf_cel_type *dgf_cel_named_type(const char *name);
 

@@ -42,27 +42,36 @@ static const char letters[26][2] = {"A", "B", "C", "D", "E", "F", "G", "H", "I",
                                     "J", "K", "L", "M", "N", "O", "P", "Q", "R",
                                     "S", "T", "U", "V", "W", "X", "Y", "Z"};
 
+const struct dgf_cel_type *dgf_cel_type_of_params(
+    struct dgf_arena *arena, enum dgf_cel_type_kind kind, const char *name,
+    const struct dgf_cel_type *const *params, unsigned n_params)
+{
+    struct {
+        struct dgf_cel_type type;
+        const struct dgf_cel_type *params[DGF_CEL_MAX_PARAMS];
+    } *it = dgf_arena_alloc(arena, sizeof(*it));
+
+    if (!it || n_params > DGF_CEL_MAX_PARAMS)
+        return NULL;
+    memset(it, 0, sizeof(*it));
+    for (unsigned i = 0; i < n_params; i++)
+        it->params[i] = params[i];
+    it->type.kind = kind;
+    it->type.name = name;
+    it->type.params = it->params;
+    it->type.n_params = n_params;
+    return &it->type;
+}
+
 const struct dgf_cel_type *dgf_cel_type_new(struct dgf_arena *arena,
                                             enum dgf_cel_type_kind kind,
                                             const char *name,
                                             const struct dgf_cel_type *a,
                                             const struct dgf_cel_type *b)
 {
-    struct {
-        struct dgf_cel_type type;
-        const struct dgf_cel_type *params[2];
-    } *it = dgf_arena_alloc(arena, sizeof(*it));
+    const struct dgf_cel_type *const params[] = {a, b};
 
-    if (!it)
-        return NULL;
-    memset(it, 0, sizeof(*it));
-    it->params[0] = a;
-    it->params[1] = b;
-    it->type.kind = kind;
-    it->type.name = name;
-    it->type.params = it->params;
-    it->type.n_params = b ? 2 : a ? 1 : 0;
-    return &it->type;
+    return dgf_cel_type_of_params(arena, kind, name, params, b ? 2 : a ? 1 : 0);
 }
 
 /* ---- texts ---- */
@@ -344,7 +353,8 @@ static bool nullable(const struct dgf_cel_unifier *unifier,
 {
     return unifier->loose_null || type->kind == DGF_CEL_T_WRAPPER ||
            type->kind == DGF_CEL_T_TIMESTAMP || type->kind == DGF_CEL_T_DURATION ||
-           type->kind == DGF_CEL_T_OPAQUE || type->kind == DGF_CEL_T_NULL;
+           type->kind == DGF_CEL_T_OPAQUE || type->kind == DGF_CEL_T_NULL ||
+           type->kind == DGF_CEL_T_OPTIONAL;
 }
 
 static bool assign(struct dgf_cel_unifier *unifier, const struct dgf_cel_type *to,
@@ -403,7 +413,7 @@ const struct dgf_cel_type *dgf_cel_instantiate(struct dgf_cel_unifier *unifier,
                                                const struct dgf_cel_type *type,
                                                const struct dgf_cel_type *vars[26])
 {
-    const struct dgf_cel_type *params[2] = {NULL, NULL}, *copy;
+    const struct dgf_cel_type *params[DGF_CEL_MAX_PARAMS] = {NULL}, *copy;
     bool changed = false;
 
     if (type->kind == DGF_CEL_T_PARAM && type->name && !type->name[1]) {
@@ -415,14 +425,14 @@ const struct dgf_cel_type *dgf_cel_instantiate(struct dgf_cel_unifier *unifier,
             vars[i] = dgf_cel_fresh(unifier);
         return vars[i];
     }
-    for (unsigned i = 0; i < type->n_params && i < 2; i++) {
+    for (unsigned i = 0; i < type->n_params && i < DGF_CEL_MAX_PARAMS; i++) {
         params[i] = dgf_cel_instantiate(unifier, type->params[i], vars);
         changed |= params[i] != type->params[i];
     }
     if (!changed)
         return type;
-    copy =
-        dgf_cel_type_new(unifier->arena, type->kind, type->name, params[0], params[1]);
+    copy = dgf_cel_type_of_params(unifier->arena, type->kind, type->name, params,
+                                  type->n_params);
     if (!copy)
         unifier->nomem = true;
     return copy ? copy : &dgf_cel_t_dyn;
@@ -431,18 +441,19 @@ const struct dgf_cel_type *dgf_cel_instantiate(struct dgf_cel_unifier *unifier,
 const struct dgf_cel_type *dgf_cel_type_final(struct dgf_arena *arena,
                                               const struct dgf_cel_type *type)
 {
-    const struct dgf_cel_type *params[2] = {NULL, NULL}, *copy;
+    const struct dgf_cel_type *params[DGF_CEL_MAX_PARAMS] = {NULL}, *copy;
     bool changed = false;
 
     type = dgf_cel_type_deref(type);
     if (var_of(type))
         return &dgf_cel_t_dyn;
-    for (unsigned i = 0; i < type->n_params && i < 2; i++) {
+    for (unsigned i = 0; i < type->n_params && i < DGF_CEL_MAX_PARAMS; i++) {
         params[i] = dgf_cel_type_final(arena, type->params[i]);
         changed |= params[i] != type->params[i];
     }
     if (!changed)
         return type;
-    copy = dgf_cel_type_new(arena, type->kind, type->name, params[0], params[1]);
+    copy =
+        dgf_cel_type_of_params(arena, type->kind, type->name, params, type->n_params);
     return copy ? copy : &dgf_cel_t_dyn;
 }

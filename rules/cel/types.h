@@ -29,6 +29,11 @@ const struct dgf_cel_type *dgf_cel_type_parse(const char *text,
                                               struct dgf_arena *arena);
 uint32_t dgf_cel_type_mask(const struct dgf_cel_type *type);
 
+#define DGF_CEL_MAX_PARAMS 4
+/* name is borrowed. */
+const struct dgf_cel_type *dgf_cel_type_of_params(
+    struct dgf_arena *arena, enum dgf_cel_type_kind kind, const char *name,
+    const struct dgf_cel_type *const *params, unsigned n_params);
 const struct dgf_cel_type *dgf_cel_type_new(struct dgf_arena *arena,
                                             enum dgf_cel_type_kind kind,
                                             const char *name,

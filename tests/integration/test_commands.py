@@ -258,5 +258,58 @@ def help_and_wrong_words_say_what_there_is():
     true("--confog" in option.stderr, option.stderr)
 
 
+@case
+def eval_answers_one_expression_on_a_line():
+    def asked(*args, code=0):
+        done = dgf("eval", *args)
+        equal(done.returncode, code, done.stdout + done.stderr)
+        return done.stderr if code else done.stdout
+    equal(asked("1 + 2 * 3"), "7\n")
+    equal(asked("--bindings", '{"x": {"int64Value": "4"}, "u": {"unknown": true}}',
+                "x < 3 && u"), "false\n")
+    equal(asked("--policy", "decimal('0.1') + decimal('0.2') == decimal('0.3')"), "true\n")
+    true("mul" in asked("--code", "-b", '{"x": {"int64Value": "4"}}', "x * x").lower(),
+         "no instruction in the listing")
+    true(asked("--bench", "1000", "1 < 2").splitlines()[1].endswith(" ns"), "no time")
+    equal(asked("10 / (2 - 2)", code=1), "error: division by zero\n")
+    equal(asked("siz('a') > 1", code=1),
+          "dgf eval: error[E0302]: unknown function 'siz'; did you mean 'size'?\n"
+          "  siz('a') > 1\n"
+          "  ^~~\n")
+    true("one expression is wanted" in asked(code=64), "usage")
+    true("--bench wants a number" in asked("--bench", "many", "1", code=64), "usage")
+    true("--bindings:" in asked("--bindings", "{", "1", code=64), "usage")
+
+
+@case
+def eval_answers_a_batch_line_by_line_whatever_the_line_holds():
+    lines = [
+        {"expr": "x + 1", "bindings": {"x": {"int64Value": "41"}}},
+        {"expr": "x && false", "bindings": {"x": {"unknown": True}}},
+        {"expr": "x && true", "bindings": {"x": {"unknown": True}}},
+        {"expr": "[1, 2].map(i, i * 2)", "checkOnly": True},
+        {"expr": "x == 'a'", "typeEnv": [{"name": "x", "ident": {"type": {"primitive": "INT64"}}}]},
+        {"expr": "has(a.b)", "disableMacros": True},
+        {"expr": "1.0 / 0.0"},
+        {"expr": 5},
+        {"expr": "1", "bindings": {"x": {"int64Value": "many"}}},
+    ]
+    text = "\n".join(map(json.dumps, lines)) + "\n\nnot json\n"
+    done = subprocess.run([DGF, "eval", "--batch"], input=text, text=True, timeout=30,
+                          stdout=subprocess.PIPE, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    equal(len(answers), len(lines) + 1, "answers")
+    equal(answers[0]["value"], {"int64Value": "42"})
+    equal(answers[1]["value"], {"boolValue": False})
+    equal(answers[2]["unknown"], True)
+    equal(answers[3], {"type": {"listType": {"elemType": {"primitive": "INT64"}}}})
+    equal(answers[4]["error"], "operator '==' does not go with (int, string)")
+    true("error" in answers[5], answers[5])
+    equal(answers[6]["value"], {"doubleValue": "Infinity"})
+    equal(answers[7], {"error": "'expr' is missing"})
+    true("binding 'x'" in answers[8]["error"], answers[8])
+    true("error" in answers[9], answers[9])
+
+
 if __name__ == "__main__":
     main()
