@@ -361,9 +361,9 @@ const char *dgf_kafka_login_hint(const struct dgf_kafka_conf *conf,
     if (!conf->sasl.user || conf->sasl.mechanism == DGF_KAFKA_PLAIN ||
         librdkafka_version >= 0x020601ff)
         return "";
-    return "; librdkafka before 2.6.1 is told 'invalid credentials' by Kafka 4 for SCRAM "
-           "even when the password is right: use PLAIN over TLS, a client certificate, or "
-           "a newer librdkafka";
+    return "; librdkafka before 2.6.1 is told 'invalid credentials' by Kafka 4 for "
+           "SCRAM even when the password is right: use PLAIN over TLS, a client "
+           "certificate, or a newer librdkafka";
 }
 
 const char *dgf_kafka_tls_hint(const struct dgf_kafka_conf *conf, const char *cause)
@@ -372,7 +372,9 @@ const char *dgf_kafka_tls_hint(const struct dgf_kafka_conf *conf, const char *ca
         return strstr(cause, "Disconnected") || strstr(cause, "SSL")
                    ? "; 'insecure' is on: does the broker expect TLS?"
                    : "";
-    if (strstr(cause, "PLAINTEXT") || strstr(cause, "wrong version number"))
+    /* a broker without TLS takes the handshake for a request too large and hangs up */
+    if (strstr(cause, "PLAINTEXT") || strstr(cause, "wrong version number") ||
+        strstr(cause, "unexpected eof"))
         return "; a test broker without TLS needs 'insecure: true'";
     return "";
 }

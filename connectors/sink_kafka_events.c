@@ -285,11 +285,11 @@ static const char *missing_topic(struct dgf_kafka_sink *self, char *text, size_t
             continue;
         if (rc == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
             rc == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
-            snprintf(
-                text, size,
-                "topic '%s' does not exist; make it: kafka-topics.sh "
-                "--bootstrap-server %s --create --topic %s --partitions 6 --replication-factor 3",
-                self->names[i], self->brokers, self->names[i]);
+            snprintf(text, size,
+                     "topic '%s' does not exist; make it: kafka-topics.sh "
+                     "--bootstrap-server %s --create --topic %s --partitions 6 "
+                     "--replication-factor 3",
+                     self->names[i], self->brokers, self->names[i]);
         else
             snprintf(text, size, "topic '%s' cannot be used: %s", self->names[i],
                      rc ? rd_kafka_err2str(rc) : "it has no partitions yet");
