@@ -506,7 +506,7 @@ struct dgf_cel_value dgf_cel_run(const struct dgf_cel_program *program,
 {
     struct dgf_cel_value small[SMALL_STACK];
     struct dgf_cel_iter iters[4];
-    struct frame frame = {small, small + program->max_stack, iters};
+    struct frame frame = {.stack = small, .iters = iters};
     struct dgf_cel_value failed;
     size_t n_values = (size_t)program->max_stack + program->n_locals;
 
@@ -518,8 +518,8 @@ struct dgf_cel_value dgf_cel_run(const struct dgf_cel_program *program,
         frame.stack = dgf_cel_alloc(eval, n_values * sizeof(small[0]), &failed);
         if (!frame.stack)
             return failed;
-        frame.locals = frame.stack + program->max_stack;
     }
+    frame.locals = frame.stack + program->max_stack;
     if (program->n_iters > 4) {
         frame.iters = dgf_cel_alloc(eval, program->n_iters * sizeof(iters[0]), &failed);
         if (!frame.iters)
