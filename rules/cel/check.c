@@ -496,6 +496,38 @@ static const struct dgf_cel_type *pick(struct checker *c, struct dgf_cel_node *n
     return result;
 }
 
+/* pii.crd(x): the names before the dot start names of functions, so the whole
+ * name is wrong, and no variable is missing.  Tells it. */
+static bool misspelt(struct checker *c, const struct dgf_cel_node *node)
+{
+    const struct dgf_map_entry *entry;
+    struct nearest nearest;
+    char name[128];
+    size_t len;
+    bool is_space = false;
+
+    if (!dotted(node->args[0], name, sizeof(name) - 1))
+        return false;
+    len = strlen(name);
+    name[len++] = '.';
+    if (len + strlen(node->name) >= sizeof(name))
+        return false;
+    memcpy(name + len, node->name, strlen(node->name) + 1);
+    nearest = nearest_of(name);
+    for (size_t at = 0; (entry = dgf_map_next(&c->env->functions, &at));) {
+        const char *one = ((const struct dgf_cel_overload *)entry->value)->name;
+
+        if (strncmp(one, name, len) != 0)
+            continue;
+        is_space = true;
+        try_name(&nearest, one);
+    }
+    if (is_space && c->checked)
+        issue(c, "E0302", node->name_at, (uint32_t)strlen(node->name), nearest.best,
+              "unknown function '%s'", name);
+    return is_space;
+}
+
 static const struct dgf_cel_type *check_call(struct checker *c,
                                              struct dgf_cel_node *node)
 {
@@ -505,6 +537,8 @@ static const struct dgf_cel_type *check_call(struct checker *c,
     if (node->flags & DGF_CEL_F_MEMBER)
         known = namespaced(c, node, &search);
     if (!known) {
+        if (node->flags & DGF_CEL_F_MEMBER && misspelt(c, node))
+            return &error_type;
         if (node->flags & DGF_CEL_F_MEMBER || node->op)
             known = visit_function(&search, node->name);
         else
