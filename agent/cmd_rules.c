@@ -40,7 +40,8 @@ static bool is_broken(const struct dgf_findings *findings)
 static bool is_unreadable(const struct dgf_findings *findings)
 {
     for (size_t i = 0; i < findings->n; i++)
-        if (strcmp(findings->list[i].code, "E0444") == 0)
+        if (strcmp(findings->list[i].code, "E0444") == 0 ||
+            strcmp(findings->list[i].code, "E0101") == 0)
             return true;
     return false;
 }

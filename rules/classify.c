@@ -74,7 +74,12 @@ static void add(struct dgf_policy_load *load, const struct dgf_yaml *doc,
     if (wrong)
         dgf_yaml_finding(doc, load->findings, DGF_FINDING_ERROR, "E0427", match_node,
                          "the pattern '%s' cannot be used: %s", match, wrong);
-    if (class_ < 0) {
+    if (word->kind == DGF_YAML_MAP || word->kind == DGF_YAML_LIST) {
+        dgf_yaml_finding(doc, load->findings, DGF_FINDING_ERROR, "E0443", word,
+                         "the class of '%s' is %s; it must be public, internal, "
+                         "confidential or restricted",
+                         match, dgf_yaml_kind_text(word->kind));
+    } else if (class_ < 0) {
         near = word->text ? dgf_nearest(word->text, words, DGF_ARRAY_LEN(words)) : NULL;
         dgf_yaml_finding(doc, load->findings, DGF_FINDING_ERROR, "E0443", word,
                          "unknown class '%s'; %s%s%s", word->text ? word->text : "",

@@ -265,12 +265,30 @@ static void load_root(struct dgf_policy_load *load, const struct dgf_yaml_node *
     dgf_opt_release(dgf_policy_file_opts, &conf);
 }
 
+/* An expression that YAML cannot read at all is told with what to do about it. */
+static void advise_quotes(struct dgf_findings *findings, size_t from)
+{
+    static const char *const keys[] = {"when:", "require:", "message:"};
+    const struct dgf_finding *last =
+        findings->n > from && findings->list ? &findings->list[findings->n - 1] : NULL;
+    const char *line = last ? last->source_line : NULL;
+
+    for (size_t i = 0; line && i < DGF_ARRAY_LEN(keys); i++)
+        if (strstr(line, keys[i])) {
+            dgf_findings_fix(findings,
+                             "write what stands after '%s' after `>-` or in quotes",
+                             keys[i]);
+            return;
+        }
+}
+
 static void load_text(struct dgf_policy_load *load, const char *path,
                       struct dgf_bytes text)
 {
     DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
     struct dgf_policy_file **files;
     struct dgf_yaml_node *root;
+    size_t before = load->findings->n;
 
     load->file = dgf_policy_load_alloc(load, sizeof(*load->file));
     files = dgf_policy_array_grow(load->set->files, load->set->n_files,
@@ -282,8 +300,12 @@ static void load_text(struct dgf_policy_load *load, const char *path,
     files[load->set->n_files++] = load->file;
     load->file->path = dgf_policy_load_strdup(load, path);
     dgf_sha256(text, load->file->sha256);
-    if (load->nomem || dgf_yaml_parse(load->file->path, text, load->findings, &doc))
+    if (load->nomem)
         return;
+    if (dgf_yaml_parse(load->file->path, text, load->findings, &doc)) {
+        advise_quotes(load->findings, before);
+        return;
+    }
     load->doc = doc;
     root = dgf_yaml_root(doc);
     if (!root || root->kind != DGF_YAML_MAP)

@@ -201,7 +201,7 @@ static bool read_until(struct dgf_policy_load *load, const struct dgf_policy *po
     const struct dgf_yaml_node *until = dgf_yaml_get(node, "until");
     size_t before = load->findings->n_errors;
 
-    if (!conf->reason || !conf->approver)
+    if (!conf->reason || !*conf->reason || !conf->approver || !*conf->approver)
         DGF_POLICY_ERROR(load, "E0435", node,
                          "policy '%s': an exception needs 'reason' and 'approver'",
                          policy->ref.id);

@@ -222,8 +222,11 @@ void dgf_policy_load_message(struct dgf_policy_load *load, struct dgf_policy *po
             return;
         part->expr = dgf_bytes_of(text + start + 2, end - start - 2);
         if (trim(part->expr).len == 0) {
-            DGF_POLICY_ERROR(load, "E0437", node, "%s: '{{}}' holds no expression",
-                             what);
+            struct dgf_mark mark = dgf_yaml_text_mark(load->doc, node, start, 2);
+
+            dgf_findings_add(load->findings, DGF_FINDING_ERROR, "E0437", mark,
+                             dgf_yaml_line(load->doc, mark.line),
+                             "%s: '{{}}' holds no expression", what);
             part->expr.len = 0;
             continue;
         }

@@ -22,8 +22,8 @@ static void refuse_later(struct dgf_policy_load *load,
         {conf->sequence, "E0412", "sequence", "judging a sequence of events"},
         {conf->absence, "E0413", "absence", "judging what did not happen"},
         {conf->state, "E0414", "state", "following the state of a row"},
-        {conf->check, "E0415", "check", "named checks"},
-        {conf->with, "E0416", "with", "named checks"},
+        {conf->check, "E0415", "check", "judging with a named check"},
+        {conf->with, "E0416", "with", "giving parameters to a named check"},
         {conf->repeat, "E0417", "repeat", "limiting how often a violation is told"},
     };
 
@@ -382,7 +382,7 @@ static void fill(struct dgf_policy_load *load, struct dgf_policy *policy,
     policy->file = load->file;
     policy->mark = node->mark;
     policy->mark.file = load->file->path;
-    policy->ref.id = dgf_policy_load_strdup(load, conf->id);
+    policy->ref.id = dgf_policy_load_strdup(load, conf->id ? conf->id : "?");
     policy->ref.title = dgf_policy_load_strdup(load, conf->title ? conf->title : "");
     policy->ref.severity = (enum dgf_severity)conf->severity;
     policy->ref.mode = (enum dgf_mode)conf->mode;
@@ -393,11 +393,14 @@ static void fill(struct dgf_policy_load *load, struct dgf_policy *policy,
     policy->every_event = conf->audit == 1;
     if (load->nomem)
         return;
-    add_id(load, policy, dgf_yaml_get(node, "id"));
+    if (conf->id)
+        add_id(load, policy, dgf_yaml_get(node, "id"));
     make_json(load, policy, conf->frameworks);
-    dgf_policy_load_watch(load, policy, conf->watch, node);
+    if (conf->watch || !(conf->sequence || conf->absence)) /* they watch by step */
+        dgf_policy_load_watch(load, policy, conf->watch, node);
     read_needs(load, policy, &conf->needs, node);
-    read_condition(load, policy, conf, node);
+    if (!conf->window) /* its names are not known yet */
+        read_condition(load, policy, conf, node);
     dgf_policy_load_message(load, policy, conf->message);
     dgf_policy_load_evidence(load, policy, &conf->evidence,
                              dgf_yaml_get(node, "evidence"));
@@ -412,6 +415,7 @@ void dgf_policy_load_one(struct dgf_policy_load *load, const struct dgf_yaml_nod
     const struct dgf_yaml_node *id;
     struct dgf_policy **list;
     struct dgf_policy *policy;
+    const char *name;
     char what[DGF_POLICY_ID_MAX + 16];
 
     if (node->kind != DGF_YAML_MAP) {
@@ -420,16 +424,17 @@ void dgf_policy_load_one(struct dgf_policy_load *load, const struct dgf_yaml_nod
         return;
     }
     id = dgf_yaml_get(node, "id");
-    snprintf(what, sizeof(what), "policy '%.64s'", id && id->text ? id->text : "?");
+    name = id && id->text && *id->text ? id->text : "?";
+    snprintf(what, sizeof(what), "policy '%.64s'", name);
     dgf_opt_load(dgf_policy_opts, &conf, load->doc, node, what, NULL, load->findings);
-    refuse_later(load, &conf, id && id->text ? id->text : "?");
+    refuse_later(load, &conf, name);
     policy = dgf_policy_load_alloc(load, sizeof(*policy));
     list = dgf_policy_array_grow(load->set->policies, load->set->n_policies,
                                  &load->set->cap_policies, sizeof(*list));
     if (list)
         load->set->policies = list;
     load->nomem |= !list;
-    if (policy && list && conf.id) {
+    if (policy && list) { /* one without an id is read for its other errors */
         fill(load, policy, &conf, node);
         list[load->set->n_policies++] = policy;
     }
