@@ -1,0 +1,476 @@
+/* Policies as staff write them, events as sources send them, and what the engine
+ * says: one line a judgement. */
+#include <string.h>
+
+#include "engine.h"
+#include "policy_event.h"
+#include "unit.h"
+
+#define T0 1772442000000000000 /* 2026-03-02T09:00:00Z */
+
+static struct dgf_masker masker;
+static struct dgf_buf said;
+static struct dgf_findings findings;
+static unsigned n_events;
+
+static void start(void)
+{
+    static const uint8_t key[32] = {1};
+
+    if (said.max > 0) {
+        dgf_buf_clear(&said);
+        return;
+    }
+    dgf_masker_init(&masker, key, 1);
+    dgf_buf_init(&said, 1 << 20);
+    dgf_findings_init(&findings);
+}
+
+/* `rest` are lines of one policy, or with "policies:" a whole file. */
+static struct dgf_policy_set *load(const char *rest)
+{
+    const struct dgf_policy_world world = {.now_ns = T0};
+    struct dgf_policy_set *set = NULL;
+    struct dgf_buf text;
+
+    start();
+    dgf_buf_init(&text, 1 << 20);
+    if (strstr(rest, "policies:"))
+        dgf_buf_addf(&text, "version: 1\n%s", rest);
+    else
+        dgf_buf_addf(&text,
+                     "version: 1\npolicies:\n  - id: T-1\n    title: A test\n"
+                     "    severity: high\n    watch: {objects: [shop.*]}\n%s",
+                     rest);
+    if (dgf_policy_set_parse("p.yaml", dgf_buf_bytes(&text), &world, &findings, &set)) {
+        struct dgf_buf out;
+
+        dgf_buf_init(&out, 1 << 20);
+        dgf_findings_print(&findings, DGF_FINDINGS_HUMAN, false, &out);
+        ck_abort_msg("%s", dgf_buf_str(&out));
+    }
+    dgf_buf_release(&text);
+    return set;
+}
+
+static void add_evidence(const struct dgf_evidence *evidence)
+{
+    bool masked;
+
+    dgf_buf_addf(&said, " [%.*s=", (int)evidence->field.len, evidence->field.ptr);
+    dgf_mask_text(&masker,
+                  dgf_class_in_force(evidence->class_, evidence->type, evidence->value),
+                  evidence->value, &said, &masked);
+    dgf_buf_add_str(&said, masked ? " masked]" : "]");
+}
+
+static void judge_with(struct dgf_engine *engine, const struct dgf_event *event)
+{
+    struct dgf_judged judged;
+
+    ck_assert_int_eq(dgf_engine_judge(engine, event, &judged), DGF_OK);
+    for (size_t i = 0; i < judged.n; i++) {
+        const struct dgf_judgement *one = &judged.list[i];
+
+        dgf_buf_addf(&said, "%s %s%s%s: %.*s", one->policy->id,
+                     dgf_verdict_text(one->verdict), one->error_code ? " " : "",
+                     one->error_code ? one->error_code : "", (int)one->message.len,
+                     (const char *)one->message.ptr);
+        for (size_t j = 0; j < one->n_evidence; j++)
+            add_evidence(&one->evidence[j]);
+        if (one->waiver_json)
+            dgf_buf_addf(&said, " %s", one->waiver_json);
+        dgf_buf_add_byte(&said, '\n');
+    }
+    if (judged.n == 0)
+        dgf_buf_addf(&said, "%s\n", dgf_verdict_text(judged.verdict));
+}
+
+static void judge(struct dgf_engine *engine, const char *text)
+{
+    const struct dgf_policy_event_defaults defaults = {.source = "orders",
+                                                       .object = "shop.orders",
+                                                       .type = "postgres",
+                                                       .kind = DGF_KIND_CHANGE,
+                                                       .op = DGF_OP_INSERT,
+                                                       .time_ns = T0,
+                                                       .n = ++n_events};
+    DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
+    DGF_CLEANUP(dgf_policy_event_free) struct dgf_policy_event *event = NULL;
+
+    ck_assert_int_eq(dgf_yaml_parse("e.yaml", dgf_bytes_str(text), &findings, &doc),
+                     DGF_OK);
+    if (dgf_policy_event_make(doc, dgf_yaml_root(doc), NULL, &defaults, &findings,
+                              &event))
+        ck_abort_msg("%s: %s", text, findings.list[0].text);
+    judge_with(engine, event->event);
+}
+
+/* What a file of policies says of some events, ended by NULL. */
+static const char *says_of(const char *policies, const char *const *events)
+{
+    DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = load(policies);
+    struct dgf_engine *engine = NULL;
+    struct dgf_err err;
+
+    ck_assert_int_eq(dgf_engine_new(set, &masker, &engine, &err), DGF_OK);
+    for (; *events; events++)
+        judge(engine, *events);
+    dgf_engine_free(engine);
+    return dgf_buf_str(&said);
+}
+#define SAYS(policies, ...) says_of(policies, (const char *const[]){__VA_ARGS__, NULL})
+#define POLICY(id, rest) \
+    "  - {id: " id ", title: About " id ", severity: low, " rest "}\n"
+
+START_TEST(every_matching_policy_speaks_in_the_order_of_the_file)
+{
+    ck_assert_str_eq(
+        SAYS("policies:\n" POLICY("A", "watch: {objects: ['**']}, when: 'after.a == 1'")
+                 POLICY("B", "watch: {objects: ['**']}, require: 'after.a == 1'")
+                     POLICY("C", "watch: {objects: ['**']}, when: 'after.a < 5'"),
+             "{after: {a: 1}}", "{after: {a: 2}}", "{after: {a: 9}}"),
+        "A violation: About A\nC violation: About C\n"
+        "B violation: About B\nC violation: About C\n"
+        "B violation: About B\n");
+}
+END_TEST
+
+START_TEST(only_what_is_watched_is_judged)
+{
+    static const char policies[] =
+        "policies:\n" POLICY("S", "watch: {sources: [crm]}, when: 'true'")
+            POLICY("O", "watch: {objects: [pay.*]}"
+                        ", when: 'true'")
+                POLICY("D", "watch: {ops: [delete]}, when: 'true'")
+                    POLICY("K", "watch: {kinds: [schema]}, when: 'true'");
+
+    ck_assert_str_eq(SAYS(policies, "{after: {a: 1}}", "{source: crm, after: {a: 1}}",
+                          "{object: pay.bills, after: {a: 1}}",
+                          "{op: delete, before: {a: 1}}",
+                          "{kind: schema, op: create, after: {a: 1}}",
+                          "{object: other.pay.bills, after: {a: 1}}"),
+                     "unwatched\nS violation: About S\nO violation: About O\n"
+                     "D violation: About D\nK violation: About K\nunwatched\n");
+}
+END_TEST
+
+START_TEST(a_policy_that_is_off_is_silent_and_one_in_shadow_speaks)
+{
+    DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
+
+    ck_assert_str_eq(
+        SAYS("policies:\n" POLICY("A",
+                                  "watch: {objects: ['**']}, when: 'true', mode: off")
+                 POLICY("B", "watch: {objects: ['**']}, when: 'true', mode: shadow"),
+             "{after: {a: 1}}"),
+        "B violation: About B\n");
+    set = load("    when: 'true'\n    mode: shadow\n");
+    ck_assert_int_eq(dgf_policy_set_at(set, 0)->mode, DGF_MODE_SHADOW);
+}
+END_TEST
+
+/* The table of null, absent and unknown: one expression and its result with
+ * a: null, b absent, u unknown and n: 1. */
+static const struct {
+    const char *when, *verdict;
+} table[] = {
+    {"after.a == null", "violation: A test"},
+    {"missing(after.a) && missing(after.b) && !missing(after.n)", "violation: A test"},
+    {"has(after.a) && !has(after.b)", "violation: A test"},
+    {"after.a == 1", "pass"},
+    {"after.u == 1", "review: A test"},
+    {"missing(after.u)", "review: A test"},
+    {"has(after.u)", "review: A test"},
+    {"size(after.u) > 0", "review: A test"},
+    {"after.n in [after.u]", "review: A test"},
+    {"known(after.n) && !known(after.u)", "violation: A test"},
+    {"after.u == 1 && after.n == 2", "pass"},
+    {"after.n == 1 && after.u == 1", "review: A test"},
+    {"after.u == 1 || after.n == 1", "violation: A test"},
+    {"after.u == 1 || after.b == 1", "review: A test"}, /* unknown wins over error */
+    {"pii.card(after.u)", "review: A test"},
+    {"pii.any(after.a) || pii.any(after.n) || secret.any(after.a)", "pass"},
+    {"before == null && missing(before.a) && before.a == null", "violation: A test"},
+    {"'note' in changed", "pass"},
+    {"missing(actor.name)", "review: A test"},
+};
+
+START_TEST(null_absent_and_unknown_are_three_things)
+{
+    char policy[256], expected[64];
+
+    snprintf(policy, sizeof(policy), "    when: >-\n      %s\n", table[_i].when);
+    snprintf(expected, sizeof(expected), "%s%s\n",
+             strcmp(table[_i].verdict, "pass") == 0 ? "" : "T-1 ", table[_i].verdict);
+    ck_assert_str_eq(
+        SAYS(policy,
+             "{op: insert, after: {a: null, u: 1, n: 1}, unavailable: [after.u]}"),
+        expected);
+}
+END_TEST
+
+START_TEST(the_new_row_of_a_delete_is_null)
+{
+    ck_assert_str_eq(
+        SAYS("    when: 'after == null && after.a == null && before.a == 1'\n",
+             "{op: delete, before: {a: 1}}"),
+        "T-1 violation: A test\n");
+}
+END_TEST
+
+START_TEST(what_an_unknown_result_means_is_the_policys_word)
+{
+    static const char event[] = "{after: {a: 1}, unavailable: [after.a]}";
+
+    ck_assert_str_eq(SAYS("    when: 'after.a == 1'\n    on_unknown: violate\n", event),
+                     "T-1 violation: A test\n");
+    ck_assert_str_eq(SAYS("    when: 'after.a == 1'\n    on_unknown: pass\n", event),
+                     "pass\n");
+    ck_assert_str_eq(
+        SAYS("    require: 'after.a == 1'\n    on_unknown: review\n", event),
+        "T-1 review: A test\n");
+}
+END_TEST
+
+START_TEST(an_evaluation_error_is_a_rule_error_and_a_violation)
+{
+    /* E0401 */
+    ck_assert_str_eq(SAYS("    when: 'after.b == 1'\n", "{after: {a: 1}}"),
+                     "T-1 error E0401: no such key: 'b'\n"
+                     "T-1 violation: A test\n");
+    ck_assert_str_eq(
+        SAYS("    when: '1 / after.a == 1'\n    on_error: record\n", "{after: {a: 0}}"),
+        "T-1 error E0401: division by zero\n");
+}
+END_TEST
+
+START_TEST(an_expression_that_costs_too_much_is_a_rule_error_and_never_a_stall)
+{
+    struct dgf_buf event;
+
+    dgf_buf_init(&event, 1 << 20);
+    dgf_buf_add_str(&event, "{after: {l: [0");
+    for (int i = 1; i < 400; i++)
+        dgf_buf_addf(&event, ", %d", i);
+    dgf_buf_add_str(&event, "]}}");
+    /* E0402 */
+    ck_assert_str_eq(
+        SAYS("    when: 'after.l.exists(a, after.l.exists(b, a + b < 0))'\n",
+             dgf_buf_str(&event)),
+        "T-1 error E0402: the cost budget of one evaluation is used up\n"
+        "T-1 violation: A test\n");
+    dgf_buf_release(&event);
+}
+END_TEST
+
+#define EXCEPTION                                                              \
+    "    when: 'after.n > 0'\n    exceptions:\n      fields: [after.author]\n" \
+    "      allow:\n        - {values: [ada, null], reason: r, approver: a, "   \
+    "ticket: C-1, until: 2026-04-01T00:00:00Z}\n"
+#define WAIVED                                                              \
+    "T-1 waived: A test {\"reason\":\"r\",\"approver\":\"a\",\"ticket\":\"" \
+    "C-1\",\"until\":\"2026-04-01T00:00:00Z\"}\n"
+
+START_TEST(an_exception_waives_until_it_ends_by_the_time_of_the_event)
+{
+    ck_assert_str_eq(
+        SAYS(EXCEPTION, "{after: {n: 1, author: ada}}", "{after: {n: 1, author: null}}",
+             "{after: {n: 1, author: bob}}",
+             "{time: 2026-03-31T23:59:59Z, after: {n: 1, author: ada}}",
+             "{time: 2026-04-01T00:00:00Z, after: {n: 1, author: ada}}",
+             "{after: {n: 0, author: ada}}"),
+        WAIVED WAIVED "T-1 violation: A test\n" WAIVED "T-1 violation: A test\n"
+                      "pass\n");
+}
+END_TEST
+
+START_TEST(an_exception_that_is_unknown_or_fails_does_not_apply)
+{
+    ck_assert_str_eq(SAYS(EXCEPTION,
+                          "{after: {n: 1, author: ada}, unavailable: [after.author]}",
+                          "{after: {n: 1}}"),
+                     "T-1 violation: A test\nT-1 violation: A test\n");
+}
+END_TEST
+
+START_TEST(lists_and_several_fields_make_exceptions_too)
+{
+    ck_assert_str_eq(
+        SAYS("lists: {staff: [ada, 'o\"neil']}\npolicies:\n"
+             "  - id: T-1\n    title: A test\n    severity: low\n"
+             "    watch: {objects: ['**']}\n    when: 'true'\n    exceptions:\n"
+             "      fields: [after.who, after.n]\n      allow:\n"
+             "        - {values: [\"@staff\", [1, 2]], reason: r, approver: a, "
+             "until: 2026-04-01T00:00:00Z}\n",
+             "{after: {who: 'o\"neil', n: 2}}", "{after: {who: ada, n: 3}}"),
+        "T-1 waived: A test {\"reason\":\"r\",\"approver\":\"a\",\"until\":"
+        "\"2026-04-01T00:00:00Z\"}\nT-1 violation: A test\n");
+}
+END_TEST
+
+START_TEST(messages_show_what_a_class_allows)
+{
+    ck_assert_str_eq(
+        SAYS("classes: {shop.orders: {who: internal, ssn: restricted}}\npolicies:\n"
+             "  - id: T-1\n    title: A test\n    severity: low\n"
+             "    watch: {objects: ['**']}\n    when: 'true'\n"
+             "    message: '{{after.n}} {{after.who}} {{after.gone}} {{after.none}} "
+             "{{after.u}} {{after.n + 1}} {{1 / 0}} {{event.key}} {{before.a}}'\n",
+             "{key: {id: 7}, after: {n: 41, who: ada, none: null, u: 1}, "
+             "unavailable: [after.u]}"),
+        "T-1 violation: 41 ada (absent) null (unknown) 42 (error) 7 null\n");
+}
+END_TEST
+
+START_TEST(a_text_nobody_classified_is_never_shown)
+{
+    const char *text;
+
+    text =
+        SAYS("    when: 'true'\n    message: 'x {{after.note}} {{after.note + \"!\"}} "
+             "{{after}}'\n    evidence: [note, after.n, before.note, doc.street]\n",
+             "{after: {note: planted-canary, n: 3, doc: {street: planted-canary}}}");
+    ck_assert_ptr_null(strstr(text, "planted"));
+    ck_assert_ptr_null(strstr(text, "canary"));
+    ck_assert_ptr_nonnull(strstr(text, "[note="));
+    ck_assert_ptr_nonnull(strstr(text, " masked]"));
+    ck_assert_ptr_nonnull(strstr(text, "[after.n=3]"));
+    ck_assert_ptr_nonnull(strstr(text, "[doc.street="));
+    ck_assert_ptr_null(strstr(text, "[before.note="));
+}
+END_TEST
+
+START_TEST(the_strictest_class_counts)
+{
+    ck_assert_str_eq(
+        SAYS("classes:\n  shop.orders: {who: internal}\n  '**': {ssn: restricted}\n"
+             "policies:\n  - id: T-1\n    title: A test\n    severity: low\n"
+             "    watch: {objects: ['**']}\n"
+             "    when: 'class(\"who\") == \"internal\" && class(\"ssn\") == "
+             "\"restricted\"'\n    evidence: [who]\n",
+             "{after: {who: ada, ssn: 1}}"),
+        "T-1 violation: A test [who=ada]\n");
+}
+END_TEST
+
+/* ---- tables: columns are known ---- */
+
+static const struct dgf_column columns[] = {
+    {.name = "id", .type = DGF_TYPE_INT, .key = true},
+    {.name = "status", .type = DGF_TYPE_TEXT},
+    {.name = "amount", .type = DGF_TYPE_DECIMAL},
+};
+static unsigned given;
+
+static unsigned gives(struct dgf_source *src, const struct dgf_object *object)
+{
+    (void)src;
+    (void)object;
+    return given;
+}
+
+static const struct dgf_source_type weak_type = {.name = "postgres", .gives = gives};
+
+static const char *check(const char *policies, unsigned what)
+{
+    DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = load(policies);
+    struct dgf_source src = {.type = &weak_type, .name = "orders"};
+    struct dgf_object *object;
+    struct dgf_findings gaps;
+    static struct dgf_buf out;
+
+    given = what;
+    dgf_findings_init(&gaps);
+    dgf_buf_init(&out, 1 << 20);
+    ck_assert_int_eq(
+        dgf_object_new("postgres", NULL, "shop", "orders", columns, 3, 1, &object),
+        DGF_OK);
+    ck_assert_int_eq(dgf_policy_set_check(set, &src, object, &gaps), DGF_OK);
+    for (size_t i = 0; i < gaps.n; i++)
+        dgf_buf_addf(&out, "%s %s%s%s\n", gaps.list[i].code, gaps.list[i].text,
+                     gaps.list[i].fix ? " fix: " : "",
+                     gaps.list[i].fix ? gaps.list[i].fix : "");
+    dgf_object_unref(object);
+    dgf_findings_release(&gaps);
+    return dgf_buf_str(&out);
+}
+
+START_TEST(a_need_the_source_cannot_meet_is_told_with_its_fix)
+{
+    ck_assert_str_eq(check("    needs: [before]\n    when: 'before.status == \"a\"'\n",
+                           ~0u & ~(unsigned)DGF_GIVES_BEFORE),
+                     "E0441 policy 'T-1' cannot be judged on shop.orders of source "
+                     "'orders': the source does not give before (whole old rows) fix: "
+                     "ALTER TABLE shop.orders REPLICA IDENTITY FULL\n");
+    ck_assert_str_eq(
+        check("    needs: [before]\n    when: 'before.status == \"a\"'\n", ~0u), "");
+}
+END_TEST
+
+START_TEST(an_expression_that_does_not_fit_the_columns_is_told)
+{
+    ck_assert_str_eq(check("    when: 'after.statu == \"a\"'\n", ~0u),
+                     "E0442 policy 'T-1' cannot be judged on shop.orders of source "
+                     "'orders': unknown field 'after.statu'; did you mean "
+                     "'after.status'?\n");
+    ck_assert_str_eq(check("    when: 'missing(after.statu)'\n", ~0u), "");
+    ck_assert_str_eq(check("    when: 'after.amount >= 10.5 && after.id == 1'\n", ~0u),
+                     "");
+}
+END_TEST
+
+/* A thousand policies, each for another status: one speaks. */
+START_TEST(an_index_over_constants_hides_no_policy)
+{
+    struct dgf_buf file;
+
+    dgf_buf_init(&file, 1 << 20);
+    dgf_buf_add_str(&file, "policies:\n");
+    for (int i = 0; i < 200; i++)
+        dgf_buf_addf(&file,
+                     POLICY("P%d", "watch: {objects: ['**']}, when: "
+                                   "'after.status == \"s%d\" || after.n == %d'"),
+                     i, i, i, i + 1000);
+    ck_assert_str_eq(SAYS(dgf_buf_str(&file), "{after: {status: s7, n: 1009}}"),
+                     "P7 violation: About P7\nP9 violation: About P9\n");
+    dgf_buf_release(&file);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("rules_engine");
+    SRunner *runner = srunner_create(suite);
+    TCase *tc = tcase_create("engine");
+    const TTest *const tests[] = {
+        every_matching_policy_speaks_in_the_order_of_the_file,
+        only_what_is_watched_is_judged,
+        a_policy_that_is_off_is_silent_and_one_in_shadow_speaks,
+        the_new_row_of_a_delete_is_null,
+        what_an_unknown_result_means_is_the_policys_word,
+        an_evaluation_error_is_a_rule_error_and_a_violation,
+        an_expression_that_costs_too_much_is_a_rule_error_and_never_a_stall,
+        an_exception_waives_until_it_ends_by_the_time_of_the_event,
+        an_exception_that_is_unknown_or_fails_does_not_apply,
+        lists_and_several_fields_make_exceptions_too,
+        messages_show_what_a_class_allows,
+        a_text_nobody_classified_is_never_shown,
+        the_strictest_class_counts,
+        a_need_the_source_cannot_meet_is_told_with_its_fix,
+        an_expression_that_does_not_fit_the_columns_is_told,
+        an_index_over_constants_hides_no_policy,
+    };
+    int failed;
+
+    tcase_set_timeout(tc, 60);
+    for (size_t i = 0; i < DGF_ARRAY_LEN(tests); i++)
+        tcase_add_test(tc, tests[i]);
+    tcase_add_loop_test(tc, null_absent_and_unknown_are_three_things, 0,
+                        (int)DGF_ARRAY_LEN(table));
+    suite_add_tcase(suite, tc);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
