@@ -62,7 +62,8 @@ static void print(const struct dgf_findings *findings, enum dgf_findings_format 
     dgf_buf_init(&out, OUT_MAX);
     dgf_findings_print(findings, format,
                        format == DGF_FINDINGS_HUMAN && dgf_colour(stdout), &out);
-    fwrite(out.ptr, 1, out.len, stdout);
+    if (out.len > 0)
+        fwrite(out.ptr, 1, out.len, stdout);
     dgf_buf_release(&out);
 }
 
