@@ -257,22 +257,20 @@ static const char *check(const char *policies, unsigned what)
     struct dgf_source src = {.type = &weak_type, .name = "orders"};
     struct dgf_object *object;
     struct dgf_findings gaps;
-    static struct dgf_buf out;
 
     given = what;
     dgf_findings_init(&gaps);
-    dgf_buf_init(&out, 1 << 20);
     ck_assert_int_eq(
         dgf_object_new("postgres", NULL, "shop", "orders", columns, 3, 1, &object),
         DGF_OK);
     ck_assert_int_eq(dgf_policy_set_check(set, &src, object, &gaps), DGF_OK);
     for (size_t i = 0; i < gaps.n; i++)
-        dgf_buf_addf(&out, "%s %s%s%s\n", gaps.list[i].code, gaps.list[i].text,
+        dgf_buf_addf(&said, "%s %s%s%s\n", gaps.list[i].code, gaps.list[i].text,
                      gaps.list[i].fix ? " fix: " : "",
                      gaps.list[i].fix ? gaps.list[i].fix : "");
     dgf_object_unref(object);
     dgf_findings_release(&gaps);
-    return dgf_buf_str(&out);
+    return dgf_buf_str(&said);
 }
 
 START_TEST(a_need_the_source_cannot_meet_is_told_with_its_fix)

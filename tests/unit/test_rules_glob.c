@@ -99,8 +99,8 @@ START_TEST(hostile_patterns_take_little_time)
     char pattern[DGF_GLOB_MAX + 1] = "", name[1001];
 
     for (int i = 0; i < 80; i++)
-        strcat(pattern, "*a");
-    strcat(pattern, "b");
+        memcpy(pattern + 2 * i, "*a", 2);
+    pattern[160] = 'b';
     memset(name, 'a', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
     for (int i = 0; i < 1000; i++)
