@@ -297,7 +297,157 @@ START_TEST(an_expression_that_does_not_fit_the_columns_is_told)
 }
 END_TEST
 
-/* A thousand policies, each for another status: one speaks. */
+/* An event about the table above, its rows given as YAML. */
+static void judge_row(struct dgf_engine *engine, struct dgf_object *object,
+                      struct dgf_source *src, enum dgf_op op, const char *rows)
+{
+    DGF_CLEANUP(dgf_yaml_free) struct dgf_yaml *doc = NULL;
+    struct dgf_event_builder builder;
+    struct dgf_event_meta meta = {.commit_ns = T0, .tx = DGF_BYTES("7")};
+    struct dgf_event *event;
+    struct dgf_buf body;
+    struct dgf_err err;
+
+    dgf_buf_init(&body, 64 * 1024);
+    dgf_event_builder_init(&builder, 1 << 20);
+    ck_assert_int_eq(dgf_yaml_parse("e.yaml", dgf_bytes_str(rows), &findings, &doc),
+                     DGF_OK);
+    ck_assert(dgf_policy_value(doc, &findings, dgf_yaml_root(doc), &body, 0));
+    ck_assert_int_eq(dgf_event_from_msgpack(&builder, object, DGF_KIND_CHANGE, op,
+                                            dgf_buf_bytes(&body), &meta, &event, &err),
+                     DGF_OK);
+    event->source = src;
+    judge_with(engine, event);
+    dgf_event_unref(event);
+    dgf_event_builder_release(&builder);
+    dgf_buf_release(&body);
+}
+
+struct table_events {
+    struct dgf_policy_set *set;
+    struct dgf_engine *engine;
+    struct dgf_object *object;
+    struct dgf_source src;
+};
+
+static void open_table(struct table_events *at, const char *policies, unsigned what)
+{
+    struct dgf_err err;
+
+    given = what;
+    *at = (struct table_events){.set = load(policies),
+                                .src = {.type = &weak_type, .name = "orders"}};
+    ck_assert_int_eq(
+        dgf_object_new("postgres", NULL, "shop", "orders", columns, 3, 1, &at->object),
+        DGF_OK);
+    ck_assert_int_eq(dgf_engine_new(at->set, &masker, &at->engine, &err), DGF_OK);
+}
+
+static void close_table(struct table_events *at)
+{
+    dgf_engine_free(at->engine);
+    dgf_object_unref(at->object);
+    dgf_policy_set_unref(at->set);
+}
+
+#define ROW(at_, op, rows) \
+    judge_row((at_)->engine, (at_)->object, &(at_)->src, op, rows)
+
+/* Conditions on columns are read off the row before any program runs. */
+START_TEST(columns_are_judged_by_their_types)
+{
+    struct table_events at;
+
+    open_table(&at, "    when: 'after.status == \"paid\" && after.amount >= 10.5'\n",
+               ~0u);
+    ROW(&at, DGF_OP_INSERT,
+        "{after: {id: 1, status: paid, amount: {$numberDecimal: '10.50'}}}");
+    ROW(&at, DGF_OP_INSERT,
+        "{after: {id: 1, status: paid, amount: {$numberDecimal: '10.49'}}}");
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: open, amount: null}}");
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: null, amount: null}}");
+    ck_assert_str_eq(dgf_buf_str(&said), "T-1 violation: A test\npass\npass\npass\n");
+    close_table(&at);
+}
+END_TEST
+
+START_TEST(a_column_that_was_not_sent_is_for_review)
+{
+    struct table_events at;
+
+    open_table(&at, "    when: 'after.status == \"paid\" && after.amount >= 10.5'\n",
+               ~0u);
+    ROW(&at, DGF_OP_UPDATE,
+        "{after: {id: 1, status: {$unavailable: toast}, amount: {$numberDecimal: "
+        "'99'}}}");
+    ROW(&at, DGF_OP_UPDATE,
+        "{after: {id: 1, status: open, amount: {$unavailable: toast}}}");
+    ck_assert_str_eq(dgf_buf_str(&said), "T-1 review: A test\npass\n");
+    close_table(&at);
+}
+END_TEST
+
+START_TEST(where_a_policy_cannot_be_judged_the_first_event_says_so_once)
+{
+    struct table_events at;
+
+    open_table(&at,
+               "policies:\n" POLICY(
+                   "A", "watch: {objects: ['**']}, when: 'before.status == \"a\"'")
+                   POLICY("B", "watch: {objects: ['**']}, when: 'after.colour == 1'")
+                       POLICY("C", "watch: {objects: ['**']}, when: 'after.id == 1'"),
+               ~0u & ~(unsigned)DGF_GIVES_BEFORE);
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: a, amount: null}}");
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 2, status: a, amount: null}}");
+    ck_assert_str_eq(
+        dgf_buf_str(&said),
+        "C violation: About C\n"
+        "DGF-COV-1 violation: policy 'A' is not judged on shop.orders: the source does "
+        "not give before (whole old rows) (ALTER TABLE shop.orders REPLICA IDENTITY "
+        "FULL); policy 'B' is not judged on shop.orders: unknown field "
+        "'after.colour'\n"
+        "pass\n");
+    close_table(&at);
+}
+END_TEST
+
+START_TEST(a_new_set_takes_over_between_two_events)
+{
+    struct table_events at;
+    struct dgf_policy_set *next;
+    struct dgf_err err;
+
+    open_table(&at, "    when: 'after.id == 1'\n    message: old\n", ~0u);
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: a, amount: null}}");
+    ck_assert_str_eq(dgf_buf_str(&said), "T-1 violation: old\n");
+    next = load("    when: 'after.id == 1'\n    message: new\n");
+    ck_assert_int_eq(dgf_engine_swap(at.engine, next, &err), DGF_OK);
+    dgf_policy_set_unref(next);
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: a, amount: null}}");
+    ck_assert_str_eq(dgf_buf_str(&said), "T-1 violation: new\n");
+    close_table(&at);
+}
+END_TEST
+
+START_TEST(sources_learn_what_nobody_watches)
+{
+    struct table_events at;
+
+    open_table(&at,
+               "policies:\n" POLICY("A", "watch: {objects: [shop.orders], ops: "
+                                         "[delete]}, when: 'true'"),
+               ~0u);
+    ck_assert(dgf_engine_watches(at.engine, &at.src, at.object, DGF_KIND_CHANGE,
+                                 DGF_OP_DELETE));
+    ck_assert(!dgf_engine_watches(at.engine, &at.src, at.object, DGF_KIND_CHANGE,
+                                  DGF_OP_INSERT));
+    ck_assert(!dgf_engine_watches(at.engine, &at.src, at.object, DGF_KIND_SCHEMA,
+                                  DGF_OP_DROP));
+    close_table(&at);
+}
+END_TEST
+
+/* Two hundred policies, each for another status: those it is about speak. */
 START_TEST(an_index_over_constants_hides_no_policy)
 {
     struct dgf_buf file;
@@ -336,6 +486,11 @@ int main(void)
         the_strictest_class_counts,
         a_need_the_source_cannot_meet_is_told_with_its_fix,
         an_expression_that_does_not_fit_the_columns_is_told,
+        columns_are_judged_by_their_types,
+        a_column_that_was_not_sent_is_for_review,
+        where_a_policy_cannot_be_judged_the_first_event_says_so_once,
+        a_new_set_takes_over_between_two_events,
+        sources_learn_what_nobody_watches,
         an_index_over_constants_hides_no_policy,
     };
     int failed;
