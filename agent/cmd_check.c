@@ -99,7 +99,7 @@ int dgf_cmd_check(int argc, char **argv)
         dgf_findings_print(&findings, json ? DGF_FINDINGS_JSON : DGF_FINDINGS_HUMAN,
                            dgf_colour(stdout), &out);
         if (out.len)
-            fwrite(out.ptr, 1, out.len, stdout);
+            (void)dgf_buf_write(&out, stdout);
         if (!json && findings.n == 0)
             printf("ok: %zu sources, %zu sinks, %zu policies\n", s->n_sources,
                    s->n_sinks, dgf_policy_set_count(set));

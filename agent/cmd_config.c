@@ -38,6 +38,6 @@ int dgf_cmd_config(int argc, char **argv)
         dgf_settings_schema(&out);
     else
         return dgf_usage("config", "say 'show', 'reference' or 'schema'");
-    fwrite(out.ptr, 1, out.len, stdout);
+    (void)dgf_buf_write(&out, stdout);
     return dgf_buf_rc(&out) ? DGF_EXIT_CANNOT : exit_code;
 }

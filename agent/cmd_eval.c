@@ -274,7 +274,7 @@ static int run_batch(const struct options *options)
             continue;
         }
         dgf_buf_add_byte(&out, '\n');
-        fwrite(out.ptr, 1, out.len, stdout);
+        (void)dgf_buf_write(&out, stdout);
         fflush(stdout);
     }
     if (ferror(stdout) || ferror(stdin))

@@ -62,8 +62,7 @@ static void print(const struct dgf_findings *findings, enum dgf_findings_format 
     dgf_buf_init(&out, OUT_MAX);
     dgf_findings_print(findings, format,
                        format == DGF_FINDINGS_HUMAN && dgf_colour(stdout), &out);
-    if (out.len > 0)
-        fwrite(out.ptr, 1, out.len, stdout);
+    (void)dgf_buf_write(&out, stdout);
     dgf_buf_release(&out);
 }
 
@@ -248,7 +247,7 @@ static void print_tests_json(struct cases *cases, const struct dgf_policy_tests 
         add_id_list(&json, "never_passed", &tests->never_passed);
     }
     dgf_json_end_object(&json);
-    fwrite(out.ptr, 1, out.len, stdout);
+    (void)dgf_buf_write(&out, stdout);
     putchar('\n');
     dgf_buf_release(&out);
 }
@@ -341,7 +340,7 @@ static int schema(void)
     dgf_policy_schema(&out);
     rc = dgf_buf_rc(&out);
     if (!rc)
-        fwrite(out.ptr, 1, out.len, stdout);
+        (void)dgf_buf_write(&out, stdout);
     dgf_buf_release(&out);
     return rc ? DGF_EXIT_CANNOT : DGF_EXIT_OK;
 }

@@ -100,7 +100,7 @@ int dgf_cmd_status(int argc, char **argv)
     }
     format = dgf_args_get(&args, "format");
     if (format && strcmp(format, "json") == 0) {
-        fwrite(text.ptr, 1, text.len, stdout);
+        (void)dgf_buf_write(&text, stdout);
         return DGF_EXIT_OK;
     }
     return print_human(status);

@@ -358,6 +358,9 @@ static enum dgf_rc hand_over(struct dgf_pipeline *p, struct dgf_err *err)
 {
     enum dgf_rc rc;
 
+    /* An event that failed on its way may have left half of its records. */
+    if (p->broken)
+        return dgf_err_set(err, p->broken, "%s", p->broken_text);
     for (size_t i = 0; i < p->conf->n_sources; i++) {
         rc = pipe_source_commit(&p->sources[i], err);
         if (rc)

@@ -662,7 +662,7 @@ int dgf_report_findings(const struct dgf_findings *findings)
     dgf_buf_init(&out, 16 << 20);
     dgf_findings_print(findings, DGF_FINDINGS_HUMAN, dgf_colour(stderr), &out);
     if (out.len)
-        fwrite(out.ptr, 1, out.len, stderr);
+        (void)dgf_buf_write(&out, stderr);
     if (findings->nomem)
         fprintf(stderr, "dgf: out of memory while checking\n");
     return findings->n_errors || findings->nomem ? DGF_EXIT_CONFIG : DGF_EXIT_OK;

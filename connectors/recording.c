@@ -137,15 +137,21 @@ static enum dgf_rc take_object(struct fields *f, struct dgf_object **object)
                         same_text((*object)->schema, schema) &&
                         same_text((*object)->name, name) &&
                         same_columns(*object, columns, n))) {
-        for (uint32_t i = 0; i < n; i++) /* names end where msgpack goes on: copy */
+        bool all = true;
+
+        for (uint32_t i = 0; i < n; i++) { /* names end where msgpack goes on: copy */
             columns[i].name = dgf_strndup(columns[i].name, columns[i].name_len);
+            all = all && columns[i].name;
+        }
         database_text = text_or_null(database);
         schema_text = text_or_null(schema);
         name_text = text_or_null(name);
-        rc = name_text ? dgf_object_new("replay", database_text, schema_text, name_text,
-                                        columns, n,
-                                        *object ? (*object)->version + 1 : 1, &made)
-                       : DGF_NOMEM;
+        all = all && (database_text || !database.len) && (schema_text || !schema.len);
+        rc = all && name_text
+                 ? dgf_object_new("replay", database_text, schema_text, name_text,
+                                  columns, n, *object ? (*object)->version + 1 : 1,
+                                  &made)
+                 : DGF_NOMEM;
         for (uint32_t i = 0; i < n; i++)
             dgf_free((char *)(uintptr_t)columns[i].name);
         if (!rc) {

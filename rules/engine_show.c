@@ -308,7 +308,8 @@ struct dgf_bytes dgf_engine_keep(struct dgf_engine *engine, struct dgf_bytes tex
         engine->nomem = true;
         return (struct dgf_bytes){NULL, 0};
     }
-    memcpy(copy, text.ptr, text.len);
+    if (text.len > 0)
+        memcpy(copy, text.ptr, text.len);
     return dgf_bytes_of(copy, text.len);
 }
 

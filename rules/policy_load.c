@@ -294,9 +294,10 @@ static void load_text(struct dgf_policy_load *load, const char *path,
     files = dgf_policy_array_grow(load->set->files, load->set->n_files,
                                   &load->set->cap_files, sizeof(*files));
     load->nomem |= !files;
+    if (files)
+        load->set->files = files;
     if (!files || !load->file)
         return;
-    load->set->files = files;
     files[load->set->n_files++] = load->file;
     load->file->path = dgf_policy_load_strdup(load, path);
     dgf_sha256(text, load->file->sha256);

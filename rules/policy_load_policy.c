@@ -106,6 +106,7 @@ static bool put_requirements(struct dgf_policy_load *load,
 
 /* What records say of the policy, made once. */
 static void make_json(struct dgf_policy_load *load, struct dgf_policy *policy,
+                      const struct dgf_yaml_node *node,
                       const struct dgf_yaml_node *frameworks)
 {
     struct dgf_buf buf;
@@ -139,8 +140,9 @@ static void make_json(struct dgf_policy_load *load, struct dgf_policy *policy,
     }
     dgf_json_end_object(&json);
     if (dgf_buf_rc(&buf))
-        DGF_POLICY_ERROR(load, "E0423", frameworks,
-                         "policy '%s': title and frameworks are longer than 64 KiB",
+        DGF_POLICY_ERROR(load, "E0423", frameworks ? frameworks : node,
+                         "policy '%s': title and frameworks are longer than 64 KiB, or "
+                         "memory is short",
                          policy->ref.id);
     policy->ref.json = dgf_policy_load_strdup(load, dgf_buf_str(&buf));
     dgf_buf_release(&buf);
@@ -395,7 +397,7 @@ static void fill(struct dgf_policy_load *load, struct dgf_policy *policy,
         return;
     if (conf->id)
         add_id(load, policy, dgf_yaml_get(node, "id"));
-    make_json(load, policy, conf->frameworks);
+    make_json(load, policy, node, conf->frameworks);
     if (conf->watch || !(conf->sequence || conf->absence)) /* they watch by step */
         dgf_policy_load_watch(load, policy, conf->watch, node);
     read_needs(load, policy, &conf->needs, node);

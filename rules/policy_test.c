@@ -97,7 +97,7 @@ static void fail(struct testing *testing, const char *text)
 static bool fits(const struct expectation *expected,
                  const struct dgf_judgement *judgement)
 {
-    return strcmp(expected->policy, judgement->policy->id) == 0 &&
+    return expected->policy && strcmp(expected->policy, judgement->policy->id) == 0 &&
            verdicts[expected->verdict] == judgement->verdict &&
            (expected->severity == ANY_SEVERITY ||
             expected->severity == (int)judgement->policy->severity) &&

@@ -159,6 +159,11 @@ void dgf_buf_add_base64(struct dgf_buf *buf, struct dgf_bytes bytes)
     buf->len += len;
 }
 
+bool dgf_buf_write(const struct dgf_buf *buf, FILE *file)
+{
+    return buf->len == 0 || fwrite(buf->ptr, 1, buf->len, file) == buf->len;
+}
+
 const char *dgf_buf_str(struct dgf_buf *buf)
 {
     enum dgf_rc rc = buf->rc;

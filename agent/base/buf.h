@@ -6,6 +6,7 @@
 #ifndef DGF_BASE_BUF_H
 #define DGF_BASE_BUF_H
 
+#include <stdio.h>
 #include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -117,6 +118,8 @@ static inline enum dgf_rc dgf_buf_rc(const struct dgf_buf *buf)
 
 /* A NUL after the content, not counted in len; "" when it has failed empty. */
 const char *dgf_buf_str(struct dgf_buf *buf);
+/* Writes what is there to file; false: not all of it could be written. */
+bool dgf_buf_write(const struct dgf_buf *buf, FILE *file);
 
 /* Fixed-width little-endian, for frames and positions. */
 void dgf_buf_add_le16(struct dgf_buf *buf, uint16_t value);

@@ -6,6 +6,7 @@
 
 #ifdef DGF_TORTURE
 #include <stdatomic.h>
+#include <stdio.h>
 
 /* Counts down to the allocation that fails; below zero: none does. */
 static _Atomic long torture_left = -1;
@@ -15,6 +16,18 @@ __attribute__((constructor)) static void torture_begin(void)
     const char *n = getenv("DGF_TORTURE");
 
     atomic_store(&torture_left, n ? strtol(n, NULL, 10) : -1);
+}
+
+/* How many of DGF_TORTURE are left, for who wants to know how many were made. */
+__attribute__((destructor)) static void torture_end(void)
+{
+    const char *path = getenv("DGF_TORTURE_LEFT");
+    FILE *file = path ? fopen(path, "w") : NULL;
+
+    if (!file)
+        return;
+    fprintf(file, "%ld\n", atomic_load(&torture_left));
+    fclose(file);
 }
 
 static bool torture_fails(void)
