@@ -153,8 +153,8 @@ extern const struct dgf_policy_ref dgf_policy_coverage;
 
 /* ---- environments and programs: policy_env.c ---- */
 
-/* object NULL: rows are open.  presence: field names that were only asked for
- * with has() or missing(); a row without such a column is well typed then.
+/* object NULL: rows are open.  presence: field names that were asked for with
+ * has(), missing() or known(); a row without such a column is well typed then.
  * What is wrong with `let` names goes to issues with *ret_let set, and the
  * environment is made without that name.  NULL: out of memory. */
 struct dgf_policy_presence {
@@ -175,6 +175,23 @@ enum dgf_rc dgf_policy_code_make(const struct dgf_policy *policy,
 void dgf_policy_code_release(const struct dgf_policy *policy,
                              struct dgf_policy_code *code);
 bool dgf_policy_is_truth(const struct dgf_cel_type *type); /* bool, or not known yet */
+
+/* ---- fields that are no columns: policy_presence.c ---- */
+
+struct dgf_policy_presence_list {
+    struct dgf_bytes *names; /* freed by the caller; the texts are the programs' */
+    size_t n, cap;
+};
+/* Fields some expression of the file asks for; false: out of memory. */
+bool dgf_policy_presence_gather(const struct dgf_policy_set *set,
+                                const struct dgf_policy_file *file,
+                                struct dgf_policy_presence_list *ret);
+/* Does an expression of the policy read a field that is no column of object
+ * without asking whether it is there?  *ret is the first one. */
+bool dgf_policy_reads_no_column(const struct dgf_policy *policy,
+                                const struct dgf_policy_code *code,
+                                const struct dgf_object *object,
+                                struct dgf_cel_use *ret);
 
 /* ---- watching: policy_index.c ---- */
 

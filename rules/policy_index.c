@@ -36,51 +36,6 @@ static bool is_change(const struct dgf_policy *policy)
     return policy->watch.kinds >> DGF_KIND_CHANGE & 1;
 }
 
-struct presence {
-    struct dgf_bytes *names;
-    size_t n, cap;
-};
-
-static bool add_presence(struct presence *presence, struct dgf_bytes name)
-{
-    struct dgf_bytes *names;
-
-    for (size_t i = 0; i < presence->n; i++)
-        if (dgf_bytes_eq(presence->names[i], name))
-            return true;
-    names = dgf_policy_array_grow(presence->names, presence->n, &presence->cap,
-                                  sizeof(*names));
-    if (!names)
-        return false;
-    presence->names = names;
-    names[presence->n++] = name;
-    return true;
-}
-
-/* missing(after.x) is a fair question about a table without x. */
-static bool gather_presence(const struct dgf_policy_set *set,
-                            const struct dgf_policy_file *file, struct presence *ret)
-{
-    for (size_t i = 0; i < set->n_policies; i++) {
-        const struct dgf_cel_use *uses;
-        size_t n;
-
-        if (set->policies[i]->file != file)
-            continue;
-        n = dgf_cel_program_uses(set->policies[i]->open.condition, &uses);
-        for (size_t j = 0; j < n; j++) {
-            const char *path = uses[j].path;
-
-            if (uses[j].var && uses[j].presence && path && *path &&
-                (strcmp(uses[j].var, "after") == 0 ||
-                 strcmp(uses[j].var, "before") == 0) &&
-                !add_presence(ret, dgf_bytes_of(path, strcspn(path, "."))))
-                return false;
-        }
-    }
-    return true;
-}
-
 struct making {
     struct dgf_binding *binding;
     struct dgf_policy_set *set;
@@ -104,13 +59,13 @@ static const struct dgf_cel_env *column_env(struct making *making,
 {
     struct dgf_cel_env **env = &making->binding->envs[file_index(making->set, file)];
     const struct dgf_policy_let *wrong = NULL;
-    struct presence presence = {.names = NULL};
+    struct dgf_policy_presence_list presence = {.names = NULL};
     struct dgf_cel_issues issues;
 
     if (*env)
         return *env;
     dgf_cel_issues_init(&issues);
-    if (gather_presence(making->set, file, &presence))
+    if (dgf_policy_presence_gather(making->set, file, &presence))
         *env = dgf_policy_env_new(
             file, making->binding->object,
             &(struct dgf_policy_presence){presence.names, presence.n}, &issues, &wrong);
@@ -133,6 +88,22 @@ static void tell_issue(struct making *making, const struct dgf_policy *policy,
     making->sink.add(making->sink.ctx, policy, "E0442", text, NULL);
 }
 
+/* What only another policy of the file asked for is no column here. */
+static enum dgf_rc check_fields(struct making *making, const struct dgf_policy *policy,
+                                struct dgf_policy_code *code)
+{
+    struct dgf_cel_use use;
+    char text[512];
+
+    if (!dgf_policy_reads_no_column(policy, code, making->binding->object, &use))
+        return DGF_OK;
+    snprintf(text, sizeof(text), "unknown field '%s.%.*s'", use.var,
+             (int)strcspn(use.path, "."), use.path);
+    making->sink.add(making->sink.ctx, policy, "E0442", text, NULL);
+    dgf_policy_code_release(policy, code);
+    return DGF_BAD_CONFIG;
+}
+
 static enum dgf_rc add_typed(struct making *making, const struct dgf_policy *policy,
                              struct dgf_candidate *candidate)
 {
@@ -147,6 +118,8 @@ static enum dgf_rc add_typed(struct making *making, const struct dgf_policy *pol
     rc = dgf_policy_code_make(policy, env, &issues, &expr, &candidate->own);
     if (rc == DGF_BAD_CONFIG)
         tell_issue(making, policy, &issues);
+    else if (rc == DGF_OK)
+        rc = check_fields(making, policy, &candidate->own);
     dgf_cel_issues_release(&issues);
     candidate->code = &candidate->own;
     candidate->env = env;

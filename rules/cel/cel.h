@@ -177,6 +177,7 @@ struct dgf_cel_use {
                            * names; "" when the variable is used whole */
     const char *function; /* "pii.card", or NULL */
     bool presence;        /* only has(), missing() or known() was asked */
+    bool asked;           /* ... was asked, whatever else was done with it */
 };
 size_t dgf_cel_program_uses(const struct dgf_cel_program *program,
                             const struct dgf_cel_use **ret_list);

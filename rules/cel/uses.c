@@ -50,6 +50,7 @@ static void add(struct finder *f, struct dgf_cel_use use)
                          : old->var && strcmp(old->var, use.var) == 0 &&
                                strcmp(old->path, use.path) == 0) {
             old->presence &= use.presence;
+            old->asked |= use.asked;
             return;
         }
     }
@@ -67,10 +68,9 @@ static void walk(struct finder *f, const struct dgf_cel_node *node, bool presenc
 
     if (path_of(node, DGF_CEL_REF_VAR, &var, path, sizeof(path)) ||
         path_of(node, DGF_CEL_REF_CONST, &var, path, sizeof(path))) {
-        add(f, (struct dgf_cel_use){.var = var,
-                                    .path = path,
-                                    .presence =
-                                        presence || (node->flags & DGF_CEL_F_TEST)});
+        presence |= (node->flags & DGF_CEL_F_TEST) != 0;
+        add(f, (struct dgf_cel_use){
+                   .var = var, .path = path, .presence = presence, .asked = presence});
         return;
     }
     if (node->kind == DGF_CEL_N_IDENT && node->ref == DGF_CEL_REF_LET) {

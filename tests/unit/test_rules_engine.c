@@ -297,6 +297,47 @@ START_TEST(an_expression_that_does_not_fit_the_columns_is_told)
 }
 END_TEST
 
+START_TEST(asking_for_a_field_lets_no_other_expression_read_it)
+{
+    ck_assert_str_eq(
+        check(
+            "policies:\n" POLICY("A", "watch: {objects: ['**']}, when: "
+                                      "'missing(after.colour)'")
+                POLICY("B", "watch: {objects: ['**']}, when: 'after.colour == 1'")
+                    POLICY("C",
+                           "watch: {objects: ['**']}, when: 'after.id == 1', message: "
+                           "'is {{after.colour}}'")
+                        POLICY("D", "watch: {objects: ['**']}, when: 'missing("
+                                    "before.colour)'"),
+            ~0u),
+        "E0442 policy 'B' cannot be judged on shop.orders of source 'orders': unknown "
+        "field 'after.colour'\n"
+        "E0442 policy 'C' cannot be judged on shop.orders of source 'orders': unknown "
+        "field 'after.colour'\n");
+    dgf_buf_clear(&said);
+    ck_assert_str_eq(
+        check("let: {red: 'after.colour == 1', bare: 'missing(after.colour)'}\n"
+              "policies:\n" POLICY("A", "watch: {objects: ['**']}, when: bare")
+                  POLICY("B", "watch: {objects: ['**']}, when: red"),
+              ~0u),
+        "E0442 policy 'B' cannot be judged on shop.orders of source 'orders': unknown "
+        "field 'after.colour'\n");
+}
+END_TEST
+
+START_TEST(what_a_condition_asks_for_it_may_read_and_its_message_too)
+{
+    ck_assert_str_eq(check("    when: '!missing(after.colour) && after.colour == 1'\n"
+                           "    message: 'is {{after.colour}}'\n",
+                           ~0u),
+                     "");
+    ck_assert_str_eq(
+        check("    when: '!missing(before.colour) && after.colour == 1'\n", ~0u),
+        "E0442 policy 'T-1' cannot be judged on shop.orders of source 'orders': unknown "
+        "field 'after.colour'\n");
+}
+END_TEST
+
 /* An event about the table above, its rows given as YAML. */
 static void judge_row(struct dgf_engine *engine, struct dgf_object *object,
                       struct dgf_source *src, enum dgf_op op, const char *rows)
@@ -411,6 +452,26 @@ START_TEST(where_a_policy_cannot_be_judged_the_first_event_says_so_once)
 }
 END_TEST
 
+START_TEST(a_field_only_a_sibling_asks_for_is_told_once_and_not_at_every_event)
+{
+    struct table_events at;
+
+    open_table(&at,
+               "policies:\n" POLICY(
+                   "A", "watch: {objects: ['**']}, when: 'missing(after.colour)'")
+                   POLICY("B", "watch: {objects: ['**']}, when: 'after.colour == 1'"),
+               ~0u);
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: a, amount: null}}");
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 2, status: a, amount: null}}");
+    ck_assert_str_eq(dgf_buf_str(&said),
+                     "A violation: About A\n"
+                     "DGF-COV-1 violation: policy 'B' is not judged on shop.orders: "
+                     "unknown field 'after.colour'\n"
+                     "A violation: About A\n");
+    close_table(&at);
+}
+END_TEST
+
 START_TEST(a_new_set_takes_over_between_two_events)
 {
     struct table_events at;
@@ -486,6 +547,9 @@ int main(void)
         the_strictest_class_counts,
         a_need_the_source_cannot_meet_is_told_with_its_fix,
         an_expression_that_does_not_fit_the_columns_is_told,
+        asking_for_a_field_lets_no_other_expression_read_it,
+        what_a_condition_asks_for_it_may_read_and_its_message_too,
+        a_field_only_a_sibling_asks_for_is_told_once_and_not_at_every_event,
         columns_are_judged_by_their_types,
         a_column_that_was_not_sent_is_for_review,
         where_a_policy_cannot_be_judged_the_first_event_says_so_once,
