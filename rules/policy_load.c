@@ -236,6 +236,36 @@ static void load_policies(struct dgf_policy_load *load,
         dgf_policy_load_one(load, node->items[i]);
 }
 
+/* A day counts to its end, in UTC. */
+static bool read_day_or_time(const char *text, int64_t *ret_ns)
+{
+    const int64_t day_ns = 24 * 3600 * 1000000000ll;
+    char whole[32];
+    int64_t ns;
+
+    if (dgf_parse_time(dgf_bytes_str(text), ret_ns))
+        return true;
+    if (strlen(text) != strlen("2030-06-30"))
+        return false;
+    snprintf(whole, sizeof(whole), "%sT00:00:00Z", text);
+    return dgf_parse_time(dgf_bytes_str(whole), &ns) &&
+           !__builtin_add_overflow(ns, day_ns, ret_ns);
+}
+
+static void check_review(struct dgf_policy_load *load, const char *review_by,
+                         const struct dgf_yaml_node *info)
+{
+    const struct dgf_yaml_node *node = dgf_yaml_get(info, "review_by");
+    int64_t ns;
+
+    if (!read_day_or_time(review_by, &ns))
+        DGF_POLICY_WARNING(load, "W0448", node ? node : info,
+                           "'review_by' is not a date; example: review_by: 2030-06-30");
+    else if (load->world->now_ns > 0 && ns <= load->world->now_ns)
+        DGF_POLICY_WARNING(load, "W0448", node ? node : info,
+                           "the review of this file was due by %s", review_by);
+}
+
 static void load_root(struct dgf_policy_load *load, const struct dgf_yaml_node *root)
 {
     struct dgf_policy_file_conf conf = {.version = 0};
@@ -246,6 +276,8 @@ static void load_root(struct dgf_policy_load *load, const struct dgf_yaml_node *
         load->file->title = dgf_policy_load_strdup(load, conf.info.title);
     if (conf.info.owner)
         load->file->owner = dgf_policy_load_strdup(load, conf.info.owner);
+    if (conf.info.review_by)
+        check_review(load, conf.info.review_by, dgf_yaml_get(root, "info"));
     if (conf.lists)
         load_lists(load, conf.lists);
     if (conf.let)

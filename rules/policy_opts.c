@@ -5,7 +5,7 @@ static const struct dgf_opt info_opts[] = {
     {"title", DGF_OPT_STR, AT(title), 0, .help = "what this file is about"},
     {"owner", DGF_OPT_STR, AT(owner), 0, .help = "who answers for it"},
     {"review_by", DGF_OPT_STR, AT(review_by), 0,
-     .help = "when somebody looks at it again"},
+     .help = "day (or time) somebody looks at it again; then a warning"},
     DGF_OPT_END,
 };
 #undef AT
