@@ -57,6 +57,8 @@ PLANTED = [
     ("docs", "contrib/doc/KAFKA.md", '{"v":1,"kind":"gap","cause":"x"}\n',
      "a record of kind gap has no ['cause']"),
     ("docs", "contrib/doc/CONFIGURATION.md", "x\n", "CONFIGURATION.md is not what dgf prints"),
+    ("docs", "schemas/dgf.schema.json", "{}\n", "dgf.schema.json is not what dgf prints"),
+    ("docs", "schemas/policy.schema.json", "{}\n", "policy.schema.json is not what dgf prints"),
 ]
 
 
