@@ -70,7 +70,7 @@ static void session_release(struct session *s)
 static enum dgf_rc declare(struct session *s, const struct request *request,
                            struct dgf_err *err)
 {
-    const char *names[MAX_VARS], *name;
+    const char *names[MAX_VARS] = {NULL}, *name;
     json_t *binding;
     enum dgf_rc rc;
     size_t i;

@@ -207,11 +207,11 @@ void dgf_cel_json_put_value(struct dgf_json *json, const struct dgf_cel_value *v
 /* ---- types ---- */
 
 static void put_params(struct dgf_json *json, const char *key, const char *const *names,
-                       const struct dgf_cel_type *type)
+                       unsigned n_names, const struct dgf_cel_type *type)
 {
     put_member(json, key);
     dgf_json_begin_object(json);
-    for (unsigned i = 0; i < type->n_params; i++) {
+    for (unsigned i = 0; i < type->n_params && i < n_names; i++) {
         dgf_json_key(json, names[i]);
         dgf_cel_json_put_type(json, type->params[i]);
     }
@@ -274,10 +274,10 @@ void dgf_cel_json_put_type(struct dgf_json *json, const struct dgf_cel_type *typ
         put_word(json, "wellKnown", "DURATION");
         break;
     case DGF_CEL_T_LIST:
-        put_params(json, "listType", list, type);
+        put_params(json, "listType", list, DGF_ARRAY_LEN(list), type);
         break;
     case DGF_CEL_T_MAP:
-        put_params(json, "mapType", map, type);
+        put_params(json, "mapType", map, DGF_ARRAY_LEN(map), type);
         break;
     case DGF_CEL_T_TYPE:
         put_member(json, "type");

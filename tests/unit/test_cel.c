@@ -192,6 +192,7 @@ static void refused(const char *text, const char *code, const char *wanted)
 static char *repeated(const char *before, const char *middle, const char *after, int n)
 {
     struct dgf_buf out;
+    char *text;
 
     dgf_buf_init(&out, 1 << 20);
     for (int i = 0; i < n; i++)
@@ -200,7 +201,9 @@ static char *repeated(const char *before, const char *middle, const char *after,
     for (int i = 0; i < n; i++)
         dgf_buf_add_str(&out, after);
     ck_assert_int_eq(dgf_buf_rc(&out), DGF_OK);
-    return strdup(dgf_buf_str(&out));
+    text = strdup(dgf_buf_str(&out));
+    dgf_buf_release(&out);
+    return text;
 }
 
 START_TEST(hostile_sizes_are_refused_by_name)
