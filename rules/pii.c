@@ -107,6 +107,7 @@ static bool in_value(struct dgf_cel_eval *eval, struct search *search,
     case DGF_CEL_OPTIONAL:
         return value->inner && in_value(eval, search, value->inner, depth + 1, ret);
     case DGF_CEL_UNKNOWN:
+    case DGF_CEL_ERROR: /* an item that could not be read */
         search->unknown = true;
         return false;
     default:

@@ -2,6 +2,7 @@
 
 #include "cel/functions.h"
 #include "cel/ops.h"
+#include "cel/program.h"
 #include "cel/re2_shim.h"
 
 /* size() and the tests on texts that CEL always has. */
@@ -70,6 +71,11 @@ static void matches(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
     regex =
         dgf_cel_regex_new((const char *)args[1].ptr, args[1].len, text, sizeof(text));
     if (!regex) {
+        /* The pattern may come from the event: "missing ): (ab" ends at the colon. */
+        char *detail = strstr(text, ": ");
+
+        if (detail && eval->program && eval->program->env->flags & DGF_CEL_POLICY)
+            *detail = '\0';
         dgf_cel_fail(eval, ret, "bad regular expression: %s",
                      text[0] ? text : "out of memory");
         return;

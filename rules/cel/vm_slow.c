@@ -151,7 +151,8 @@ void dgf_cel_vm_let(struct dgf_cel_eval *eval, unsigned number,
     eval->trace = trace;
     eval->program = program;
     eval->at = at;
-    if (number < eval->n_lets)
+    /* What one policy's budget did not reach, the next one's may. */
+    if (number < eval->n_lets && !(ret->kind == DGF_CEL_ERROR && ret->error->budget))
         eval->lets[number] = *ret;
 }
 
@@ -190,6 +191,22 @@ static void not_there(struct dgf_cel_eval *eval, enum dgf_cel_select_mode mode,
         *ret = none();
     else
         dgf_cel_fail_absent(eval, ret, what, name);
+}
+
+/* The key as an error may say it: as it stands in the expression.  One that was
+ * worked out may be a value of the event, and errors of policies leave us. */
+static struct dgf_bytes key_to_say(const struct dgf_cel_eval *eval,
+                                   const struct dgf_cel_value *key)
+{
+    const struct dgf_cel_program *program = eval->program;
+    bool constant = !is_policy(eval);
+
+    if (key->kind != DGF_CEL_STRING)
+        return dgf_bytes_of(NULL, 0);
+    for (uint32_t i = 0; !constant && i < program->n_consts; i++)
+        constant = program->consts[i].kind == DGF_CEL_STRING &&
+                   program->consts[i].ptr == key->ptr;
+    return constant ? dgf_cel_bytes_of(key) : dgf_bytes_of(NULL, 0);
 }
 
 void dgf_cel_vm_select(struct dgf_cel_eval *eval, const struct dgf_cel_value *on_,
@@ -275,10 +292,7 @@ void dgf_cel_vm_index(struct dgf_cel_eval *eval, const struct dgf_cel_value *on_
         index_list(eval, on->list, key, mode, ret);
     } else if (on->kind == DGF_CEL_MAP) {
         if (!dgf_cel_map_find(eval, on->map, key, ret))
-            not_there(eval, mode, "no such key",
-                      key->kind == DGF_CEL_STRING ? dgf_cel_bytes_of(key)
-                                                  : dgf_bytes_of(NULL, 0),
-                      ret);
+            not_there(eval, mode, "no such key", key_to_say(eval, key), ret);
         else if (mode == DGF_CEL_OPT)
             wrap_optional(eval, ret);
     } else if (on->kind == DGF_CEL_NULL && (is_policy(eval) || mode == DGF_CEL_SOFT)) {

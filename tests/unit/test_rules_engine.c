@@ -124,6 +124,47 @@ START_TEST(an_evaluation_error_is_a_rule_error_and_a_violation)
 }
 END_TEST
 
+START_TEST(an_error_never_says_a_value_of_the_event)
+{
+    static const char event[] = "{after: {note: '4111 1111 1111 1111', m: {a: 1}}}";
+
+    ck_assert_str_eq(SAYS("    when: 'after.m[after.note] == 1'\n"
+                          "    on_error: record\n",
+                          event),
+                     "T-1 error E0401: no such key\n");
+    ck_assert_str_eq(
+        SAYS("    when: 'after.m[\"b\"] == 1'\n    on_error: record\n", event),
+        "T-1 error E0401: no such key: 'b'\n");
+    ck_assert_str_eq(SAYS("    when: '\"x\".matches(\"(\" + after.note)'\n"
+                          "    on_error: record\n",
+                          event),
+                     "T-1 error E0401: bad regular expression: missing )\n");
+}
+END_TEST
+
+START_TEST(what_one_policy_costs_takes_nothing_from_the_next)
+{
+    struct dgf_buf event;
+    static const char file[] =
+        "let:\n  big: 'after.l.exists(a, after.l.exists(b, a + b < 0))'\n"
+        "policies:\n"
+        "  - {id: P1, title: About P1, severity: low, watch: {objects: ['**']}, "
+        "when: 'after.l.exists(a, after.l.all(b, a + b >= 0) && a > 150) && big'}\n"
+        "  - {id: P2, title: About P2, severity: low, watch: {objects: ['**']}, "
+        "when: 'big'}\n";
+
+    dgf_buf_init(&event, 1 << 20);
+    dgf_buf_add_str(&event, "{after: {l: [0");
+    for (int i = 1; i < 100; i++)
+        dgf_buf_addf(&event, ", %d", i);
+    dgf_buf_add_str(&event, ", 200]}}");
+    ck_assert_str_eq(SAYS(file, dgf_buf_str(&event)),
+                     "P1 error E0402: the cost budget of one evaluation is used up\n"
+                     "P1 violation: About P1\n");
+    dgf_buf_release(&event);
+}
+END_TEST
+
 START_TEST(an_expression_that_costs_too_much_is_a_rule_error_and_never_a_stall)
 {
     struct dgf_buf event;
@@ -538,6 +579,8 @@ int main(void)
         the_new_row_of_a_delete_is_null,
         what_an_unknown_result_means_is_the_policys_word,
         an_evaluation_error_is_a_rule_error_and_a_violation,
+        an_error_never_says_a_value_of_the_event,
+        what_one_policy_costs_takes_nothing_from_the_next,
         an_expression_that_costs_too_much_is_a_rule_error_and_never_a_stall,
         an_exception_waives_until_it_ends_by_the_time_of_the_event,
         an_exception_that_is_unknown_or_fails_does_not_apply,
