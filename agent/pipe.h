@@ -43,6 +43,7 @@ struct pipe_source {
     size_t n_acks;
 
     bool is_open, paused, wants_turn, caught_up;
+    bool waits_said; /* since it last streamed */
     size_t turn_bytes;
     enum dgf_source_state state;
     char reason[DGF_ERR_TEXT_MAX];
@@ -117,6 +118,8 @@ void pipe_source_handed(struct pipe_source *ps, uint64_t next_index);
 void pipe_source_durable(struct pipe_source *ps);
 void pipe_source_tell(struct pipe_source *ps);
 void pipe_source_pause(struct pipe_source *ps, bool pause);
+/* First records of a start: what was counted under other policies. */
+enum dgf_rc pipe_source_begin(struct pipe_source *ps) DGF_MUST_USE;
 enum dgf_rc pipe_source_coverage(struct pipe_source *ps, int64_t now_ns) DGF_MUST_USE;
 bool pipe_source_settled(const struct pipe_source *ps);
 

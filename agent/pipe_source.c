@@ -71,13 +71,25 @@ enum dgf_rc pipe_source_coverage(struct pipe_source *ps, int64_t now_ns)
     if (ps->position.len == 0)
         return DGF_OK;
     position_text(ps, text);
-    rc = dgf_recorder_policy_set(&ps->pipeline->recorder,
-                                 dgf_policy_set_digest(ps->set));
-    if (rc)
-        return rc;
     ps->dirty = true;
-    return dgf_record_coverage(&ps->pipeline->recorder, &ps->coverage, ps->src->name,
-                               dgf_buf_str(text), now_ns, ps->src->type->guarantee);
+    rc = dgf_record_coverage(&ps->pipeline->recorder, &ps->coverage, ps->src->name,
+                             dgf_buf_str(text), now_ns, ps->src->type->guarantee);
+    if (!rc) /* as every record of this source from here on */
+        rc = dgf_recorder_policy_set(&ps->pipeline->recorder,
+                                     dgf_policy_set_digest(ps->set));
+    return rc;
+}
+
+/* What the process before us judged was judged by its policies. */
+enum dgf_rc pipe_source_begin(struct pipe_source *ps)
+{
+    const char *digest = dgf_policy_set_digest(ps->set);
+    enum dgf_rc rc = DGF_OK;
+
+    if (ps->coverage.policy_set[0] && strcmp(ps->coverage.policy_set, digest) != 0)
+        rc = pipe_source_coverage(ps, dgf_clock_ns());
+    dgf_coverage_policy_set(&ps->coverage, digest);
+    return rc;
 }
 
 /* A gap ends the range that was covered; the next one begins where it ends. */
@@ -157,6 +169,7 @@ static enum dgf_rc take_next_set(struct pipe_source *ps, struct dgf_err *err)
         return rc;
     dgf_policy_set_unref(ps->set);
     ps->set = dgf_steal(ps->next_set);
+    dgf_coverage_policy_set(&ps->coverage, dgf_policy_set_digest(ps->set));
     return DGF_OK;
 }
 
@@ -179,6 +192,8 @@ static enum dgf_rc accept_event(struct pipe_source *ps, struct dgf_event *event)
         dgf_buf_clear(&ps->position);
         dgf_buf_add_bytes(&ps->position, event->position);
         rc = dgf_buf_rc(&ps->position);
+        if (!rc && dgf_coverage_is_full(&ps->coverage))
+            rc = pipe_source_coverage(ps, dgf_clock_ns());
     }
     if (rc) {
         pipe_break(p, rc,
@@ -234,6 +249,11 @@ static void host_state(struct dgf_source *src, enum dgf_source_state state,
         ps->retry_ns = 0;
         if (ps->state != DGF_STATE_STREAMING && ps->state != DGF_STATE_PAUSED)
             dgf_log(DGF_LOG_INFO, "source streaming", "source", src->name, NULL);
+        ps->waits_said = false;
+    } else if (state == DGF_STATE_STANDBY && !ps->waits_said) {
+        ps->waits_said = true;
+        dgf_log(DGF_LOG_WARN, "source waits", "source", src->name, "cause", reason,
+                NULL);
     }
     set_state(ps, state, reason);
 }
@@ -439,7 +459,7 @@ static void act_on_failure(struct pipe_source *ps, int64_t now_ns)
     }
     wait = next_retry_ns(ps, rc);
     ps->retry_at_ns = now_ns + wait;
-    if (!standby || ps->state_since_ns == 0)
+    if (!standby) /* who we wait for was said when it began */
         dgf_log(DGF_LOG_WARN, "source failed", "source", ps->src->name, "cause", cause,
                 "#retry_ms", wait / 1000000, NULL);
     ps->reason[0] = '\0';
@@ -457,6 +477,9 @@ static void open_source(struct pipe_source *ps)
     rc = ps->src->type->open(ps->src, dgf_buf_bytes(&ps->position), &err);
     if (rc)
         host_fail(ps->src, rc, err.text);
+    /* Batches of the session before may have become durable in between. */
+    else if (ps->told_seq)
+        ps->src->type->durable(ps->src, ps->told_seq);
 }
 
 void pipe_source_pause(struct pipe_source *ps, bool pause)
@@ -514,8 +537,12 @@ enum dgf_rc pipe_source_commit(struct pipe_source *ps, struct dgf_err *err)
     struct dgf_buf *counters = &ps->counters, *text = &ps->pipeline->scratch;
     enum dgf_rc rc;
 
-    if (!ps->dirty || ps->position.len == 0)
+    if (!ps->dirty)
         return DGF_OK;
+    if (ps->position.len == 0) { /* nothing to go on from yet */
+        ps->dirty = false;
+        return DGF_OK;
+    }
     dgf_buf_clear(counters);
     dgf_coverage_encode(&ps->coverage, counters);
     position_text(ps, text);

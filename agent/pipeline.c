@@ -114,6 +114,10 @@ static enum dgf_rc first_records(struct dgf_pipeline *p,
     rc = own(p, DGF_RECORD_CONFIG,
              p->conf->insecure ? "runs with insecure: true" : "configuration in force",
              p->conf->config_json ? p->conf->config_json : "{}", err);
+    for (size_t i = 0; !rc && i < p->conf->n_sources; i++)
+        if (pipe_source_begin(&p->sources[i]))
+            rc = dgf_err_set(err, DGF_NOMEM, "cannot write coverage of '%s'",
+                             p->conf->sources[i].name);
     if (!rc && set_is_new(p))
         rc = record_policy_set(p, NULL, p->set, err);
     return rc;
@@ -285,7 +289,7 @@ static enum dgf_rc cover(struct dgf_pipeline *p, int64_t *wait_ns, struct dgf_er
         struct pipe_source *ps = &p->sources[i];
         int64_t due = ps->coverage.since_ns + DGF_COVERAGE_NS - now_ns;
 
-        if (due > 0) {
+        if (due > 0 && due <= DGF_COVERAGE_NS) { /* else the clock was set back */
             pipe_wait_at_most(wait_ns, due);
         } else if (ps->position.len) {
             enum dgf_rc rc = pipe_source_coverage(ps, now_ns);

@@ -232,7 +232,11 @@ static bool offer_one(struct pipe_sink *ps)
         /* Overtaken by pruning: opening again says what it will never have. */
         bool pruned = ps->next < dgf_ledger_first_index(ps->pipeline->ledger);
 
-        host_fail(ps->sink, pruned ? DGF_RETRY : DGF_FATAL, err.text);
+        host_fail(ps->sink,
+                  pruned            ? DGF_RETRY
+                  : rc == DGF_NOMEM ? rc
+                                    : DGF_FATAL,
+                  err.text);
         return false;
     }
     if (dgf_record_get(leaf.header, leaf.line, leaf.index, &record)) {

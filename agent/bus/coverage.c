@@ -2,7 +2,8 @@
 #include "base/parse.h"
 #include "bus/record_part.h"
 
-#define ENCODING_VERSION 1
+#define ENCODING_VERSION 2 /* 1 had no policy set */
+#define BYTES_A_COUNT 24   /* word, its length and a number */
 #define FROM_MAX 65536
 
 void dgf_coverage_init(struct dgf_coverage *coverage)
@@ -28,6 +29,16 @@ static void clear_counts(struct dgf_coverage *coverage)
     memset(coverage->verdicts, 0, sizeof(coverage->verdicts));
     coverage->last_object = 0;
     coverage->last_counts = NULL;
+    coverage->bytes = 0;
+}
+
+void dgf_coverage_policy_set(struct dgf_coverage *coverage, const char *digest)
+{
+    size_t len = strlen(digest);
+
+    len = len > DGF_COVERAGE_SET_MAX ? DGF_COVERAGE_SET_MAX : len;
+    memcpy(coverage->policy_set, digest, len);
+    coverage->policy_set[len] = '\0';
 }
 
 static uint64_t *counts_of(struct dgf_coverage *coverage, struct dgf_bytes object)
@@ -41,6 +52,7 @@ static uint64_t *counts_of(struct dgf_coverage *coverage, struct dgf_bytes objec
         dgf_free(counts);
         counts = NULL;
     }
+    coverage->bytes += object.len + 6 + (size_t)DGF_OP_N * BYTES_A_COUNT;
     return counts;
 }
 
@@ -125,6 +137,8 @@ void dgf_coverage_encode(const struct dgf_coverage *coverage, struct dgf_buf *ou
     dgf_buf_add_le64(out, (uint64_t)coverage->since_ns);
     dgf_buf_add_le32(out, (uint32_t)coverage->from.len);
     dgf_buf_add_bytes(out, dgf_buf_bytes(&coverage->from));
+    dgf_buf_add_byte(out, (uint8_t)strlen(coverage->policy_set));
+    dgf_buf_add_str(out, coverage->policy_set);
     dgf_buf_add_le64(out, coverage->events);
     dgf_buf_add_le64(out, coverage->transactions);
     put_counts(out, coverage->verdicts, DGF_VERDICT_N, verdict_word);
@@ -159,13 +173,16 @@ enum dgf_rc dgf_coverage_decode(struct dgf_coverage *coverage, struct dgf_bytes 
     uint8_t version = dgf_rd_u8(&rd);
     uint64_t since = dgf_rd_le64(&rd);
     struct dgf_bytes from = dgf_rd_bytes(&rd, dgf_rd_le32(&rd));
+    struct dgf_bytes set =
+        version == 1 ? DGF_BYTES("") : dgf_rd_bytes(&rd, dgf_rd_u8(&rd));
     enum dgf_rc rc = DGF_BAD_DATA;
 
     clear_counts(coverage);
     dgf_buf_clear(&coverage->from);
     coverage->events = dgf_rd_le64(&rd);
     coverage->transactions = dgf_rd_le64(&rd);
-    if (version == ENCODING_VERSION && from.len <= FROM_MAX &&
+    if ((version == ENCODING_VERSION || version == 1) && from.len <= FROM_MAX &&
+        set.len <= DGF_COVERAGE_SET_MAX &&
         get_counts(&rd, coverage->verdicts, dgf_verdict_of))
         rc = get_objects(coverage, &rd);
     if (rc) {
@@ -173,6 +190,8 @@ enum dgf_rc dgf_coverage_decode(struct dgf_coverage *coverage, struct dgf_bytes 
         return rc;
     }
     coverage->since_ns = (int64_t)since;
+    memcpy(coverage->policy_set, set.ptr, set.len);
+    coverage->policy_set[set.len] = '\0';
     dgf_buf_add_bytes(&coverage->from, from);
     return dgf_buf_rc(&coverage->from);
 }
@@ -296,6 +315,9 @@ enum dgf_rc dgf_record_coverage(struct dgf_recorder *recorder,
     struct dgf_pieces pieces;
     enum dgf_rc rc = DGF_NOMEM;
 
+    if (coverage->policy_set[0] &&
+        dgf_recorder_policy_set(recorder, coverage->policy_set))
+        return DGF_NOMEM;
     dgf_pieces_init(&pieces);
     collect_objects(coverage, &pieces);
     if (!pieces.nomem && !dgf_buf_rc(&pieces.text))

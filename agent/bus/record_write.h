@@ -97,10 +97,16 @@ enum dgf_rc dgf_record_audit(struct dgf_recorder *recorder,
 enum dgf_rc dgf_record_of_event(struct dgf_recorder *recorder,
                                 const struct dgf_event *event) DGF_MUST_USE;
 
+/* Every commit carries the counts: what is over this is due for a record. */
+#define DGF_COVERAGE_MAX_BYTES ((size_t)128 * 1024)
+#define DGF_COVERAGE_SET_MAX 79
+
 /* Counts of one source since its last coverage record; survives restarts in
  * the commit (encode, decode). */
 struct dgf_coverage {
-    struct dgf_buf from; /* position text; empty: unknown */
+    struct dgf_buf from;                       /* position text; empty: unknown */
+    char policy_set[DGF_COVERAGE_SET_MAX + 1]; /* that judged; "": not known */
+    size_t bytes;                              /* of objects when encoded, at most */
     uint64_t events, transactions;
     uint64_t verdicts[DGF_VERDICT_N];
     struct dgf_map objects; /* text -> u64[DGF_OP_N] */
@@ -113,10 +119,17 @@ void dgf_coverage_release(struct dgf_coverage *coverage);
 enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage,
                                const struct dgf_event *event, enum dgf_verdict verdict)
     DGF_MUST_USE;
+/* Write a record before more is counted. */
+static inline bool dgf_coverage_is_full(const struct dgf_coverage *coverage)
+{
+    return coverage->bytes >= DGF_COVERAGE_MAX_BYTES;
+}
+void dgf_coverage_policy_set(struct dgf_coverage *coverage, const char *digest);
 void dgf_coverage_encode(const struct dgf_coverage *coverage, struct dgf_buf *out);
 enum dgf_rc dgf_coverage_decode(struct dgf_coverage *coverage, struct dgf_bytes bytes)
     DGF_MUST_USE;
-/* Writes (from, to] and starts anew at `to`. */
+/* Writes (from, to] and starts anew at `to`.  The record names the set of the
+ * coverage, or the recorder's when none is known. */
 enum dgf_rc dgf_record_coverage(struct dgf_recorder *recorder,
                                 struct dgf_coverage *coverage, const char *source,
                                 const char *to, int64_t time_ns,

@@ -14,6 +14,9 @@
  *  5. a sink goes on where a durable batch said it was
  *  6. coverage counts equal the rows judged
  *  7. one transaction is judged by one policy set, unless a life ended inside
+ *  8. a coverage record names the policy set that judged what it counts
+ *  9. an open source knows all that is durable, also what became so meanwhile
+ * 10. coverage comes every minute, wherever the wall clock jumps
  *
  * usage: flow_model [lives] [seed] [mutant]
  * A mutant breaks one promise on purpose; the model must then fail. */
@@ -40,9 +43,11 @@
 
 static int64_t now_ns = INT64_C(1700000000) * DGF_SECOND_NS;
 
+static int64_t wall_shift_ns; /* somebody sets the clock */
+
 int64_t dgf_clock_ns(void)
 {
-    return now_ns;
+    return now_ns + wall_shift_ns;
 }
 
 int64_t dgf_clock_mono_ns(void)
@@ -272,6 +277,7 @@ struct model_source {
     struct dgf_event_builder builder;
     struct dgf_object *object;
     uint64_t tx, row; /* next: row `row` (from 1) of tx */
+    uint64_t told;    /* newest seq this session knows as durable */
     bool open, reading;
 };
 
@@ -336,6 +342,7 @@ static enum dgf_rc model_open(struct dgf_source *src, struct dgf_bytes position,
             abort();
     }
     self->open = self->reading = true;
+    self->told = 0;
     source_now = self;
     dgf_source_state(src, DGF_STATE_STREAMING, "%s", "");
     return DGF_OK;
@@ -415,7 +422,7 @@ static void model_resume(struct dgf_source *src)
 
 static void model_durable(struct dgf_source *src, uint64_t seq)
 {
-    (void)src;
+    ((struct model_source *)src)->told = seq;
     if (of_seq[seq & 0xffff].tx < world.acked_tx)
         fail("acknowledged backwards", of_seq[seq & 0xffff].tx, world.acked_tx);
     world.acked_tx = of_seq[seq & 0xffff].tx;
@@ -616,7 +623,8 @@ struct look {
     uint64_t pending_violation; /* a violation record seen, its audit record not yet */
     uint64_t counted;           /* by coverage records */
     uint64_t judged;
-    char set[80]; /* policy set of the transaction being read */
+    char set[80];         /* policy set of the transaction being read */
+    char counted_set[80]; /* ... of the rows since the last coverage record */
 };
 
 static void look_at_audit(struct look *look, const char *line)
@@ -652,19 +660,32 @@ static void look_at_audit(struct look *look, const char *line)
     look->row = row;
     look->judged++;
     snprintf(look->set, sizeof(look->set), "%.79s", set ? set : "");
+    if (look->counted_set[0] && strcmp(look->counted_set, look->set) != 0)
+        fail("no coverage record between two policy sets", tx, row);
+    memcpy(look->counted_set, look->set, sizeof(look->set));
+}
+
+static void look_at_coverage(struct look *look, const char *line)
+{
+    const char *set = strstr(line, "\"policy_set\":\"sha256:");
+    uint64_t n;
+
+    if (!find_number(line, "\"events\":", &n))
+        return;
+    look->counted += n;
+    if (n > 0 && (!set || strncmp(look->counted_set, set, 79) != 0))
+        fail("coverage names another policy set", look->tx, look->row);
+    look->counted_set[0] = '\0';
 }
 
 static void look_at(struct look *look, const char *line)
 {
-    uint64_t n;
-
     if (strstr(line, "\"kind\":\"violation\""))
         look->pending_violation++;
     else if (strstr(line, "\"kind\":\"audit\""))
         look_at_audit(look, line);
-    else if (strstr(line, "\"kind\":\"coverage\"") &&
-             find_number(line, "\"events\":", &n))
-        look->counted += n;
+    else if (strstr(line, "\"kind\":\"coverage\""))
+        look_at_coverage(look, line);
     if (look->pending_violation > 1)
         fail("two violation records of one row", look->tx, look->row);
 }
@@ -706,14 +727,22 @@ static int set_now;
 
 static void add_rows(const struct pipe_source *ps)
 {
-    /* 6: what the open counters hold and what records say is all that was judged */
+    /* 6: what the kept counters hold and what records say is all that was judged */
+    const struct dgf_ledger_position *kept =
+        dgf_ledger_find_position(ps->pipeline->ledger, dgf_bytes_str(ps->conf->name));
+    struct dgf_coverage coverage;
     struct look look = {0};
+
+    dgf_coverage_init(&coverage);
+    if (!kept || dgf_coverage_decode(&coverage, kept->counters))
+        fail("the ledger has no counters", 0, 0);
 
     for (size_t i = 0; i < world.n_leaves; i++)
         look_at(&look, world.leaves[i]);
-    if (look.counted + ps->coverage.events != look.judged)
-        fail("coverage and judged rows differ", look.counted + ps->coverage.events,
+    if (look.counted + coverage.events != look.judged)
+        fail("coverage and judged rows differ", look.counted + coverage.events,
              look.judged);
+    dgf_coverage_release(&coverage);
 }
 
 static void act(struct dgf_pipeline *p)
@@ -752,6 +781,9 @@ static void act(struct dgf_pipeline *p)
     case 5:
         if (simdisk_random() % 10 == 0)
             now_ns += 61 * DGF_SECOND_NS;
+        else if (simdisk_random() % 10 == 0)
+            wall_shift_ns =
+                (int64_t)(simdisk_random() % 3) * 3600 * DGF_SECOND_NS - DGF_SECOND_NS;
         break;
     case 6:
     case 7:
@@ -774,6 +806,26 @@ static void act(struct dgf_pipeline *p)
     }
 }
 
+/* Since when the open counters count, by the clock that never jumps. */
+static struct {
+    int64_t wall_ns, mono_ns;
+} counting;
+
+static void look_at_source(const struct pipe_source *ps)
+{
+    if (source_now && source_now->open && !ps->failed &&
+        source_now->told != ps->told_seq)
+        fail("an open source does not know what is durable", source_now->told,
+             ps->told_seq);
+    if (ps->coverage.since_ns != counting.wall_ns) {
+        counting.wall_ns = ps->coverage.since_ns;
+        counting.mono_ns = now_ns;
+    }
+    if (now_ns - counting.mono_ns > 2 * DGF_COVERAGE_NS + DGF_SECOND_NS)
+        fail("no coverage record for two minutes", (uint64_t)counting.mono_ns,
+             (uint64_t)now_ns);
+}
+
 static void live(struct dgf_pipeline_conf *conf)
 {
     struct dgf_pipeline *p = NULL;
@@ -791,10 +843,12 @@ static void live(struct dgf_pipeline_conf *conf)
         fail(err.text, 0, 0);
     if (p->sources[0].position.len)
         add_rows(&p->sources[0]);
+    counting.wall_ns = INT64_MIN;
     while (steps_left-- > 0) {
         act(p);
         if (dgf_pipeline_turn(p, &wait_ns, &err))
             fail(err.text, 0, 0);
+        look_at_source(&p->sources[0]);
     }
     if (simdisk_random() % 4) {
         longjmp(dead, 1);

@@ -121,6 +121,9 @@ def a_slot_in_use_is_waited_for_and_its_holder_is_named():
                 holder = pg.sql("SELECT active_pid FROM pg_replication_slots")
                 true(holder in status["sources"]["shop"]["reason"],
                      f"pid {holder} is not named: {status['sources']['shop']['reason']}")
+            said = other.log_lines(event="source waits")
+            equal(len(said), 1, "lines in the log about the wait")
+            true("is in use by pid" in said[0]["cause"], said[0])
             shop.insert(pg, 11, 5)
             shop.wait_judged(agent, pg)
             agent.kill9()

@@ -91,6 +91,32 @@ START_TEST(the_next_range_begins_where_the_last_one_ended)
 }
 END_TEST
 
+START_TEST(counts_that_fit_no_commit_are_due_for_a_record)
+{
+    struct dgf_coverage coverage;
+    struct dgf_buf encoded;
+    int n = 0;
+
+    open_recorder();
+    dgf_coverage_init(&coverage);
+    dgf_buf_init(&encoded, 2 * DGF_COVERAGE_MAX_BYTES);
+    while (!dgf_coverage_is_full(&coverage) && n < 10000)
+        count_objects(&coverage, ++n);
+    ck_assert_int_gt(n, 50);
+    ck_assert_int_lt(n, 10000);
+    dgf_coverage_encode(&coverage, &encoded);
+    ck_assert_int_eq(dgf_buf_rc(&encoded), DGF_OK);
+    ck_assert_uint_lt(encoded.len, DGF_COVERAGE_MAX_BYTES + 1024);
+    ck_assert_int_eq(dgf_record_coverage(&recorder, &coverage, "orders", "1/0/9.0", 1,
+                                         DGF_GUARANTEE_EXACTLY_ONCE),
+                     DGF_OK);
+    ck_assert(!dgf_coverage_is_full(&coverage));
+    dgf_buf_release(&encoded);
+    dgf_coverage_release(&coverage);
+    close_recorder();
+}
+END_TEST
+
 START_TEST(coverage_counts_survive_a_restart_and_nothing_else_is_believed)
 {
     struct dgf_coverage coverage, back;
@@ -105,8 +131,10 @@ START_TEST(coverage_counts_survive_a_restart_and_nothing_else_is_believed)
     coverage.since_ns = 77;
     coverage.transactions = 3;
     count_objects(&coverage, 5);
+    dgf_coverage_policy_set(&coverage, "sha256:of-then");
     dgf_coverage_encode(&coverage, &first);
     ck_assert_int_eq(dgf_coverage_decode(&back, dgf_buf_bytes(&first)), DGF_OK);
+    ck_assert_str_eq(back.policy_set, "sha256:of-then");
     dgf_coverage_encode(&back, &second);
     ck_assert(dgf_bytes_eq(dgf_buf_bytes(&first), dgf_buf_bytes(&second)));
     ck_assert_uint_eq(back.events, 5);
@@ -251,6 +279,7 @@ END_TEST
 
 DGF_UNIT(coverage, coverage_of_many_objects_is_divided_into_parts,
          the_next_range_begins_where_the_last_one_ended,
+         counts_that_fit_no_commit_are_due_for_a_record,
          coverage_counts_survive_a_restart_and_nothing_else_is_believed,
          only_judged_events_are_counted,
          a_long_detail_is_divided_and_its_texts_stand_in_each_part,
