@@ -170,12 +170,18 @@ static void act_on_failure(struct pipe_sink *ps, int64_t now_ns)
 }
 
 /* A sink that is not required may find that what it lacks was pruned: one
- * record says which indices it will never have. */
+ * record says which indices it will never have.  What it had delivered before is
+ * none of them: a file that selects few records asks again for those it passed
+ * over since its last line. */
 static enum dgf_rc overtaken(struct pipe_sink *ps, uint64_t first)
 {
     char detail[160];
     enum dgf_rc rc;
 
+    if (ps->next < ps->durable)
+        ps->next = ps->durable < first ? ps->durable : first;
+    if (ps->next == first)
+        return DGF_OK;
     snprintf(detail, sizeof(detail),
              "{\"reason\":\"sink_overtaken\",\"sink_from\":%llu,\"sink_to\":%llu}",
              (unsigned long long)ps->next, (unsigned long long)first);
@@ -209,8 +215,10 @@ static void open_sink(struct pipe_sink *ps)
                          ps->setup->name);
     if (!rc)
         rc = dgf_ledger_reader_open(ledger, ps->next, &ps->reader, &err);
-    if (!rc && ps->next > ps->durable)
+    if (!rc && ps->next > ps->durable) {
         ps->durable = ps->next;
+        ps->cursor_dirty = true; /* a gap is not said again */
+    }
     if (rc)
         host_fail(ps->sink, rc == DGF_BAD_DATA ? DGF_FATAL : rc, err.text);
 }

@@ -35,7 +35,7 @@ static const struct dgf_opt ledger_opts[] = {
     {"journal_bytes", DGF_OPT_SIZE, AT(ledger.journal_bytes), 0, "4GiB", "16MiB",
      "16TiB", "beyond it sources pause until sinks have caught up"},
     {"segment_bytes", DGF_OPT_SIZE, AT(ledger.segment_bytes), 0, "64MiB", "1MiB",
-     "1GiB", "size of one journal file"},
+     "1GiB", "size of one journal file; at most an eighth of journal_bytes is used"},
     DGF_OPT_END};
 
 static const struct dgf_opt limits_opts[] = {

@@ -30,7 +30,8 @@ struct dgf_batch;
 struct dgf_ledger_conf {
     const char *dir;        /* data_dir; made when it is not there */
     uint64_t journal_bytes; /* soft budget, see dgf_ledger_over_budget() */
-    uint64_t segment_bytes; /* a segment ends with the first batch that passes it */
+    uint64_t segment_bytes; /* a segment ends with the first batch that passes it;
+                               at most an eighth of journal_bytes */
     int64_t keep_ns;        /* released segments stay at least that long */
     size_t batch_bytes;     /* see dgf_batch_full(); 0: 4 MiB */
     bool threaded;          /* false: nothing happens but in dgf_ledger_step() */

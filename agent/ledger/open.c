@@ -66,6 +66,10 @@ static enum dgf_rc new_ledger(const struct dgf_ledger_conf *conf,
     ledger->conf.dir = ledger->dir;
     if (!ledger->conf.batch_bytes)
         ledger->conf.batch_bytes = DEFAULT_BATCH_BYTES;
+    /* Only whole segments are ever removed: one that fills the budget alone would
+     * never end, because nothing more is read then. */
+    if (conf->journal_bytes && ledger->conf.segment_bytes > conf->journal_bytes / 8)
+        ledger->conf.segment_bytes = conf->journal_bytes / 8;
     if (ledger->conf.segment_bytes < MIN_SEGMENT_BYTES)
         ledger->conf.segment_bytes = MIN_SEGMENT_BYTES;
     step = ledger->conf.segment_bytes / 8;

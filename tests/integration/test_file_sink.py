@@ -57,6 +57,30 @@ def a_selection_sends_what_it_names_and_the_rest_stays_in_the_ledger():
 
 
 @case
+def a_file_that_selects_little_is_not_overtaken_by_what_it_passed_over():
+    with Postgres() as pg, tempfile.TemporaryDirectory(prefix="dgf-lines-") as folder:
+        shop.prepare(pg)
+        sink = file_sink(os.path.join(folder, "bad.ndjson"), ", select: {kinds: [violation]}")
+        with shop.watch(pg, sink, more="ledger: {segment_bytes: 1MiB, keep: 0s}\n") as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 1, value="-1")
+            shop.insert(pg, 2, 5000, per_tx=500)
+            shop.wait_judged(agent, pg)
+            shop.wait_delivered(agent, "lines")
+            agent.wait(lambda s: s["ledger"]["first"] > 100, 30, "the journal to be pruned")
+            for _ in range(2):
+                agent.kill9()
+                agent.start()
+                agent.wait_source("shop", "streaming")
+            shop.insert(pg, 6000, 1, value="-1")
+            shop.wait_judged(agent, pg)
+            shop.wait_delivered(agent, "lines")
+            equal([r for r in shop.parse(agent) if r["kind"] == "gap"], [])
+            equal([json.loads(line)["event"]["key"]["id"]
+                   for line in lines_of(os.path.join(folder, "bad.ndjson"))], [1, 6000])
+
+
+@case
 def a_folder_that_is_missing_is_named_and_waited_for():
     with Postgres() as pg, tempfile.TemporaryDirectory(prefix="dgf-lines-") as folder:
         shop.prepare(pg)

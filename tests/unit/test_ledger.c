@@ -426,6 +426,26 @@ START_TEST(segments_stay_while_they_are_needed_or_young_and_the_budget_allows)
 }
 END_TEST
 
+START_TEST(segments_larger_than_the_budget_do_not_stop_it_for_ever)
+{
+    fresh();
+    conf.segment_bytes = 1 << 20;
+    conf.journal_bytes = 64 << 10;
+    reopen();
+    for (uint64_t i = 0; i < 2000; i++) {
+        append_batch("a line that fills the segment until a new one begins ........");
+        dgf_ledger_release(ledger, i + 1);
+        ck_assert_int_eq(dgf_ledger_poll(ledger, &news, &err), DGF_OK);
+        if (news.prune_before > 0) {
+            ck_assert_int_eq(dgf_batch_prune(batch(), news.prune_before), DGF_OK);
+            commit();
+        }
+        ck_assert(!dgf_ledger_over_budget(ledger));
+    }
+    done();
+}
+END_TEST
+
 START_TEST(a_pruned_journal_without_its_state_db_is_refused)
 {
     char path[128], expected[512];
@@ -574,6 +594,7 @@ DGF_UNIT(ledger, a_new_ledger_has_an_id_of_its_own_and_no_leaf,
          an_old_state_db_is_brought_up_to_date_across_segments,
          a_second_process_is_told_who_owns_the_directory,
          released_segments_are_announced_and_go_with_their_record,
+         segments_larger_than_the_budget_do_not_stop_it_for_ever,
          segments_stay_while_they_are_needed_or_young_and_the_budget_allows,
          a_pruned_journal_without_its_state_db_is_refused,
          its_own_thread_makes_batches_durable_while_the_loop_goes_on,
