@@ -11,10 +11,27 @@ const struct dgf_arg dgf_args_check[] = {
     {"fix-script", 0, NULL, "print only what mends the findings"},
     DGF_ARG_END};
 
-static void check_source(const struct dgf_source_conf *conf,
-                         struct dgf_findings *findings)
+struct preflight {
+    struct dgf_preflight *policies;
+    struct dgf_findings *findings;
+    size_t n_found;
+};
+
+static void found(struct dgf_source *src, struct dgf_object *object)
 {
+    struct preflight *preflight = src->host_self;
+
+    preflight->n_found++;
+    if (dgf_preflight_object(preflight->policies, src, object, preflight->findings))
+        preflight->findings->nomem = true;
+}
+
+static void check_source(const struct dgf_source_conf *conf,
+                         struct dgf_preflight *policies, struct dgf_findings *findings)
+{
+    static const struct dgf_source_host host = {.found = found};
     struct dgf_source *src = dgf_calloc(1, conf->type->self_size);
+    struct preflight preflight = {policies, findings, 0};
     struct dgf_mark nowhere = {0};
     struct dgf_err err = {0};
 
@@ -26,9 +43,13 @@ static void check_source(const struct dgf_source_conf *conf,
     src->name = conf->name;
     src->conf = conf->conf;
     src->labels = conf->labels;
+    src->host = &host;
+    src->host_self = &preflight;
     if (conf->type->check && conf->type->check(src, findings, &err))
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0501", nowhere, NULL,
                          "sources.%s: %s", conf->name, err.text);
+    if (preflight.n_found == 0)
+        dgf_preflight_silent(policies, conf->name);
     dgf_free(src);
 }
 
@@ -55,10 +76,26 @@ static void check_sink(const struct dgf_sink_setup *setup, const struct dgf_sett
     dgf_free(sink);
 }
 
+/* Is this fix also that of an earlier finding, or of one that matters more? */
+static bool is_repeated(const struct dgf_findings *findings, size_t at)
+{
+    const struct dgf_finding *this = &findings->list[at];
+
+    for (size_t i = 0; i < findings->n; i++) {
+        const struct dgf_finding *other = &findings->list[i];
+        bool note = other->severity == DGF_FINDING_NOTE;
+
+        if (i != at && other->fix && strcmp(other->fix, this->fix) == 0 &&
+            (this->severity == DGF_FINDING_NOTE ? !note || i < at : !note && i < at))
+            return true;
+    }
+    return false;
+}
+
 static void print_fixes(const struct dgf_findings *findings)
 {
     for (size_t i = 0; i < findings->n; i++)
-        if (findings->list[i].fix)
+        if (findings->list[i].fix && !is_repeated(findings, i))
             printf("-- %s\n%s%s\n", findings->list[i].text,
                    findings->list[i].severity == DGF_FINDING_NOTE ? "-- if wanted: "
                                                                   : "",
@@ -69,6 +106,7 @@ int dgf_cmd_check(int argc, char **argv)
 {
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = NULL;
     DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
+    DGF_CLEANUP(dgf_preflight_free) struct dgf_preflight *policies = NULL;
     DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
     DGF_RELEASE(dgf_buf_release) struct dgf_buf out = {0};
     struct dgf_args args;
@@ -89,8 +127,12 @@ int dgf_cmd_check(int argc, char **argv)
     if (dgf_settings_load(dgf_args_get(&args, "config"), &findings, &s) ||
         dgf_settings_policies(s, &findings, &set))
         return dgf_report_findings(&findings);
+    policies = dgf_preflight_new(set);
+    if (!policies)
+        return DGF_EXIT_CANNOT;
     for (size_t i = 0; i < s->n_sources; i++)
-        check_source(&s->sources[i], &findings);
+        check_source(&s->sources[i], policies, &findings);
+    dgf_preflight_end(policies, &findings);
     for (size_t i = 0; i < s->n_sinks; i++)
         check_sink(&s->sinks[i], s, &findings);
     if (dgf_args_has(&args, "fix-script")) {

@@ -265,8 +265,6 @@ static unsigned pg_gives(struct dgf_source *src, const struct dgf_object *object
     struct dgf_map_entry *entry;
     size_t at = 0;
 
-    if (!self->is_open)
-        return gives;
     while ((entry = dgf_map_next(&self->catalog.relations, &at))) {
         const struct dgf_pg_relation *relation = entry->value;
 

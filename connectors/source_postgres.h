@@ -6,9 +6,11 @@
  *   source_postgres_start.c    from open to START_REPLICATION
  *   source_postgres_stream.c   the replication stream: reading, acknowledging
  *   source_postgres_rows.c     messages to events
- *   source_postgres_catalog.c  relations, columns, types
+ *   source_postgres_catalog.c  relations and their columns
+ *   source_postgres_types.c    types the server's users made
  *   source_postgres_tables.c   the publication's tables; inspection
  *   source_postgres_check.c    preflight of `dgf check`
+ *   source_postgres_found.c    ... and the tables it hands to it
  *
  * Two connections: `wal` speaks the replication protocol, `control` is an
  * ordinary one for the catalogue and the slot's row.  Thread: loop. */
@@ -145,6 +147,10 @@ void dgf_pg_catalog_release(struct dgf_pg_catalog *catalog);
  * on with dgf_pg_stream_go_on; else the attempt was ended. */
 enum dgf_rc dgf_pg_catalog_relation(struct dgf_pg_source *self,
                                     const struct dgf_pgoutput *message) DGF_MUST_USE;
+/* The same for `dgf check`: asks on conn and waits for the answer. */
+enum dgf_rc dgf_pg_catalog_read(struct dgf_pg_source *self, PGconn *conn,
+                                const struct dgf_pgoutput *message, struct dgf_err *err)
+    DGF_MUST_USE;
 /* A Y message: forgets what is known when the oid has another name now. */
 void dgf_pg_catalog_type(struct dgf_pg_source *self,
                          const struct dgf_pgoutput *message);
@@ -154,6 +160,20 @@ bool dgf_pg_table_wanted(const struct dgf_pg_conf *conf, const char *text);
 bool dgf_pg_glob(const char *pattern, const char *text);
 
 bool dgf_pg_is_key(const struct dgf_pg_relation *relation, uint32_t i, bool primary);
+
+/* ---- types that are not built in ---- */
+
+extern const char dgf_pg_types_sql[]; /* one parameter: oids as an array literal */
+/* The oids of relation's columns that are not built in; gives their number. */
+unsigned dgf_pg_types_unknown(const struct dgf_pg_relation *relation,
+                              struct dgf_buf *oids);
+/* Keeps what dgf_pg_types_sql gave; a type it could not keep stays opaque. */
+void dgf_pg_types_take(struct dgf_pg_source *self, PGresult *result);
+/* NULL: not known. */
+const struct dgf_pg_type *dgf_pg_type_of(struct dgf_pg_source *self, uint32_t oid);
+void dgf_pg_type_free(void *ptr);
+
+/* ---- the publication's tables ---- */
 
 /* Asks for the publication's tables, then compares them with what source
  * memory holds and emits a gap for each table that went missing. */
@@ -273,6 +293,11 @@ struct dgf_pg_position dgf_pg_position_at(const struct dgf_pg_source *self,
 
 /* check */
 enum dgf_rc dgf_pg_check(struct dgf_source *src, struct dgf_findings *findings,
+                         struct dgf_err *err) DGF_MUST_USE;
+/* Tells the host of every wanted table: of those published, or of all that could be
+ * while there is no publication.  Blocks. */
+enum dgf_rc dgf_pg_found(struct dgf_pg_source *self, PGconn *conn,
+                         const char *publication, int version_num, bool published,
                          struct dgf_err *err) DGF_MUST_USE;
 
 #endif

@@ -4,13 +4,6 @@
 #include "base/parse.h"
 #include "source_postgres.h"
 
-/* A type the server's users made, or a rare one of its own. */
-struct dgf_pg_user_type {
-    struct dgf_pg_type type;
-    char *schema, *name, *label;       /* label: what opaque values are marked with */
-    const struct dgf_pg_type *same_as; /* domain: what it ends in; NULL: itself */
-};
-
 /* Names and types as the stream sent them; comments and keys as they are now. */
 static const char columns_sql[] =
     "SELECT pg_catalog.format_type(r.type, r.typmod),"
@@ -22,18 +15,6 @@ static const char columns_sql[] =
     " AND a.attnum > 0 AND NOT a.attisdropped"
     " LEFT JOIN pg_catalog.pg_index i ON i.indrelid = $1::oid AND i.indisprimary"
     " ORDER BY r.n";
-
-/* int2vector and oidvector have elements, but are not written as arrays; an array
- * type has no array of its own. */
-static const char types_sql[] =
-    "WITH RECURSIVE need(oid) AS (SELECT pg_catalog.unnest($1::oid[]) UNION"
-    " SELECT v.oid FROM need n JOIN pg_catalog.pg_type t ON t.oid = n.oid"
-    " CROSS JOIN LATERAL (VALUES (t.typelem), (t.typbasetype)) v(oid) WHERE v.oid <> 0)"
-    " SELECT t.oid, s.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typbasetype,"
-    " t.typdelim, t.typlen = -1 AND t.typelem <> 0 AND t.typarray = 0,"
-    " pg_catalog.format_type(t.oid, NULL)"
-    " FROM need n JOIN pg_catalog.pg_type t ON t.oid = n.oid"
-    " JOIN pg_catalog.pg_namespace s ON s.oid = t.typnamespace";
 
 static struct dgf_bytes key_of(const uint32_t *oid)
 {
@@ -52,16 +33,6 @@ static void free_relation(void *ptr)
     dgf_free(relation->typmods);
     dgf_free(relation->in_identity);
     dgf_free(relation);
-}
-
-static void free_type(void *ptr)
-{
-    struct dgf_pg_user_type *type = ptr;
-
-    dgf_free(type->schema);
-    dgf_free(type->name);
-    dgf_free(type->label);
-    dgf_free(type);
 }
 
 static void free_columns(struct dgf_column *columns, uint32_t n)
@@ -94,7 +65,7 @@ void dgf_pg_catalog_release(struct dgf_pg_catalog *catalog)
 {
     drop_pending(catalog);
     dgf_map_release(&catalog->relations, free_relation);
-    dgf_map_release(&catalog->types, free_type);
+    dgf_map_release(&catalog->types, dgf_pg_type_free);
     catalog->last = NULL;
 }
 
@@ -135,119 +106,6 @@ bool dgf_pg_table_wanted(const struct dgf_pg_conf *conf, const char *text)
         if (dgf_pg_glob(conf->tables.list[i], text))
             return true;
     return conf->tables.n == 0;
-}
-
-/* ---- types ---- */
-
-static const struct dgf_pg_type *type_of(struct dgf_pg_source *self, uint32_t oid)
-{
-    const struct dgf_pg_type *builtin = dgf_pg_type_builtin(oid);
-    struct dgf_pg_user_type *user;
-
-    if (builtin)
-        return builtin;
-    user = dgf_map_get(&self->catalog.types, key_of(&oid));
-    return user ? user->same_as ? user->same_as : &user->type : NULL;
-}
-
-void dgf_pg_catalog_type(struct dgf_pg_source *self, const struct dgf_pgoutput *message)
-{
-    uint32_t oid = message->type_.oid;
-    struct dgf_pg_user_type *known = dgf_map_get(&self->catalog.types, key_of(&oid));
-    struct dgf_map_entry *entry;
-    size_t at = 0;
-
-    if (!known || (dgf_bytes_eq(message->type_.name, dgf_bytes_str(known->name)) &&
-                   dgf_bytes_eq(message->type_.schema, dgf_bytes_str(known->schema))))
-        return;
-    /* The oid was used again, or the type was renamed.  Relations that point to
-     * it are asked for anew when their R comes, which is next; the old struct
-     * stays until the session ends, because they still point to it. */
-    while ((entry = dgf_map_next(&self->catalog.relations, &at))) {
-        struct dgf_pg_relation *relation = entry->value;
-
-        for (uint32_t i = 0; i < relation->n; i++)
-            if (relation->type_oids[i] == oid)
-                relation->identity = 0;
-    }
-    dgf_free(known->name);
-    known->name = dgf_strdup("");
-}
-
-static const struct dgf_pg_type *resolve(struct dgf_pg_source *self, PGresult *result,
-                                         uint32_t oid, unsigned depth);
-
-static uint32_t oid_at(const PGresult *result, int row, int column)
-{
-    uint64_t oid = 0;
-
-    (void)dgf_parse_u64(dgf_bytes_str(PQgetvalue(result, row, column)), &oid);
-    return (uint32_t)oid;
-}
-
-/* Fills a type from its catalogue row; types it rests on come first. */
-static void fill_type(struct dgf_pg_source *self, PGresult *result, int row,
-                      unsigned depth, struct dgf_pg_user_type *user)
-{
-    char kind = PQgetvalue(result, row, 3)[0], category = PQgetvalue(result, row, 4)[0];
-    struct dgf_pg_type *type = &user->type;
-
-    type->codec = DGF_PG_CODEC_OPAQUE;
-    type->type = DGF_TYPE_OPAQUE;
-    type->delimiter = PQgetvalue(result, row, 7)[0];
-    type->name = user->label;
-    user->same_as = NULL;
-    type->element = NULL;
-    if (kind == 'd') {
-        user->same_as = resolve(self, result, oid_at(result, row, 6), depth + 1);
-    } else if (kind == 'e') {
-        type->codec = DGF_PG_CODEC_STR;
-        type->type = DGF_TYPE_ENUM;
-    } else if (PQgetvalue(result, row, 8)[0] == 't') {
-        type->element = resolve(self, result, oid_at(result, row, 5), depth + 1);
-        if (type->element) {
-            type->codec = DGF_PG_CODEC_ARRAY;
-            type->type = DGF_TYPE_ARRAY;
-        }
-    } else if (kind == 'b' && category == 'S' && strcmp(user->name, "citext") == 0) {
-        type->codec = DGF_PG_CODEC_STR;
-        type->type = DGF_TYPE_TEXT;
-    }
-}
-
-static const struct dgf_pg_type *resolve(struct dgf_pg_source *self, PGresult *result,
-                                         uint32_t oid, unsigned depth)
-{
-    struct dgf_map *types = &self->catalog.types;
-    struct dgf_pg_user_type *user = dgf_map_get(types, key_of(&oid));
-    int row = 0, n = PQntuples(result);
-
-    if (dgf_pg_type_builtin(oid))
-        return dgf_pg_type_builtin(oid);
-    while (row < n && oid_at(result, row, 0) != oid)
-        row++;
-    if (row == n || depth > 32) /* dropped since, or not readable */
-        return user ? type_of(self, oid) : NULL;
-    if (!user) {
-        user = dgf_calloc(1, sizeof(*user));
-        if (!user || dgf_map_put(types, key_of(&oid), user, NULL)) {
-            dgf_free(user);
-            return NULL;
-        }
-    }
-    if (!user->name || strcmp(user->name, PQgetvalue(result, row, 2)) != 0) {
-        dgf_free(user->schema);
-        dgf_free(user->name);
-        dgf_free(user->label);
-        user->schema = dgf_strdup(PQgetvalue(result, row, 1));
-        user->name = dgf_strdup(PQgetvalue(result, row, 2));
-        user->label = dgf_strdup(PQgetvalue(result, row, 9));
-        if (!user->schema || !user->name || !user->label)
-            return NULL;
-        user->type.oid = oid;
-    }
-    fill_type(self, result, row, depth, user);
-    return type_of(self, oid);
 }
 
 /* ---- relations ---- */
@@ -345,7 +203,8 @@ bool dgf_pg_is_key(const struct dgf_pg_relation *relation, uint32_t i, bool prim
     return relation->in_identity[i];
 }
 
-static void install(struct dgf_pg_source *self)
+/* What pending and its columns say becomes the known relation. */
+static enum dgf_rc make_relation(struct dgf_pg_source *self)
 {
     struct dgf_pg_catalog *catalog = &self->catalog;
     struct dgf_pg_relation *relation = catalog->pending;
@@ -355,7 +214,7 @@ static void install(struct dgf_pg_source *self)
     void *old = NULL;
 
     for (uint32_t i = 0; i < relation->n; i++) {
-        const struct dgf_pg_type *type = type_of(self, relation->type_oids[i]);
+        const struct dgf_pg_type *type = dgf_pg_type_of(self, relation->type_oids[i]);
         static const struct dgf_pg_type unknown = {
             0, DGF_PG_CODEC_OPAQUE, DGF_TYPE_OPAQUE, ',', "unknown", NULL};
 
@@ -363,75 +222,64 @@ static void install(struct dgf_pg_source *self)
         columns[i].type = relation->types[i]->type;
     }
     if (dgf_object_new("postgres", self->database, name->schema, name->name, columns,
-                       relation->n, ++self->version, &object)) {
-        out_of_memory(self);
-        return;
-    }
+                       relation->n, ++self->version, &object))
+        return DGF_NOMEM;
     dgf_object_unref(relation->object);
     relation->object = object;
     relation->wanted = dgf_pg_table_wanted(DGF_PG_CONF(self), object->text);
-    if (dgf_map_put(&catalog->relations, key_of(&relation->oid), relation, &old)) {
-        out_of_memory(self);
-        return;
-    }
+    if (dgf_map_put(&catalog->relations, key_of(&relation->oid), relation, &old))
+        return DGF_NOMEM;
     catalog->pending = NULL;
     free_columns(columns, relation->n);
     catalog->columns = NULL;
     catalog->last = NULL;
     free_relation(old);
-    dgf_pg_stream_go_on(self);
+    return DGF_OK;
+}
+
+static void install(struct dgf_pg_source *self)
+{
+    if (make_relation(self))
+        out_of_memory(self);
+    else
+        dgf_pg_stream_go_on(self);
 }
 
 static void on_types(struct dgf_pg_source *self, PGresult *result)
 {
     if (!dgf_pg_result_good(self, result, "cannot read types from the catalogue"))
         return;
-    for (int row = 0; row < PQntuples(result); row++)
-        (void)resolve(self, result, oid_at(result, row, 0), 0);
+    dgf_pg_types_take(self, result);
     install(self);
 }
 
 /* Asks for the types that are not known yet. */
 static void ask_types(struct dgf_pg_source *self)
 {
-    const struct dgf_pg_relation *relation = self->catalog.pending;
     struct dgf_buf oids;
     const char *values[1];
-    unsigned n = 0;
+    unsigned n;
 
     dgf_buf_init(&oids, 64 * 1024);
-    dgf_buf_add_byte(&oids, '{');
-    for (uint32_t i = 0; i < relation->n; i++)
-        if (!dgf_pg_type_builtin(relation->type_oids[i])) {
-            if (n++)
-                dgf_buf_add_byte(&oids, ',');
-            dgf_buf_add_u64(&oids, relation->type_oids[i]);
-        }
-    dgf_buf_add_byte(&oids, '}');
+    n = dgf_pg_types_unknown(self->catalog.pending, &oids);
     values[0] = dgf_buf_str(&oids);
     if (dgf_buf_rc(&oids))
         out_of_memory(self);
     else if (n == 0)
         install(self);
     else
-        dgf_pg_link_query(&self->control, types_sql, 1, values, on_types);
+        dgf_pg_link_query(&self->control, dgf_pg_types_sql, 1, values, on_types);
     dgf_buf_release(&oids);
 }
 
-static void on_columns(struct dgf_pg_source *self, PGresult *result)
+/* One row a column of pending, in its order. */
+static enum dgf_rc take_columns(struct dgf_pg_catalog *catalog, PGresult *result)
 {
-    struct dgf_pg_relation *relation = self->catalog.pending;
-    struct dgf_column *columns = self->catalog.columns;
+    const struct dgf_pg_relation *relation = catalog->pending;
+    struct dgf_column *columns = catalog->columns;
 
-    if (!dgf_pg_result_good(self, result, "cannot read columns from the catalogue"))
-        return;
-    if ((uint32_t)PQntuples(result) != relation->n) {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_RETRY,
-                        "cannot read columns of '%s': %d rows for %u columns",
-                        relation->object->text, PQntuples(result), relation->n);
-        return;
-    }
+    if ((uint32_t)PQntuples(result) != relation->n)
+        return DGF_BAD_DATA;
     for (uint32_t i = 0; i < relation->n; i++) {
         int row = (int)i;
 
@@ -441,12 +289,30 @@ static void on_columns(struct dgf_pg_source *self, PGresult *result)
         columns[i].key =
             dgf_pg_is_key(relation, i, PQgetvalue(result, row, 2)[0] == 't');
         if (!columns[i].type_name ||
-            (!PQgetisnull(result, row, 1) && !columns[i].comment)) {
-            out_of_memory(self);
-            return;
-        }
+            (!PQgetisnull(result, row, 1) && !columns[i].comment))
+            return DGF_NOMEM;
     }
-    ask_types(self);
+    return DGF_OK;
+}
+
+static void on_columns(struct dgf_pg_source *self, PGresult *result)
+{
+    enum dgf_rc rc;
+
+    if (!dgf_pg_result_good(self, result, "cannot read columns from the catalogue"))
+        return;
+    rc = take_columns(&self->catalog, result);
+    if (rc == DGF_BAD_DATA) {
+        self->failed = true;
+        dgf_source_fail(&self->base, DGF_RETRY,
+                        "cannot read columns of '%s': %d rows for %u columns",
+                        self->catalog.pending->object->text, PQntuples(result),
+                        self->catalog.pending->n);
+    } else if (rc) {
+        out_of_memory(self);
+    } else {
+        ask_types(self);
+    }
 }
 
 static bool own_names(struct dgf_pg_catalog *catalog,
@@ -480,41 +346,124 @@ static bool own_names(struct dgf_pg_catalog *catalog,
     return good;
 }
 
+/* Parameters of columns_sql. */
+struct columns_query {
+    struct dgf_buf oid, lists[3];
+    const char *values[4];
+};
+
+static bool columns_query_make(const struct dgf_pgoutput *message,
+                               struct columns_query *ret)
+{
+    bool good;
+
+    dgf_buf_init(&ret->oid, 64);
+    dgf_buf_add_u64(&ret->oid, message->relation.oid);
+    ret->values[0] = dgf_buf_str(&ret->oid);
+    good = !dgf_buf_rc(&ret->oid);
+    for (int i = 0; i < 3; i++) {
+        dgf_buf_init(&ret->lists[i], 4 << 20);
+        add_array(&ret->lists[i], message, i);
+        ret->values[i + 1] = dgf_buf_str(&ret->lists[i]);
+        good = good && !dgf_buf_rc(&ret->lists[i]);
+    }
+    return good;
+}
+
+static void columns_query_release(struct columns_query *query)
+{
+    dgf_buf_release(&query->oid);
+    for (int i = 0; i < 3; i++)
+        dgf_buf_release(&query->lists[i]);
+}
+
+static bool begin_relation(struct dgf_pg_catalog *catalog,
+                           const struct dgf_pgoutput *message)
+{
+    drop_pending(catalog);
+    catalog->pending = new_relation(message);
+    return catalog->pending && own_names(catalog, message);
+}
+
 enum dgf_rc dgf_pg_catalog_relation(struct dgf_pg_source *self,
                                     const struct dgf_pgoutput *message)
 {
-    struct dgf_pg_catalog *catalog = &self->catalog;
     struct dgf_pg_relation *known = dgf_pg_catalog_find(self, message->relation.oid);
-    struct dgf_buf oid, lists[3];
-    const char *values[4];
-    bool good;
+    struct columns_query query;
 
     if (known && same_relation(known, message))
         return DGF_OK;
     if (self->control.state != DGF_PG_LINK_IDLE)
         return DGF_AGAIN; /* an inspection is under way; its end goes on */
-    drop_pending(catalog);
-    catalog->pending = new_relation(message);
-    if (!catalog->pending || !own_names(catalog, message)) {
+    if (!begin_relation(&self->catalog, message)) {
         out_of_memory(self);
         return DGF_RETRY;
     }
-    dgf_buf_init(&oid, 64);
-    dgf_buf_add_u64(&oid, message->relation.oid);
-    values[0] = dgf_buf_str(&oid);
-    good = !dgf_buf_rc(&oid);
-    for (int i = 0; i < 3; i++) {
-        dgf_buf_init(&lists[i], 4 << 20);
-        add_array(&lists[i], message, i);
-        values[i + 1] = dgf_buf_str(&lists[i]);
-        good = good && !dgf_buf_rc(&lists[i]);
-    }
-    if (good)
-        dgf_pg_link_query(&self->control, columns_sql, 4, values, on_columns);
+    if (columns_query_make(message, &query))
+        dgf_pg_link_query(&self->control, columns_sql, 4, query.values, on_columns);
     else
         out_of_memory(self);
-    dgf_buf_release(&oid);
-    for (int i = 0; i < 3; i++)
-        dgf_buf_release(&lists[i]);
+    columns_query_release(&query);
     return self->failed ? DGF_RETRY : DGF_AGAIN;
+}
+
+/* ---- without a stream ---- */
+
+static PGresult *ask(PGconn *conn, const char *sql, int n, const char *const *values,
+                     struct dgf_err *err)
+{
+    PGresult *result = PQexecParams(conn, sql, n, NULL, values, NULL, NULL, 0);
+    char text[512];
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK)
+        return result;
+    dgf_pg_one_line(PQresultErrorMessage(result), text, sizeof(text));
+    PQclear(result);
+    (void)dgf_err_set(err, DGF_RETRY, "%s", text);
+    return NULL;
+}
+
+static enum dgf_rc read_types(struct dgf_pg_source *self, PGconn *conn,
+                              struct dgf_err *err)
+{
+    PGresult *result = NULL;
+    struct dgf_buf oids;
+    const char *values[1];
+    enum dgf_rc rc;
+
+    dgf_buf_init(&oids, 64 * 1024);
+    if (dgf_pg_types_unknown(self->catalog.pending, &oids) && !dgf_buf_rc(&oids)) {
+        values[0] = dgf_buf_str(&oids);
+        result = ask(conn, dgf_pg_types_sql, 1, values, err);
+        rc = result ? DGF_OK : DGF_RETRY;
+        if (result)
+            dgf_pg_types_take(self, result);
+        PQclear(result);
+    } else {
+        rc = dgf_buf_rc(&oids);
+    }
+    dgf_buf_release(&oids);
+    return rc;
+}
+
+enum dgf_rc dgf_pg_catalog_read(struct dgf_pg_source *self, PGconn *conn,
+                                const struct dgf_pgoutput *message, struct dgf_err *err)
+{
+    struct columns_query query;
+    PGresult *result;
+    enum dgf_rc rc = DGF_NOMEM;
+
+    if (!begin_relation(&self->catalog, message))
+        return dgf_err_set(err, DGF_NOMEM, "out of memory");
+    if (columns_query_make(message, &query)) {
+        result = ask(conn, columns_sql, 4, query.values, err);
+        rc = result ? take_columns(&self->catalog, result) : DGF_RETRY;
+        PQclear(result);
+        if (!rc)
+            rc = read_types(self, conn, err);
+        if (!rc)
+            rc = make_relation(self);
+    }
+    columns_query_release(&query);
+    return rc && !*err->text ? dgf_err_set(err, rc, "%s", dgf_rc_text(rc)) : rc;
 }

@@ -360,7 +360,8 @@ static void check_manage(struct check *check)
     PQclear(result);
 }
 
-static void check_publication(struct check *check)
+/* Gives whether there is one. */
+static bool check_publication(struct check *check)
 {
     const char *values[] = {check->conf->publication};
     PGresult *result = ask(check,
@@ -369,9 +370,10 @@ static void check_publication(struct check *check)
                            1, values);
     static const char *const ops[] = {"insert", "update", "delete", "truncate"};
     struct dgf_buf name;
+    bool there;
 
     if (!result)
-        return;
+        return false;
     if (PQntuples(result) == 0 && !check->conf->manage) {
         add(check, DGF_FINDING_ERROR, "E0605",
             "publication '%s' does not exist; it must be older than the slot",
@@ -401,9 +403,26 @@ static void check_publication(struct check *check)
                 quoted(&name, check->conf->publication));
             dgf_buf_release(&name);
         }
-    if (PQntuples(result) > 0)
+    there = PQntuples(result) > 0;
+    if (there)
         check_tables(check);
     PQclear(result);
+    return there;
+}
+
+static void find_tables(struct check *check, bool published)
+{
+    struct dgf_pg_source *self = (struct dgf_pg_source *)check->src;
+    struct dgf_err err = {0};
+
+    dgf_pg_catalog_init(&self->catalog);
+    self->database = check->database;
+    if (dgf_pg_found(self, check->conn, check->conf->publication, check->version,
+                     published, &err))
+        add(check, DGF_FINDING_ERROR, "E0602", "cannot look at the server: %s",
+            err.text);
+    self->database = NULL;
+    dgf_pg_catalog_release(&self->catalog);
 }
 
 /* The replication protocol asks for pg_hba.conf, REPLICATION and a free walsender
@@ -498,7 +517,7 @@ enum dgf_rc dgf_pg_check(struct dgf_source *src, struct dgf_findings *findings,
     } else {
         check_server(&check);
         check_slot(&check);
-        check_publication(&check);
+        find_tables(&check, check_publication(&check));
         check_replication(&check, &params);
     }
     PQfinish(check.conn);

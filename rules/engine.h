@@ -49,12 +49,20 @@ void dgf_policy_set_diff(const struct dgf_policy_set *old_set,
                          const struct dgf_policy_set *new_set,
                          struct dgf_buf *out_json);
 
-/* Could every policy that watches object be judged there?  Needs the source
- * cannot meet (E0441) and expressions that do not fit the columns (E0442)
- * become findings without a place; `dgf check` asks it for every table. */
-enum dgf_rc dgf_policy_set_check(struct dgf_policy_set *set, struct dgf_source *src,
-                                 struct dgf_object *object,
+/* `dgf check`: could every policy that watches an object be judged there, and does
+ * it watch any?  Needs the source cannot meet (E0441), expressions that do not fit
+ * the columns (E0442) and policies on changes whose objects match nothing (W0449)
+ * become findings at the policy.  Thread: loop. */
+struct dgf_preflight;
+struct dgf_preflight *dgf_preflight_new(struct dgf_policy_set *set); /* NULL: memory */
+void dgf_preflight_free(struct dgf_preflight *preflight);            /* NULL is fine */
+DGF_CLEANUP_OF(struct dgf_preflight *, dgf_preflight_free)
+enum dgf_rc dgf_preflight_object(struct dgf_preflight *preflight,
+                                 struct dgf_source *src, struct dgf_object *object,
                                  struct dgf_findings *findings) DGF_MUST_USE;
+/* This source could not say what it reads: its policies get the benefit. */
+void dgf_preflight_silent(struct dgf_preflight *preflight, const char *source);
+void dgf_preflight_end(struct dgf_preflight *preflight, struct dgf_findings *findings);
 /* JSON Schema of policy files, as schemas/policy.schema.json holds it. */
 void dgf_policy_schema(struct dgf_buf *out);
 

@@ -195,6 +195,10 @@ bool dgf_policy_reads_no_column(const struct dgf_policy *policy,
 
 /* ---- watching: policy_index.c ---- */
 
+/* Misfits of one object as findings at their policies: for the preflight. */
+enum dgf_rc dgf_policy_set_check(struct dgf_policy_set *set, struct dgf_source *src,
+                                 struct dgf_object *object,
+                                 struct dgf_findings *findings) DGF_MUST_USE;
 bool dgf_policy_watches(const struct dgf_policy *policy, const char *source,
                         const struct dgf_object *object);
 

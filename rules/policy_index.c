@@ -447,7 +447,7 @@ static void add_gap_finding(void *ctx, const struct dgf_policy *policy,
                      policy->ref.id, check->object->text,
                      check->src && check->src->name ? check->src->name : "", text);
     if (fix)
-        dgf_findings_fix(check->findings, "%s", fix);
+        dgf_findings_fix(check->findings, "%s;", fix);
 }
 
 enum dgf_rc dgf_policy_set_check(struct dgf_policy_set *set, struct dgf_source *src,

@@ -29,21 +29,51 @@ static bool key_is_enough(const struct dgf_policy *policy,
     return true;
 }
 
+static bool is_plain(const char *name)
+{
+    return *name && !(*name >= '0' && *name <= '9') &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0';
+}
+
+static void add_name(struct dgf_buf *out, const char *name)
+{
+    if (is_plain(name)) {
+        dgf_buf_add_str(out, name);
+        return;
+    }
+    dgf_buf_add_byte(out, '"');
+    for (; *name; name++) {
+        if (*name == '"')
+            dgf_buf_add_byte(out, '"');
+        dgf_buf_add_byte(out, (uint8_t)*name);
+    }
+    dgf_buf_add_byte(out, '"');
+}
+
+static const char *full_rows(const struct dgf_object *object, struct dgf_buf *out)
+{
+    dgf_buf_add_str(out, "ALTER TABLE ");
+    if (object->schema) {
+        add_name(out, object->schema);
+        dgf_buf_add_byte(out, '.');
+    }
+    add_name(out, object->name);
+    dgf_buf_add_str(out, " REPLICA IDENTITY FULL");
+    return dgf_buf_rc(out) ? NULL : dgf_buf_str(out);
+}
+
 static const struct {
     unsigned bit;
-    const char *text, *fix_type, *fix;
+    const char *text;
+    bool full_rows; /* PostgreSQL sends them when the table is told to */
 } needs[] = {
-    {DGF_GIVES_BEFORE, "before (whole old rows)", "postgres",
-     "ALTER TABLE %s REPLICA IDENTITY FULL"},
-    {DGF_GIVES_AFTER, "after (whole new rows)", "postgres",
-     "ALTER TABLE %s REPLICA IDENTITY FULL"},
-    {DGF_GIVES_DELETES, "deletes", "postgres",
-     "ALTER PUBLICATION dgf SET (publish = 'insert, update, delete, truncate')"},
-    {DGF_GIVES_EVERY_VERSION, "every_version", NULL, NULL},
-    {DGF_GIVES_ACTOR, "actor", "postgres",
-     "SELECT pg_logical_emit_message(true, 'dgf.actor', '{\"name\":\"...\"}')"},
-    {DGF_GIVES_DDL, "ddl", NULL, NULL},
-    {DGF_GIVES_KEY, "key", NULL, NULL},
+    {DGF_GIVES_BEFORE, "before (whole old rows)", true},
+    {DGF_GIVES_AFTER, "after (whole new rows)", true},
+    {DGF_GIVES_DELETES, "deletes", false},
+    {DGF_GIVES_EVERY_VERSION, "every_version", false},
+    {DGF_GIVES_ACTOR, "actor", false},
+    {DGF_GIVES_DDL, "ddl", false},
+    {DGF_GIVES_KEY, "key", false},
 };
 
 bool dgf_policy_check_needs(const struct dgf_policy *policy, struct dgf_source *src,
@@ -57,19 +87,19 @@ bool dgf_policy_check_needs(const struct dgf_policy *policy, struct dgf_source *
         key_is_enough(policy, object))
         missing &= ~DGF_GIVES_BEFORE;
     for (size_t i = 0; i < DGF_ARRAY_LEN(needs); i++) {
-        char text[128], fix[512];
-        bool has_fix = needs[i].fix && object->source_type &&
-                       strcmp(needs[i].fix_type, object->source_type) == 0;
+        char text[128];
+        struct dgf_buf fix;
 
         if (!(missing & needs[i].bit))
             continue;
+        dgf_buf_init(&fix, 4096);
         snprintf(text, sizeof(text), "the source does not give %s", needs[i].text);
-        if (has_fix && strstr(needs[i].fix, "%s"))
-            snprintf(fix, sizeof(fix), "ALTER TABLE %s REPLICA IDENTITY FULL",
-                     object->text);
-        else
-            snprintf(fix, sizeof(fix), "%s", has_fix ? needs[i].fix : "");
-        sink.add(sink.ctx, policy, "E0441", text, has_fix ? fix : NULL);
+        sink.add(sink.ctx, policy, "E0441", text,
+                 needs[i].full_rows && object->source_type &&
+                         strcmp(object->source_type, "postgres") == 0
+                     ? full_rows(object, &fix)
+                     : NULL);
+        dgf_buf_release(&fix);
     }
     return missing == 0;
 }

@@ -68,6 +68,8 @@ struct dgf_source_host {
                              struct dgf_bytes value);
     enum dgf_rc (*get_state)(struct dgf_source *src, struct dgf_bytes key,
                              struct dgf_buf *ret);
+    /* Of `dgf check` only; NULL otherwise. */
+    void (*found)(struct dgf_source *src, struct dgf_object *object);
 };
 
 struct dgf_source {
@@ -107,6 +109,14 @@ void dgf_source_state(struct dgf_source *src, enum dgf_source_state state,
                       const char *fmt, ...) DGF_PRINTF(3, 4);
 /* Everything the server had when this session opened has been emitted. */
 void dgf_source_caught_up(struct dgf_source *src);
+/* Inside type->check: an object the source would read.  Policies are compared with
+ * it while `type->gives` can still answer for it; borrowed.  A source that knows its
+ * objects from their events alone tells none. */
+static inline void dgf_source_found(struct dgf_source *src, struct dgf_object *object)
+{
+    if (src->host && src->host->found)
+        src->host->found(src, object);
+}
 /* Source memory: put goes into the same batch as the events emitted before and
  * after it; get gives the newest (DGF_AGAIN: none). */
 enum dgf_rc dgf_source_put_state(struct dgf_source *src, struct dgf_bytes key,

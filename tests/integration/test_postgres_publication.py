@@ -164,7 +164,7 @@ def creating_a_slot_names_the_transaction_it_waits_for():
 def check_says_what_is_missing_and_its_script_mends_it():
     with Postgres("wal_level = replica\nmax_replication_slots = 1") as pg:
         pg.role(rights="LOGIN")
-        pg.sql(TABLES + "CREATE TABLE shop.keyless (n int);"
+        pg.sql(TABLES + "CREATE TABLE shop.keyless (id int, n int);"
                "SELECT pg_create_physical_replication_slot('taken')")
         agent = shop.watch(pg, policy=POLICY)
         found = findings(agent)
@@ -194,6 +194,58 @@ def check_says_what_is_missing_and_its_script_mends_it():
               [["keyless", "f"], ["more", "d"], ["rows", "d"]])
         with agent:
             agent.wait_source("shop", "streaming")
+
+
+@case
+def check_compares_the_policies_with_the_tables():
+    text = "version: 1\npolicies:\n"
+    for name, objects, when in (
+            ("FITS-1", "shop.rows", "after.n < 0"),
+            ("NAME-1", "shop.rows", "after.m == 1"),
+            ("TYPE-1", "shop.rows", "after.n == 'x'"),
+            ("OLD-1", "shop.Rows", "before.n == 1"),
+            ("NONE-1", "shop.rosw", "after.n == 1"),
+            ("HIDE-1", "shop.hidden", "after.n == 1")):
+        text += (f"  - {{id: {name}, title: t, severity: low, watch: {{objects: [{objects}]}}, "
+                 f'when: "{when}"}}\n')
+
+    def found(agent):
+        done = check(agent, "--format", "json")
+        return [(f["code"], f["severity"], f["line"], f["text"], f.get("fix"))
+                for f in json.loads(done.stdout)["findings"]
+                if f["code"][:3] in ("E04", "W04")]
+
+    with Postgres("max_slot_wal_keep_size = 1GB") as pg:
+        pg.role()
+        pg.sql("CREATE SCHEMA shop; GRANT USAGE ON SCHEMA shop TO dgf;"
+               "CREATE DOMAIN shop.count AS int;"
+               "CREATE TABLE shop.rows (id int PRIMARY KEY, n shop.count);"
+               'CREATE TABLE shop."Rows" (id int PRIMARY KEY, n int);'
+               "CREATE TABLE shop.hidden (id int PRIMARY KEY, n int)")
+        agent = shop.watch(pg, policy=text)
+        misfits = [
+            ("E0442", "error", 4, "policy 'NAME-1' cannot be judged on shop.rows of source "
+             "'shop': unknown field 'after.m'; did you mean 'after.n'?", None),
+            ("E0442", "error", 5, "policy 'TYPE-1' cannot be judged on shop.rows of source "
+             "'shop': operator '==' does not go with (int, string)", None),
+            ("E0441", "error", 6, "policy 'OLD-1' cannot be judged on shop.Rows of source "
+             "'shop': the source does not give before (whole old rows)",
+             'ALTER TABLE shop."Rows" REPLICA IDENTITY FULL;'),
+            ("W0449", "warning", 7, "policy 'NONE-1' watches nothing: no object of its sources "
+             "matches 'shop.rosw'; did you mean 'shop.rows'?", None)]
+        equal(found(agent), misfits)            # before there is a publication
+        pg.sql('CREATE PUBLICATION dgf FOR TABLE shop.rows, shop."Rows"')
+        equal(found(agent), misfits + [
+            ("W0449", "warning", 8, "policy 'HIDE-1' watches nothing: no object of its sources "
+             "matches 'shop.hidden'", None)])
+        script = check(agent, "--fix-script").stdout
+        equal(script.count('ALTER TABLE shop."Rows" REPLICA IDENTITY FULL;'), 1)
+        pg.sql(script)
+        equal([code for code, *_ in found(agent)], ["E0442", "E0442", "W0449", "W0449"])
+        equal(pg.sql("SELECT relreplident FROM pg_class WHERE relname = 'Rows'"), "f")
+        pg.sql("ALTER PUBLICATION dgf SET TABLE shop.rows (id)")
+        equal([(code, text.partition(": ")[2]) for code, _, _, text, _ in found(agent)][0],
+              ("E0442", "unknown field 'after.n'"))
 
 
 @case

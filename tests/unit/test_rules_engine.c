@@ -295,6 +295,8 @@ static const struct dgf_source_type weak_type = {.name = "postgres", .gives = gi
 static const char *check(const char *policies, unsigned what)
 {
     DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = load(policies);
+    DGF_CLEANUP(dgf_preflight_free)
+    struct dgf_preflight *preflight = dgf_preflight_new(set);
     struct dgf_source src = {.type = &weak_type, .name = "orders"};
     struct dgf_object *object;
     struct dgf_findings gaps;
@@ -304,7 +306,8 @@ static const char *check(const char *policies, unsigned what)
     ck_assert_int_eq(
         dgf_object_new("postgres", NULL, "shop", "orders", columns, 3, 1, &object),
         DGF_OK);
-    ck_assert_int_eq(dgf_policy_set_check(set, &src, object, &gaps), DGF_OK);
+    ck_assert_int_eq(dgf_preflight_object(preflight, &src, object, &gaps), DGF_OK);
+    dgf_preflight_end(preflight, &gaps);
     for (size_t i = 0; i < gaps.n; i++)
         dgf_buf_addf(&said, "%s %s%s%s\n", gaps.list[i].code, gaps.list[i].text,
                      gaps.list[i].fix ? " fix: " : "",
@@ -320,7 +323,7 @@ START_TEST(a_need_the_source_cannot_meet_is_told_with_its_fix)
                            ~0u & ~(unsigned)DGF_GIVES_BEFORE),
                      "E0441 policy 'T-1' cannot be judged on shop.orders of source "
                      "'orders': the source does not give before (whole old rows) fix: "
-                     "ALTER TABLE shop.orders REPLICA IDENTITY FULL\n");
+                     "ALTER TABLE shop.orders REPLICA IDENTITY FULL;\n");
     ck_assert_str_eq(
         check("    needs: [before]\n    when: 'before.status == \"a\"'\n", ~0u), "");
 }
@@ -335,6 +338,51 @@ START_TEST(an_expression_that_does_not_fit_the_columns_is_told)
     ck_assert_str_eq(check("    when: 'missing(after.statu)'\n", ~0u), "");
     ck_assert_str_eq(check("    when: 'after.amount >= 10.5 && after.id == 1'\n", ~0u),
                      "");
+}
+END_TEST
+
+START_TEST(a_policy_that_watches_nothing_is_told)
+{
+    static const char *const rows[][3] = {
+        {"[shop.order], sources: [orders]", "other",
+         "W0449 policy 'T-1' watches nothing: no object of its sources matches "
+         "'shop.order'; did you mean 'shop.orders'?"},
+        {"[shop.order, x.y], sources: [orders]", "other",
+         "W0449 policy 'T-1' watches nothing: no object of its sources matches "
+         "'shop.order' or the others; did you mean 'shop.orders'?"},
+        {"[shop.orders], sources: [orders]", "other", ""},
+        {"[shop.order]", "other", ""}, /* watches every source: the other may have it */
+    };
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(rows); i++) {
+        DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
+        DGF_CLEANUP(dgf_preflight_free) struct dgf_preflight *preflight = NULL;
+        struct dgf_source src = {.type = &weak_type, .name = "orders"};
+        struct dgf_findings gaps;
+        struct dgf_object *object;
+        char text[512], told[512] = "";
+
+        snprintf(text, sizeof(text),
+                 "policies:\n  - {id: T-1, title: t, severity: low, "
+                 "watch: {objects: %s}, when: 'after.id == 1'}\n",
+                 rows[i][0]);
+        set = load(text);
+        preflight = dgf_preflight_new(set);
+        dgf_findings_init(&gaps);
+        given = ~0u;
+        ck_assert_int_eq(
+            dgf_object_new("postgres", NULL, "shop", "orders", columns, 3, 1, &object),
+            DGF_OK);
+        ck_assert_int_eq(dgf_preflight_object(preflight, &src, object, &gaps), DGF_OK);
+        dgf_preflight_silent(preflight, rows[i][1]);
+        dgf_preflight_end(preflight, &gaps);
+        if (gaps.n > 0)
+            snprintf(told, sizeof(told), "%s %s", gaps.list[0].code, gaps.list[0].text);
+        ck_assert_str_eq(told, rows[i][2]);
+        ck_assert_uint_le(gaps.n, 1);
+        dgf_object_unref(object);
+        dgf_findings_release(&gaps);
+    }
 }
 END_TEST
 
@@ -590,6 +638,7 @@ int main(void)
         the_strictest_class_counts,
         a_need_the_source_cannot_meet_is_told_with_its_fix,
         an_expression_that_does_not_fit_the_columns_is_told,
+        a_policy_that_watches_nothing_is_told,
         asking_for_a_field_lets_no_other_expression_read_it,
         what_a_condition_asks_for_it_may_read_and_its_message_too,
         a_field_only_a_sibling_asks_for_is_told_once_and_not_at_every_event,
