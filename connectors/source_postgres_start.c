@@ -386,10 +386,28 @@ static void begin_at(struct dgf_pg_source *self, uint64_t lsn)
         dgf_pg_tables_ask(self, on_tables);
 }
 
+/* A slot of ours without a position would look like a loss after a crash, so the
+ * intention is written down first. */
+static void create_first_slot(struct dgf_pg_source *self)
+{
+    if (self->has_stored && self->durable_seq + 1 >= self->base.next_seq) {
+        create_slot(self);
+        return;
+    }
+    dgf_source_state(&self->base, DGF_STATE_STARTING, "about to create slot '%s'",
+                     self->slot);
+    if (self->has_stored) { /* said by the session before, but not durable yet */
+        self->wait_seq = self->base.next_seq - 1;
+        return;
+    }
+    self->wait_seq = self->base.next_seq;
+    if (!dgf_pg_emit_progress(self, self->server.flush_lsn, true))
+        self->wait_seq = 0;
+}
+
 static void carry_out(struct dgf_pg_source *self)
 {
     bool create = DGF_PG_CONF(self)->slot == DGF_PG_SLOT_CREATE;
-    bool first = !self->has_stored || self->stored.no_slot;
 
     self->plan =
         dgf_pg_plan_of(self->has_stored ? &self->stored : NULL, &self->server, create);
@@ -409,19 +427,12 @@ static void carry_out(struct dgf_pg_source *self)
             self->slot, self->slot);
         return;
     }
-    if (self->plan.action == DGF_PG_RECREATE_SLOT) {
+    if (self->plan.action == DGF_PG_RECREATE_SLOT)
         drop_slot(self);
-    } else if (!first || self->stored.no_slot) {
+    else if (self->has_stored && !self->stored.no_slot)
         create_slot(self);
-    } else {
-        /* A slot of ours without a position would look like a loss after a
-         * crash, so the intention is written down first. */
-        self->wait_seq = self->base.next_seq;
-        dgf_source_state(&self->base, DGF_STATE_STARTING, "about to create slot '%s'",
-                         self->slot);
-        if (!dgf_pg_emit_progress(self, self->server.flush_lsn, true))
-            self->wait_seq = 0;
-    }
+    else
+        create_first_slot(self);
 }
 
 static void on_slot(struct dgf_pg_source *self, PGresult *result)

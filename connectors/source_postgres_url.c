@@ -138,6 +138,12 @@ static bool set_ours(const struct dgf_pg_conf *conf, bool replication,
     return good && set(params, "client_encoding", "UTF8") &&
            set_default(params, "fallback_application_name", "dgf") &&
            set_default(params, "gssencmode", "disable") &&
+           /* A firewall that forgets an idle connection says nothing; the next
+            * question to the catalogue would wait for hours. */
+           set_default(params, "keepalives_idle", "30") &&
+           set_default(params, "keepalives_interval", "10") &&
+           set_default(params, "keepalives_count", "3") &&
+           set_default(params, "tcp_user_timeout", "60000") &&
            (!conf->password || set(params, "password", conf->password)) &&
            (!replication || set(params, "replication", "database"));
 }

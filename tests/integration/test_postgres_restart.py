@@ -77,5 +77,21 @@ def a_rolled_back_transaction_reaches_nobody():
             equal([r["event"]["key"] for r in agent.records("violation")], [{"id": 2}])
 
 
+@case
+def a_connection_that_says_nothing_is_noticed_by_the_kernel():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg) as agent:
+            agent.wait_source("shop", "streaming")
+            with open("/proc/net/tcp", encoding="ascii") as file:
+                rows = [line.split() for line in file.readlines()[1:]]
+            timers = [row[5].split(":") for row in rows
+                      if row[2].endswith(f":{pg.port:04X}") and row[3] == "01"]
+            equal(len(timers), 2, "connections of the agent")
+            for kind, left in timers:       # 2: keepalive, or 1: waits for an answer
+                true(kind in ("01", "02"), f"no timer: {kind}")
+                true(int(left, 16) <= 3000, f"{int(left, 16) / 100} s")
+
+
 if __name__ == "__main__":
     main(parallel=True)

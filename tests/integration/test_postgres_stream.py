@@ -394,5 +394,23 @@ def a_value_too_large_for_text_is_asked_for_in_binary():
             true(found[0]["extra"]["size"] > 540000000, f"{found}")
 
 
+@case
+def no_slot_is_made_before_the_intention_is_durable_also_after_a_reconnect():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        slots = "SELECT count(*) FROM pg_replication_slots"
+        about = lambda line: "about to create" in line.get("text", "")
+        with Source(pg, args=["--manual"]) as source:
+            source.wait(about)
+            source.tell("reopen")
+            wait_until(lambda: sum(map(about, source.lines)) == 2 or pg.sql(slots) != "0", 30,
+                       "the second attempt")
+            time.sleep(0.5)
+            equal(pg.sql(slots), "0", "slots before the intention is durable")
+            source.tell("durable all")
+            source.streaming()
+            equal(pg.sql(slots), "1", "slots")
+
+
 if __name__ == "__main__":
     main(parallel=True)

@@ -312,6 +312,8 @@ static void open_source(void)
         say("fail", dgf_rc_text(err.rc), err.text);
         end(3);
     }
+    if (host.durable)
+        host.src->type->durable(host.src, host.durable);
 }
 
 static void on_reopen(evutil_socket_t fd, short what, void *ctx)
