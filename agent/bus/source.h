@@ -35,8 +35,9 @@ struct dgf_source_type {
                         struct dgf_err *err);
     void (*pause)(struct dgf_source *src);  /* stop reading, keep the session alive */
     void (*resume)(struct dgf_source *src); /* also: a new turn after DGF_AGAIN */
-    void (*durable)(struct dgf_source *src,
-                    uint64_t seq); /* all events <= seq are safe */
+    /* All events <= seq are safe.  Also comes right after `open`, with what was
+     * told before or became durable while the source was closed. */
+    void (*durable)(struct dgf_source *src, uint64_t seq);
     /* Closes everything that open made; conf and self stay.  Fine when half open
      * or closed.  `open` may follow. */
     void (*close)(struct dgf_source *src);
