@@ -1,0 +1,147 @@
+"""A private server that speaks MongoDB's protocol, and the shop most tests watch on it.
+
+No mongod can be had here: SecantusDB (GPL, a test tool only) answers instead, with a
+replica set of one, change streams, transactions and images.  It and its client come from
+PyPI into the cache.
+
+    with Mongo() as mongo:
+        mongo.client().shop.rows.insert_one({"_id": 1, "n": 5})"""
+
+import fcntl
+import os
+import subprocess
+import sys
+import venv
+
+from agent import Agent
+from servers import CACHE, Certs, Failed, Server, free_port, need, tail, wait_until
+
+PINNED = ("secantusdb==0.7.0b3", "pymongo==4.20.0")
+POLICY = """version: 1
+info: {title: Shop, owner: test@example.org}
+policies:
+  - id: NEG-001
+    title: Nothing is negative
+    severity: high
+    watch: {objects: ["shop.**"], ops: [insert, update, replace, delete]}
+    when: event.op != "delete" && after.n < 0
+    message: "{{after.n}}"
+    audit: every_event
+"""
+
+
+def mongo_venv():
+    """Folder with the pinned server and client; made once."""
+    folder = os.path.join(CACHE, "secantus-0.7.0b3-" + "%d.%d" % sys.version_info[:2])
+    done = os.path.join(folder, "done")
+    os.makedirs(CACHE, exist_ok=True)
+    with open(folder + ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(done):
+            try:
+                venv.EnvBuilder(with_pip=True, clear=True).create(folder)
+                made = subprocess.run([os.path.join(folder, "bin", "pip"), "install", "-q",
+                                       "--disable-pip-version-check", *PINNED], check=False,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                      text=True, timeout=300)
+                text = made.stdout if made.returncode else ""
+            except (OSError, subprocess.SubprocessError) as error:
+                text = str(error)
+            need(not text, f"cannot install {' '.join(PINNED)} from PyPI: {text[-300:]}")
+            with open(done, "w", encoding="utf-8"):
+                pass
+    site = os.path.join(folder, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+    if site not in sys.path:
+        sys.path.append(site)
+    return folder
+
+
+class Mongo(Server):
+    """One server of a replica set; sync: every acknowledged write survives kill -9.
+
+    oplog: most entries it keeps.  auth: users made by prepare() must log in over TLS."""
+
+    def __init__(self, sync=False, oplog=None, auth=False, san="DNS:localhost,IP:127.0.0.1"):
+        self.venv = mongo_venv()
+        super().__init__("mongo", shared_memory=not sync)
+        self.port = free_port()
+        self.sync, self.oplog, self.auth, self.san = sync, oplog, auth, san
+        self.clients = []
+        self.secure = False
+
+    def prepare(self):
+        if self.auth:
+            self.certs = Certs(self.folder.path)
+            self.crt, self.key, self.pem = self.certs.issue("server", self.san)
+
+    def start(self):
+        command = [os.path.join(self.venv, "bin", "secantusd-py"), "--host", "127.0.0.1",
+                   "--port", str(self.port), "--storage-path", self.folder / "data",
+                   "--enable-test-commands", "--noop-heartbeat-seconds", "1"]
+        command += ["--sync-on-commit"] if self.sync else []
+        command += ["--oplog-max-entries", str(self.oplog)] if self.oplog else []
+        if self.secure:
+            command += ["--auth", "--tls-cert-file", self.crt, "--tls-key-file", self.key,
+                        "--tls-ca-file", self.certs.ca]
+        self.spawn(command, cwd=self.folder.path)
+
+        def ready():
+            if not self.running():
+                raise Failed(f"ended with {self.child.returncode}:\n{tail(self.log)}")
+            import socket  # pylint: disable=import-outside-toplevel
+            with socket.socket() as sock:
+                return sock.connect_ex(("127.0.0.1", self.port)) == 0
+        wait_until(ready, 30, lambda: f"the server to listen:\n{tail(self.log)}")
+
+    def stop(self, *args, **kwargs):
+        for client in self.clients:
+            client.close()
+        self.clients.clear()
+        super().stop(*args, **kwargs)
+
+    def guard(self):
+        """From now on over TLS and with a login."""
+        self.stop()
+        self.secure = True
+        self.start()
+
+    def url(self, user="", host="127.0.0.1", more=""):
+        tls = f"&tls=true&tlsCAFile={self.certs.ca}&authSource=admin" if self.secure else ""
+        return f"mongodb://{user + '@' if user else ''}{host}:{self.port}/?directConnection=true" \
+               f"{tls}{more}"
+
+    def client(self, user=""):
+        import pymongo  # pylint: disable=import-outside-toplevel,import-error
+        client = pymongo.MongoClient(self.url(user), serverSelectionTimeoutMS=10000)
+        self.clients.append(client)
+        return client
+
+    def fail_point(self, mode, **data):
+        """What the next commands end in; mode {"times": 1}, "alwaysOn" or "off"."""
+        return self.client().admin.command("configureFailPoint", "failCommand", mode=mode,
+                                           data=data)
+
+
+def config(mongo, source="", sinks="", more="", url=None):
+    """Configuration text; source: further options as YAML flow text."""
+    insecure = "" if mongo.secure else ", insecure: true"
+    return f"""agent: {{name: test, env: test, data_dir: "{{data_dir}}"}}
+sources:
+  shop: {{type: mongo, url: "{url or mongo.url()}", await: 100ms{insecure}{source}}}
+policies: [{{dir}}/policies]
+{sinks}{more}"""
+
+
+def watch(mongo, policy=POLICY, data_dir=None, **more):
+    """An agent on mongo's shop that is not started yet."""
+    return Agent(config(mongo, **more), policies={"shop.yaml": policy}, data_dir=data_dir)
+
+
+def events(agent, op=None):
+    """Judged events in order, from audit records."""
+    found = [record["event"] for record in agent.records("audit")]
+    return [event for event in found if op is None or event["op"] == op]
+
+
+def streaming(agent, seconds=30):
+    return agent.wait_source("shop", "streaming", seconds)
