@@ -49,7 +49,8 @@ static void cut(const char *name, struct dgf_bytes document, const char *wanted)
             memcpy(copy, (uint8_t[4]){(uint8_t)len, (uint8_t)(len >> 8), 0, 0}, 4);
             copy[len - 1] = 0;
             dgf_buf_init(&packed, 1 << 20);
-            (void)dgf_bson_put(&element, 0, &packed);
+            if (dgf_bson_put(&element, 0, &packed) == DGF_OK)
+                ck_assert_int_eq(dgf_mp_check(dgf_buf_bytes(&packed)), DGF_OK);
             dgf_buf_release(&packed);
         }
         dgf_free(copy);
