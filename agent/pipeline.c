@@ -13,6 +13,8 @@
 #include "pipe.h"
 #include "keys.h"
 
+#define MAX_WORKERS 8
+
 void pipe_break(struct dgf_pipeline *p, enum dgf_rc rc, const char *text)
 {
     if (p->broken)
@@ -171,6 +173,14 @@ static enum dgf_rc open_ledger(struct dgf_pipeline *p, struct dgf_ledger_cut *cu
     return DGF_OK;
 }
 
+/* A lookup that nobody answers must not hold up somebody else's fsync. */
+static unsigned n_workers(const struct dgf_pipeline_conf *conf)
+{
+    size_t n = conf->n_sources + conf->n_sinks;
+
+    return n < 1 ? 1 : n > MAX_WORKERS ? MAX_WORKERS : (unsigned)n;
+}
+
 enum dgf_rc dgf_pipeline_open(struct event_base *loop,
                               const struct dgf_pipeline_conf *conf,
                               struct dgf_policy_set *set, struct dgf_pipeline **ret,
@@ -193,7 +203,7 @@ enum dgf_rc dgf_pipeline_open(struct event_base *loop,
     p->m_commit =
         dgf_metric_get(DGF_METRIC_HISTOGRAM_SECONDS, "dgf_ledger_commit_seconds",
                        "from hand-over to durable", "");
-    rc = loop ? dgf_workers_new(loop, 1, &p->workers, err) : DGF_OK;
+    rc = loop ? dgf_workers_new(loop, n_workers(conf), &p->workers, err) : DGF_OK;
     if (!rc)
         rc = open_ledger(p, &cut, err);
     if (!rc)

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -146,9 +147,27 @@ enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads,
     return DGF_OK;
 }
 
+/* False: a thread is stuck in its job, and left to itself. */
+static bool join_threads(struct dgf_workers *workers)
+{
+    struct timespec until;
+    bool all = true;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += DGF_WORKERS_WAIT_S;
+    for (unsigned i = 0; i < workers->n_threads; i++) {
+        if (!pthread_clockjoin_np(workers->threads[i], NULL, CLOCK_MONOTONIC, &until))
+            continue;
+        (void)pthread_detach(workers->threads[i]);
+        all = false;
+    }
+    return all;
+}
+
 void dgf_workers_free(struct dgf_workers *workers)
 {
     struct dgf_job *job;
+    bool all;
 
     if (!workers)
         return;
@@ -156,17 +175,21 @@ void dgf_workers_free(struct dgf_workers *workers)
     workers->stop = true;
     (void)pthread_cond_broadcast(&workers->wake);
     (void)pthread_mutex_unlock(&workers->lock);
-    for (unsigned i = 0; i < workers->n_threads; i++)
-        (void)pthread_join(workers->threads[i], NULL);
+    all = join_threads(workers);
+    (void)pthread_mutex_lock(&workers->lock);
     while ((job = pop(&workers->waiting))) {
         dgf_job_cancel(job);
         push(&workers->finished, job);
     }
+    (void)pthread_mutex_unlock(&workers->lock);
     /* done may submit again: such a job ends up here too, cancelled */
     while ((job = next_finished(workers)))
         job->done(job);
     if (workers->event)
         event_free(workers->event);
+    workers->event = NULL;
+    if (!all)
+        return; /* the stuck thread still looks at it when it comes back */
     if (workers->fd >= 0)
         (void)close(workers->fd);
     (void)pthread_cond_destroy(&workers->wake);

@@ -21,7 +21,10 @@ struct dgf_job {
 
 enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads,
                             struct dgf_workers **ret, struct dgf_err *err) DGF_MUST_USE;
-/* Waits for running jobs, cancels those that wait, calls done for all. */
+/* Waits for running jobs, cancels those that wait, calls done for all.  A job that
+ * runs for longer than this (a name lookup nobody answers) is left to itself with
+ * all it owns, and its done is never called: the process is about to end. */
+#define DGF_WORKERS_WAIT_S 1
 void dgf_workers_free(struct dgf_workers *workers);
 void dgf_workers_submit(struct dgf_workers *workers, struct dgf_job *job);
 void dgf_job_cancel(struct dgf_job *job);

@@ -126,6 +126,28 @@ START_TEST(an_end_waits_for_what_runs_and_is_done_with_all)
 }
 END_TEST
 
-DGF_UNIT(worker, jobs_run_elsewhere_and_are_done_on_the_loop,
+START_TEST(a_job_that_never_ends_keeps_nobody_from_ending)
+{
+    static struct counted stuck,
+        waiting; /* outlive this function, as its thread does */
+
+    begin(1);
+    n_left = 2;
+    stuck.job = (struct dgf_job){.run = run_held, .done = done};
+    waiting.job = (struct dgf_job){.run = run, .done = done};
+    dgf_workers_submit(workers, &stuck.job);
+    (void)sem_wait(&entered);
+    dgf_workers_submit(workers, &waiting.job);
+    dgf_workers_free(workers);
+    ck_assert_int_eq(stuck.n_done, 0);
+    ck_assert_int_eq(waiting.n_run, 0);
+    ck_assert_int_eq(waiting.n_done, 1);
+    (void)sem_post(&leave);
+    event_base_free(loop);
+}
+END_TEST
+
+DGF_UNIT(worker, a_job_that_never_ends_keeps_nobody_from_ending,
+         jobs_run_elsewhere_and_are_done_on_the_loop,
          a_cancelled_job_is_not_run_and_still_done,
          an_end_waits_for_what_runs_and_is_done_with_all)
