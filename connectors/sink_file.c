@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "base/file.h"
 #include "base/worker.h"
 
 #define BATCH_MAX_BYTES (1u << 20) /* then offer says DGF_AGAIN */
@@ -65,6 +66,14 @@ static const struct dgf_opt file_opts[] = {
     DGF_SINK_OPTS(struct file_conf),
     DGF_OPT_END,
 };
+
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash && slash > path ? dgf_strndup(path, (size_t)(slash - path))
+                                 : dgf_strdup(slash ? "/" : ".");
+}
 
 static struct file_sink *self_of(struct dgf_sink *sink)
 {
@@ -290,12 +299,28 @@ static enum dgf_rc find_next(struct file_sink *self, struct dgf_bytes cursor,
     return DGF_OK;
 }
 
+static enum dgf_rc sync_folder(const char *path, struct dgf_err *err)
+{
+    DGF_CLEANUP(dgf_free) char *folder = folder_of(path);
+    enum dgf_rc rc;
+
+    if (!folder)
+        return dgf_err_set(err, DGF_NOMEM, "cannot open '%s': out of memory", path);
+    rc = dgf_dir_sync(folder, err);
+    if (rc)
+        err->rc = DGF_RETRY;
+    return rc ? DGF_RETRY : DGF_OK;
+}
+
 static enum dgf_rc open_regular(struct file_sink *self, uint64_t size,
                                 struct dgf_bytes cursor, struct dgf_err *err)
 {
     enum dgf_rc rc;
 
     self->regular = true;
+    /* The name of a new file must be on the disk before its lines count. */
+    if (size == 0 && (rc = sync_folder(path_of(self), err)) != DGF_OK)
+        return rc;
     if (flock(self->fd, LOCK_EX | LOCK_NB) != 0)
         return dgf_err_set(err, DGF_RETRY, "cannot append to '%s': %s", path_of(self),
                            errno == EWOULDBLOCK ? "somebody else holds its lock"
@@ -488,13 +513,10 @@ static enum dgf_rc file_check(struct dgf_sink *sink, struct dgf_findings *findin
 {
     const struct file_conf *conf = sink->conf;
     DGF_CLEANUP(dgf_free) char *folder = NULL;
-    const char *slash = strrchr(conf->path, '/');
 
     if (strcmp(conf->path, "-") == 0)
         return DGF_OK;
-    folder = slash && slash > conf->path
-                 ? dgf_strndup(conf->path, (size_t)(slash - conf->path))
-                 : dgf_strdup(slash ? "/" : ".");
+    folder = folder_of(conf->path);
     if (!folder)
         return dgf_err_set(err, DGF_NOMEM, "cannot check '%s': out of memory",
                            conf->path);
