@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 struct queue {
@@ -150,11 +151,10 @@ enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads,
 /* False: a thread is stuck in its job, and left to itself. */
 static bool join_threads(struct dgf_workers *workers)
 {
-    struct timespec until;
+    int64_t ns = dgf_clock_mono_ns() + DGF_WORKERS_WAIT_S * INT64_C(1000000000);
+    struct timespec until = {ns / 1000000000, ns % 1000000000};
     bool all = true;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += DGF_WORKERS_WAIT_S;
     for (unsigned i = 0; i < workers->n_threads; i++) {
         if (!pthread_clockjoin_np(workers->threads[i], NULL, CLOCK_MONOTONIC, &until))
             continue;
