@@ -1,0 +1,301 @@
+/* source_redis.h - what the files of the Redis source share.
+ *
+ *   source_redis.c         options, open, pause, durable, close
+ *   source_redis_link.c    one connection: transport, log-in, commands, replies
+ *   source_redis_start.c   from open to reading: server, nodes, streams
+ *   source_redis_read.c    reading streams; what became of them
+ *   source_redis_group.c   consumer groups: pending, taking over, acknowledging
+ *   source_redis_rows.c    entries, gaps and positions as events
+ *   source_redis_check.c   preflight of `dgf check`
+ *
+ * A node (one server, or one primary of a cluster) has two connections: `data`
+ * is asked and answers, `wait` blocks until a stream has something new.  What
+ * is remembered of a stream is source state, written in the same batch as its
+ * events.  Thread: loop. */
+#ifndef DGF_CONNECTORS_SOURCE_REDIS_H
+#define DGF_CONNECTORS_SOURCE_REDIS_H
+
+#include <event2/event.h>
+
+#include "base/metrics.h"
+#include "base/tls.h"
+#include "bus/source.h"
+#include "redis_memory.h"
+
+#define DGF_REDIS_STREAMS_MAX 10000
+#define DGF_REDIS_NODES_MAX 256
+#define DGF_REDIS_SLOTS 16384
+
+enum { DGF_REDIS_CURSOR, DGF_REDIS_GROUP };
+enum { DGF_REDIS_BEGINNING, DGF_REDIS_NOW };
+
+struct dgf_redis_conf {
+    char *url, *user, *password;
+    struct dgf_str_list streams;
+    int mode, start;
+    char *group, *consumer;
+    int64_t count, max_deliveries;
+    int64_t block_ns, check_ns, discover_ns, connect_timeout_ns, reply_timeout_ns;
+    int64_t claim_idle_ns, claim_interval_ns;
+    struct dgf_str_map decode;
+    struct dgf_redis_map event;
+    struct {
+        char *ca, *cert, *key;
+    } tls;
+    bool insecure;
+};
+
+struct dgf_redis_source;
+struct dgf_redis_node;
+
+/* ---- the address ---- */
+
+struct dgf_redis_address {
+    char *host, *path, *user, *password; /* path: of a unix socket */
+    uint16_t port;
+    uint32_t db;
+    bool tls;
+};
+void dgf_redis_address_release(struct dgf_redis_address *address);
+/* DGF_BAD_CONFIG; the text never shows the address. */
+enum dgf_rc dgf_redis_address_read(const struct dgf_redis_conf *conf,
+                                   struct dgf_redis_address *ret, struct dgf_err *err)
+    DGF_MUST_USE;
+
+/* ---- one connection ---- */
+
+struct dgf_redis_link;
+struct dgf_redis_command;
+typedef void dgf_redis_on_item(struct dgf_redis_link *link,
+                               const struct dgf_redis_command *command,
+                               const struct dgf_resp_item *item);
+typedef void dgf_redis_on_up(struct dgf_redis_link *link);
+
+struct dgf_redis_command {
+    dgf_redis_on_item *on_item;
+    void *ctx;
+    uint64_t arg;
+    unsigned explode;
+};
+
+struct dgf_redis_lookup;
+
+struct dgf_redis_link {
+    struct dgf_redis_source *source;
+    struct dgf_redis_node *node;
+    const char *what; /* "connection", "waiting connection" */
+    int fd;           /* -1: none */
+    struct dgf_tls *tls;
+    struct dgf_redis_lookup *lookup; /* running; owns itself */
+    struct event *read, *write;
+    struct dgf_resp_reader reader;
+    struct dgf_buf out;
+    size_t out_at;
+    struct dgf_redis_command *queue; /* ring: sent, not answered */
+    size_t first, n, cap;
+    bool made, connecting, shaking, up;
+    int64_t since_ns; /* the oldest unanswered command, or connecting, waits since */
+    dgf_redis_on_up *on_up;
+};
+
+void dgf_redis_link_connect(struct dgf_redis_link *link, dgf_redis_on_up *on_up);
+void dgf_redis_link_close(struct dgf_redis_link *link);
+/* Appends a command; dgf_redis_link_flush sends what was appended. */
+void dgf_redis_link_send(struct dgf_redis_link *link, struct dgf_redis_command command,
+                         const struct dgf_bytes *words, size_t n);
+void dgf_redis_link_flush(struct dgf_redis_link *link);
+/* Hands out what was received meanwhile and reads on. */
+void dgf_redis_link_go_on(struct dgf_redis_link *link);
+void dgf_redis_link_tick(struct dgf_redis_link *link, int64_t now_ns);
+/* "ERR no such key" ...; empty when the item is no error. */
+struct dgf_bytes dgf_redis_error(const struct dgf_resp_item *item);
+bool dgf_redis_error_is(const struct dgf_resp_item *item, const char *prefix);
+
+/* ---- streams and nodes ---- */
+
+enum dgf_redis_stream_state {
+    DGF_REDIS_IDLE,
+    DGF_REDIS_QUEUED,  /* waits for its turn */
+    DGF_REDIS_READING, /* commands are under way */
+};
+
+enum dgf_redis_phase {
+    DGF_REDIS_PHASE_NEW,     /* nothing was asked yet */
+    DGF_REDIS_PHASE_PENDING, /* group: our own pending entries */
+    DGF_REDIS_PHASE_CLAIMED, /* group: pending ones taken over earlier */
+    DGF_REDIS_PHASE_STREAM,
+};
+
+struct dgf_redis_stream {
+    struct dgf_redis_source *source;
+    struct dgf_redis_node *node;
+    struct dgf_redis_stream *next; /* in the queue of its node */
+    char *name;
+    struct dgf_object *object;
+    struct dgf_redis_memory memory;
+    struct dgf_id_prefix id_prefix;
+    enum dgf_redis_stream_state state;
+    enum dgf_redis_phase phase;
+    bool fresh;                   /* nothing is remembered */
+    bool dirty;                   /* memory is not in the batch */
+    bool gone, wrong_type, named; /* named: configured without a wildcard */
+    bool first_read;              /* was read to its end once */
+    bool in_wait, again;
+    int64_t checked_ns, claimed_ns;
+
+    /* Of the read under way. */
+    struct dgf_redis_facts facts;
+    bool has_facts, discard, look, retry;
+    struct dgf_redis_verdict verdict;
+    uint64_t n_items;
+    struct dgf_redis_mark *present; /* of a comparison */
+    size_t n_present;
+
+    /* Group mode. */
+    struct dgf_redis_id delivered; /* last-delivered-id */
+    uint64_t group_read;
+    bool group_exists, group_read_known, sole, judge_pending, claiming;
+    struct dgf_redis_id cursor; /* of pending entries, of a sweep */
+    struct dgf_redis_id *poison;
+    size_t n_poison;
+    size_t n_unacked;
+    int64_t unacked_since_ns;
+};
+
+struct dgf_redis_node {
+    struct dgf_redis_source *source;
+    struct dgf_redis_address address; /* host and port; the rest is the source's */
+    struct dgf_redis_link data, wait;
+    struct dgf_redis_stream *queue, **queue_end, *reading;
+    bool waiting, unblocking;
+    int64_t client_id; /* of the waiting connection; 0: unknown */
+    uint64_t scan_cursor;
+    size_t scan_pattern;
+    bool scanning;
+    int64_t scanned_ns;
+};
+
+/* Entries taken over whose XACK is under way. */
+struct dgf_redis_acking {
+    struct dgf_redis_acking *next;
+    struct dgf_redis_stream *stream;
+    size_t n;
+    struct dgf_redis_id ids[];
+};
+
+struct dgf_redis_ack {
+    uint64_t seq;
+    struct dgf_redis_stream *stream;
+    struct dgf_redis_id id;
+    bool claimed;
+};
+
+struct dgf_redis_source {
+    struct dgf_source base; /* first: we cast from it */
+
+    /* These outlive a session. */
+    uint64_t durable_seq;
+
+    bool is_open, failed, paused, blocked, streaming, caught_up;
+    struct dgf_redis_address address;
+    struct event *tick, *again;
+    char *consumer, *claimer; /* group mode: our two consumers */
+    char system[48];          /* replication id when we first came */
+    int64_t seen_ns;
+
+    struct dgf_redis_node **nodes;
+    size_t n_nodes;
+    bool cluster;
+    uint16_t *slots; /* cluster: slot -> node + 1 */
+
+    struct dgf_map streams; /* name -> struct dgf_redis_stream */
+    struct dgf_map objects; /* mapped name -> struct dgf_object */
+    size_t n_starting;      /* nodes whose first scan is under way */
+    size_t n_unread;        /* streams not read to their end yet */
+    bool dirty;             /* some stream is */
+    char trouble[256];      /* a stream that cannot be read */
+    size_t n_skipped;       /* names no source can read */
+
+    struct dgf_event_builder builder;
+    struct dgf_buf scratch;
+
+    struct dgf_redis_ack *acks; /* ring, oldest first */
+    size_t first_ack, n_acks, cap_acks;
+    struct dgf_redis_acking *acking; /* newest first; owned */
+};
+
+#define DGF_REDIS_CONF(self) ((const struct dgf_redis_conf *)(self)->base.conf)
+
+/* ---- the source ---- */
+void dgf_redis_fail(struct dgf_redis_source *self, enum dgf_rc rc, const char *fmt, ...)
+    DGF_PRINTF(3, 4);
+/* Writes what is remembered of the streams read in this turn. */
+void dgf_redis_settle(struct dgf_redis_source *self);
+static inline bool dgf_redis_stopped(const struct dgf_redis_source *self)
+{
+    return self->failed || self->paused || self->blocked;
+}
+
+static inline void dgf_redis_touch(struct dgf_redis_stream *stream)
+{
+    stream->dirty = stream->source->dirty = true;
+}
+
+/* ---- start ---- */
+void dgf_redis_start(struct dgf_redis_source *self);
+/* The first node, from the address. */
+void dgf_redis_node_connect(struct dgf_redis_source *self, dgf_redis_on_up *on_up);
+void dgf_redis_start_tick(struct dgf_redis_source *self, int64_t now_ns);
+/* The stream by its name, made when it is new; NULL: it cannot be read. */
+struct dgf_redis_stream *dgf_redis_stream_find(struct dgf_redis_source *self,
+                                               struct dgf_bytes name, bool named);
+void dgf_redis_stream_free(struct dgf_redis_stream *stream);
+/* A cluster answered that a slot is elsewhere. */
+void dgf_redis_moved(struct dgf_redis_source *self);
+void dgf_redis_say_state(struct dgf_redis_source *self);
+bool dgf_redis_is_glob(const char *pattern);
+/* The number of an answer of INFO, or its text. */
+bool dgf_redis_info(struct dgf_bytes info, const char *name, struct dgf_bytes *ret);
+
+/* ---- read ---- */
+void dgf_redis_queue(struct dgf_redis_stream *stream);
+void dgf_redis_next(struct dgf_redis_node *node);
+void dgf_redis_done(struct dgf_redis_stream *stream, bool more);
+/* An error at the place of entries; true: it was one and was dealt with. */
+bool dgf_redis_read_error(struct dgf_redis_stream *stream,
+                          const struct dgf_resp_item *item);
+void dgf_redis_ask_facts(struct dgf_redis_stream *stream);
+/* Takes one entry that was read in order. */
+void dgf_redis_take(struct dgf_redis_stream *stream, const struct dgf_resp_item *item);
+/* After the facts: gaps that must be said first.  False: read no further. */
+bool dgf_redis_act(struct dgf_redis_stream *stream);
+void dgf_redis_account(struct dgf_redis_stream *stream);
+void dgf_redis_look(struct dgf_redis_stream *stream);
+/* The first answer about a stream nothing is remembered of. */
+void dgf_redis_first(struct dgf_redis_stream *stream);
+
+/* ---- group ---- */
+void dgf_redis_group_read(struct dgf_redis_stream *stream);
+void dgf_redis_group_tick(struct dgf_redis_source *self, int64_t now_ns);
+void dgf_redis_group_durable(struct dgf_redis_source *self);
+void dgf_redis_group_release(struct dgf_redis_source *self);
+
+/* ---- rows ---- */
+void dgf_redis_freeze_id(struct dgf_redis_stream *stream);
+/* One entry as an event, or as an undecodable record with `why`. */
+bool dgf_redis_emit_entry(struct dgf_redis_stream *stream,
+                          const struct dgf_redis_entry *entry,
+                          const struct dgf_resp_item *item, const char *why);
+bool dgf_redis_emit_gap(struct dgf_redis_stream *stream, enum dgf_gap reason,
+                        const struct dgf_redis_id *from, uint32_t from_epoch,
+                        struct dgf_redis_id to, uint64_t lost, const char *message);
+bool dgf_redis_emit_divergence(struct dgf_redis_stream *stream, uint32_t from_epoch,
+                               struct dgf_redis_id from, struct dgf_redis_id to,
+                               const char *message);
+bool dgf_redis_emit_resume(struct dgf_redis_stream *stream);
+
+/* ---- check ---- */
+enum dgf_rc dgf_redis_check(struct dgf_source *src, struct dgf_findings *findings,
+                            struct dgf_err *err) DGF_MUST_USE;
+
+#endif
