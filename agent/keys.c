@@ -78,6 +78,8 @@ static enum dgf_rc load_one(const char *data_dir, const char *name, const char *
     if ((size_t)snprintf(made, sizeof(made), "%s/keys", data_dir) >= sizeof(made) - 32)
         return dgf_err_set(err, DGF_BAD_CONFIG, "data_dir '%s' is too long", data_dir);
     rc = dgf_dir_make(made, err);
+    if (!rc) /* keys that a power loss takes would change every violation's id */
+        rc = dgf_dir_sync(data_dir, err);
     if (rc)
         return rc;
     snprintf(made + strlen(made), 32, "/%s", name);

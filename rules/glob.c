@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+
 /* Between two parts, in names and patterns alike; no name holds it unquoted. */
 #define PART_END 0x1f
 
@@ -96,44 +98,58 @@ const char *dgf_glob_wrong(const char *pattern)
 }
 
 /* Redis and blob names hold their parts inside one name. */
-static bool add_name(uint8_t *to, size_t *len, const char *name, const char *ends)
+static uint8_t *put_name(uint8_t *to, const char *name, const char *ends)
 {
-    size_t n = strlen(name);
+    for (; *name; name++)
+        *to++ = *ends != '.' && strchr(ends, *name) ? PART_END : (uint8_t)*name;
+    return to;
+}
 
-    if (n >= DGF_GLOB_MAX * 4 - *len)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        to[(*len)++] =
-            *ends != '.' && strchr(ends, name[i]) ? PART_END : (uint8_t)name[i];
-    return true;
+/* Schema, name and field with PART_END between them; to has room for all. */
+static size_t put_whole(uint8_t *to, const struct dgf_object *object, const char *ends,
+                        struct dgf_bytes field)
+{
+    uint8_t *at = to;
+
+    if (object->schema) {
+        at = put_name(at, object->schema, ends);
+        *at++ = PART_END;
+    }
+    at = put_name(at, object->name, ends);
+    if (field.len > 0) {
+        *at++ = PART_END;
+        memcpy(at, field.ptr, field.len);
+        at += field.len;
+    }
+    return (size_t)(at - to);
 }
 
 bool dgf_glob_object(const char *pattern, const struct dgf_object *object,
                      struct dgf_bytes field)
 {
     struct token tokens[DGF_GLOB_MAX];
-    uint8_t text[DGF_GLOB_MAX * 4];
+    uint8_t small[DGF_GLOB_MAX * 4], *text = small;
     const char *ends = separators(object->source_type);
-    size_t len = 0;
     int n = read_pattern(pattern, ends, tokens);
+    size_t most = field.len + strlen(object->name) + 2;
+    bool matches;
 
     if (n < 0)
         return false;
-    if (object->schema) {
-        if (!add_name(text, &len, object->schema, ends))
-            return false;
-        text[len++] = PART_END;
-    }
-    if (!add_name(text, &len, object->name, ends))
+    if (n == 1 && tokens[0].kind == STAR_STAR)
+        return true;
+    if (object->schema)
+        most += strlen(object->schema);
+    if (most > DGF_GLOB_NAME_MAX)
         return false;
-    if (field.len > 0) {
-        if (field.len >= sizeof(text) - len)
-            return false;
-        text[len++] = PART_END;
-        memcpy(text + len, field.ptr, field.len);
-        len += field.len;
-    }
-    return match(tokens, n, text, len, PART_END);
+    if (most > sizeof(small))
+        text = dgf_malloc(most);
+    if (!text)
+        return false;
+    matches = match(tokens, n, text, put_whole(text, object, ends, field), PART_END);
+    if (text != small)
+        dgf_free(text);
+    return matches;
 }
 
 static size_t char_len(uint8_t byte)

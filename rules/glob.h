@@ -9,6 +9,9 @@
 #include "bus/event.h"
 
 #define DGF_GLOB_MAX 256
+/* Of schema, name and field together; a longer one is matched by ** alone, since the
+ * time of a match grows with the square of the name. */
+#define DGF_GLOB_NAME_MAX 8192
 
 /* NULL when pattern is fine, else what is wrong with it. */
 const char *dgf_glob_wrong(const char *pattern);

@@ -78,6 +78,25 @@ START_TEST(keys_of_redis_and_names_of_blobs_have_parts_of_their_own)
 }
 END_TEST
 
+START_TEST(long_names_are_matched_like_short_ones)
+{
+    char name[DGF_GLOB_NAME_MAX + 1];
+
+    memset(name, 'a', sizeof(name) - 1);
+    memcpy(name, "cart:", 5);
+    name[1100] = '\0';
+    ck_assert(matches("redis", NULL, name, "cart:*", ""));
+    ck_assert(matches("redis", NULL, name, "**", ""));
+    ck_assert(!matches("redis", NULL, name, "cart:*b", ""));
+    ck_assert(matches("postgres", "shop", name, "shop.*", ""));
+    ck_assert(matches("postgres", "shop", name, "**.email", "email"));
+    name[1100] = 'a';
+    name[sizeof(name) - 1] = '\0';
+    ck_assert(!matches("redis", NULL, name, "cart:*", "")); /* beyond the limit */
+    ck_assert(matches("redis", NULL, name, "**", ""));
+}
+END_TEST
+
 START_TEST(what_is_wrong_with_a_pattern_is_said)
 {
     char longest[DGF_GLOB_MAX + 2];
@@ -152,6 +171,7 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, patterns_of_tables, 0, (int)DGF_ARRAY_LEN(tables));
     tcase_add_test(tc, keys_of_redis_and_names_of_blobs_have_parts_of_their_own);
+    tcase_add_test(tc, long_names_are_matched_like_short_ones);
     tcase_add_test(tc, what_is_wrong_with_a_pattern_is_said);
     tcase_add_test(tc, hostile_patterns_take_little_time);
     tcase_add_loop_test(tc, glob_of_the_language, 0, (int)DGF_ARRAY_LEN(texts));
