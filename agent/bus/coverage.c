@@ -56,11 +56,13 @@ static uint64_t *counts_of(struct dgf_coverage *coverage, struct dgf_bytes objec
     return counts;
 }
 
+/* What could not be decoded was looked at too: its verdict is `error`. */
 static bool is_judged(unsigned kind)
 {
-    return kind == DGF_KIND_CHANGE || kind == DGF_KIND_SCHEMA ||
-           kind == DGF_KIND_ACCESS || kind == DGF_KIND_SETTING ||
-           kind == DGF_KIND_MESSAGE || kind == DGF_KIND_NOTICE;
+    return kind == DGF_KIND_UNDECODABLE || kind == DGF_KIND_CHANGE ||
+           kind == DGF_KIND_SCHEMA || kind == DGF_KIND_ACCESS ||
+           kind == DGF_KIND_SETTING || kind == DGF_KIND_MESSAGE ||
+           kind == DGF_KIND_NOTICE;
 }
 
 enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage,

@@ -311,6 +311,9 @@ def a_row_beyond_the_limit_is_a_record_and_not_a_stop():
             equal(found[0]["why"], "larger than limits.event_bytes")
             true("canary-" not in json.dumps(found), "content stands in the record")
             equal(agent.status()["sources"]["shop"]["state"], "streaming")
+            agent.stop()
+            equal(sum(r["verdicts"]["error"] for r in agent.records("coverage")), 1,
+                  "rows that coverage counts as errors")
 
 
 @case

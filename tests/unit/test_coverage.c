@@ -169,8 +169,8 @@ START_TEST(only_judged_events_are_counted)
     }
     ck_assert_uint_eq(coverage.transactions, 1);
     ck_assert_uint_eq(coverage.events,
-                      6); /* change schema access setting message notice */
-    ck_assert_uint_eq(coverage.verdicts[DGF_VERDICT_PASS], 6);
+                      7); /* change schema access setting message notice undecodable */
+    ck_assert_uint_eq(coverage.verdicts[DGF_VERDICT_PASS], 7);
     dgf_event_unref(event);
     dgf_coverage_release(&coverage);
     close_recorder();
