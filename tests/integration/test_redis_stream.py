@@ -14,7 +14,7 @@ def entries_become_events_and_bad_ones_violations():
             after = redis.add("orders", [4], n="-1")
             found = agent.wait_records(1, "violation")
             equal(found[0]["event"]["object"], "orders")
-            equal(found[0]["policy"], "NEG-001")
+            equal(found[0]["policy"]["id"], "NEG-001")
             orders.wait_judged(agent, 4)
             orders.same_entries(before + after, agent.records())
             equal(orders.positions(agent.records())[0], f"orders@1:{before[0]}")
