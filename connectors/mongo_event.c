@@ -615,7 +615,8 @@ enum dgf_rc dgf_mongo_change_build(const struct dgf_mongo_change *change,
     enum dgf_rc rc;
 
     if (!dgf_mongo_change_kind(change, &kind, &op)) {
-        *ret_why = "an operation nobody knows";
+        *ret_why = change->operation.len ? "an operation nobody knows"
+                                         : "the event has no operationType";
         return DGF_BAD_DATA;
     }
     if (kind == DGF_KIND_CHANGE && (!object || !change->key.len)) {

@@ -130,6 +130,7 @@ struct dgf_mongo_session {
     int64_t seen_ns, progress_ns, oplog_ns;
     bool caught_up, progressed, degraded, split, invalidated, said_window;
     unsigned n_fast, n_closed, n_parts;
+    uint32_t idle_token; /* checksum of the token of the last empty batch */
     int64_t last_commit_ns;
     struct dgf_metric *window, *lag;
 };

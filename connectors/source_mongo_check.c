@@ -149,7 +149,14 @@ static void check_collection(struct check *check, const char *database,
     dgf_object_name(&name, database, collection);
     if (wanted(check->conf, dgf_buf_bytes(&name)) &&
         strncmp(collection, "system.", 7) != 0) {
+        struct dgf_object *object;
+
         check->n_found++;
+        if (dgf_object_new("mongo", database, database, collection, NULL, 0, 1,
+                           &object) == DGF_OK) {
+            dgf_source_found(check->src, object);
+            dgf_object_unref(object);
+        }
         if (!images && asked && check->link.version >= 600) {
             add(check,
                 check->conf->pre_images == DGF_MONGO_IMAGES_REQUIRED ||

@@ -9,8 +9,7 @@
 #define MS INT64_C(1000000)
 #define QUEUE_BYTES (8u << 20)
 #define IDLE_PROGRESS_NS (10000 * MS)
-/* A server that answers "nothing" at once is asked less and less often. */
-#define FAST_NS (5 * MS)
+/* A server that answers "nothing" without waiting is asked less and less often. */
 #define FAST_ANSWERS 20
 #define MAX_RESTARTS 3 /* after lost positions, without an event between them */
 #define MAX_POISON 3   /* failures at one position */
@@ -616,11 +615,16 @@ static bool open_stream(struct dgf_mongo_session *session)
 enum end { END_STOP, END_AGAIN, END_CLOSED };
 
 /* Nothing came.  A server that waits as it was asked needs no brake. */
-static void brake(struct dgf_mongo_session *session, int64_t took_ns)
+static void brake(struct dgf_mongo_session *session, struct dgf_bytes token,
+                  int64_t took_ns)
 {
+    uint32_t sum = dgf_crc32c(0, token);
+    bool moved = token.len && sum != session->idle_token;
     int64_t wait = 50 * MS;
 
-    if (took_ns >= FAST_NS) {
+    session->idle_token = sum;
+    /* One that scans and moves on may well be quick. */
+    if (moved || took_ns >= session->conf->await_ns / 2) {
         session->n_fast = 0;
         return;
     }
@@ -686,7 +690,7 @@ static enum end read_more(struct dgf_mongo_session *session)
             !note_caught_up(session))
             n = -1;
         else if (batch.cursor)
-            brake(session, now - before);
+            brake(session, batch.token, now - before);
         dgf_metric_set(session->lag, 0);
     } else if (n > 0) {
         session->n_fast = session->n_closed = 0;
