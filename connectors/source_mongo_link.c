@@ -21,11 +21,9 @@ struct dgf_bytes dgf_mongo_bytes(const bson_t *bson)
 
 static enum dgf_rc forbid_weak_tls(const mongoc_uri_t *uri, struct dgf_err *err)
 {
-    static const char *const weak[] = {
-        MONGOC_URI_TLSINSECURE,
-        MONGOC_URI_TLSALLOWINVALIDCERTIFICATES,
-        MONGOC_URI_TLSALLOWINVALIDHOSTNAMES,
-    };
+    /* libmongoc's own names for them are in lower case. */
+    static const char *const weak[] = {"tlsInsecure", "tlsAllowInvalidCertificates",
+                                       "tlsAllowInvalidHostnames"};
 
     if (mongoc_uri_has_option(uri, MONGOC_URI_TLS) && !mongoc_uri_get_tls(uri))
         return dgf_err_set(err, DGF_BAD_CONFIG,

@@ -106,7 +106,7 @@ def a_certificate_for_another_host_or_of_another_authority_is_refused():
             text = reason(agent)
             true(text.startswith(f"cannot connect to '127.0.0.1:{mongo.port}': TLS: "), text)
         # One that speaks TLS, asked without.
-        plain = mongo.url("dgf:dgf-pw").replace("&tls=true", "")
+        plain = f"mongodb://dgf:dgf-pw@127.0.0.1:{mongo.port}/?directConnection=true"
         with watch(mongo, url=plain, source=", insecure: true, connect_timeout: 1s") as agent:
             true("cannot connect" in reason(agent), reason(agent))
     finally:
