@@ -27,16 +27,6 @@ struct asked {
     struct dgf_policy_world world;
 };
 
-/* A file that is no YAML, or no option table can be laid on. */
-static bool is_broken(const struct dgf_findings *findings)
-{
-    for (size_t i = 0; i < findings->n; i++)
-        if (findings->list[i].severity == DGF_FINDING_ERROR &&
-            strncmp(findings->list[i].code, "E01", 3) == 0)
-            return true;
-    return false;
-}
-
 static bool is_unreadable(const struct dgf_findings *findings)
 {
     for (size_t i = 0; i < findings->n; i++)
@@ -50,8 +40,6 @@ static int exit_of(const struct dgf_findings *findings)
 {
     if (findings->nomem || is_unreadable(findings))
         return DGF_EXIT_CANNOT;
-    if (is_broken(findings))
-        return DGF_EXIT_CONFIG;
     return findings->n_errors || findings->n_warnings ? DGF_EXIT_FINDINGS : DGF_EXIT_OK;
 }
 

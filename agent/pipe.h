@@ -65,6 +65,7 @@ struct pipe_sink {
     struct dgf_buf cursor; /* newest cursor */
     bool cursor_dirty;
     bool is_open, blocked, flushed, stopped, ok;
+    bool told_ok; /* what the sink itself said last */
     char reason[DGF_ERR_TEXT_MAX];
     int64_t since_ns;
     enum dgf_rc failed;

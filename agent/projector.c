@@ -37,8 +37,11 @@ static void host_durable(struct dgf_sink *sink, uint64_t next, struct dgf_bytes 
 
     if (next < ps->durable)
         return;
-    if (next > ps->durable)
+    if (next > ps->durable) {
         ps->retry_ns = 0;
+        if (ps->told_ok && !ps->failed)
+            set_ok(ps, true, "");
+    }
     ps->durable = next;
     dgf_metric_set(ps->m_next, (int64_t)next);
     dgf_buf_clear(&ps->cursor);
@@ -63,9 +66,16 @@ static void host_fail(struct dgf_sink *sink, enum dgf_rc rc, const char *text)
     set_ok(ps, false, text);
 }
 
+/* After a failure "ok" is only a sink's hope until something it owes is durable:
+ * else the log of an outage would say "delivering" at every attempt. */
 static void host_state(struct dgf_sink *sink, bool ok, const char *reason)
 {
-    set_ok(of(sink), ok, reason);
+    struct pipe_sink *ps = of(sink);
+
+    ps->told_ok = ok;
+    if (ok && ps->retry_ns && ps->durable < ps->pipeline->news.next_index)
+        return;
+    set_ok(ps, ok, reason);
 }
 
 static const struct dgf_sink_host host = {
@@ -200,6 +210,7 @@ static void open_sink(struct pipe_sink *ps)
     enum dgf_rc rc;
 
     ps->retry_at_ns = 0;
+    ps->told_ok = true;
     ps->next = ps->durable;
     rc = ps->sink->type->open(ps->sink, dgf_buf_bytes(&ps->cursor), &ps->next, &err);
     ps->is_open = true;

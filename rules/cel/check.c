@@ -82,8 +82,14 @@ static const char *suggest_name(struct checker *c, const char *word)
 
     for (unsigned i = 0; i < c->n_locals; i++)
         try_name(&nearest, c->locals[i].name);
-    for (size_t at = 0; (entry = dgf_map_next(&c->env->decls, &at));)
-        try_name(&nearest, ((const struct dgf_cel_decl *)entry->value)->name);
+    for (size_t at = 0; (entry = dgf_map_next(&c->env->decls, &at));) {
+        const char *name = ((const struct dgf_cel_decl *)entry->value)->name;
+        const char *dot = strrchr(name, '.');
+
+        if (dot && strcmp(dot + 1, word) == 0)
+            return name; /* "lists.words" for "words" */
+        try_name(&nearest, name);
+    }
     return nearest.best;
 }
 
@@ -432,11 +438,13 @@ static void no_overload(struct checker *c, const struct dgf_cel_node *node)
               "operator '%s' does not go with (%s)", dgf_cel_op_sign(node->op), args);
     else if (first)
         issue(c, "E0304", node->offset, node->len, NULL,
-              "function '%s' does not go with %s.(%s)", node->name,
+              "function '%s' does not go with %s.(%s)",
+              dgf_cel_written_name(node->name),
               show(c, node->args[0]->type, one, sizeof(one)), args);
     else
         issue(c, "E0304", node->offset, node->len, NULL,
-              "function '%s' does not go with (%s)", node->name, args);
+              "function '%s' does not go with (%s)", dgf_cel_written_name(node->name),
+              args);
 }
 
 /* A decimal mixed with a double that is no literal would hide a rounding. */
@@ -550,7 +558,8 @@ static const struct dgf_cel_type *check_call(struct checker *c,
     if (!known) {
         if (c->checked)
             issue(c, "E0302", node->name_at, (uint32_t)strlen(node->name),
-                  suggest_function(c, node->name), "unknown function '%s'", node->name);
+                  suggest_function(c, node->name), "unknown function '%s'",
+                  dgf_cel_written_name(node->name));
         return &error_type;
     }
     if (error && c->checked)

@@ -133,6 +133,22 @@ static struct dgf_cel_node *opt_map(struct dgf_cel_parser *p, struct dgf_cel_nod
     return bind_node(p, call, "@target", call->args[0], cond);
 }
 
+static const struct {
+    const char *called, *written;
+} renamed[] = {
+    {"@sortByKeys", "sortBy"},
+    {"math.@max", "math.greatest"},
+    {"math.@min", "math.least"},
+};
+
+const char *dgf_cel_written_name(const char *name)
+{
+    for (size_t i = 0; i < DGF_ARRAY_LEN(renamed); i++)
+        if (strcmp(name, renamed[i].called) == 0)
+            return renamed[i].written;
+    return name;
+}
+
 /* l.sortBy(v, key): the keys are computed once each. */
 static struct dgf_cel_node *sort_by(struct dgf_cel_parser *p, struct dgf_cel_node *call)
 {

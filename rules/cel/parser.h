@@ -33,6 +33,8 @@ enum dgf_cel_op {
 /* "_+_", and as written: "+". */
 const char *dgf_cel_op_name(enum dgf_cel_op op);
 const char *dgf_cel_op_sign(enum dgf_cel_op op);
+/* The name as its author wrote it: macros call functions of other names. */
+const char *dgf_cel_written_name(const char *name);
 
 struct dgf_cel_parser {
     struct dgf_cel_lexer lexer;

@@ -101,7 +101,8 @@ void dgf_cel_no_overload(struct dgf_cel_eval *eval, struct dgf_cel_value *ret,
                          const char *name, const struct dgf_cel_value *args, unsigned n)
 {
     char text[256];
-    int len = snprintf(text, sizeof(text), "'%.80s' does not go with (", name);
+    int len = snprintf(text, sizeof(text), "'%.80s' does not go with (",
+                       dgf_cel_written_name(name));
 
     for (unsigned i = 0; i < n && len < 200; i++)
         len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s",
@@ -521,7 +522,8 @@ void dgf_cel_vm_call(struct dgf_cel_eval *eval, const struct dgf_cel_site *site,
         return;
     }
     if (site->n_overloads == 0)
-        dgf_cel_fail(eval, ret, "unknown function '%.100s'", site->name);
+        dgf_cel_fail(eval, ret, "unknown function '%.100s'",
+                     dgf_cel_written_name(site->name));
     else
         dgf_cel_no_overload(eval, ret, site->name, args, n);
 }

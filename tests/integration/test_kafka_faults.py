@@ -84,9 +84,11 @@ def a_missing_topic_is_named_and_delivery_resumes_by_itself():
             shop.insert(pg, 1, 10)
             reason_of(agent, "dgf.test.")
             shop.wait_judged(agent, pg)
+            equal(agent.log_lines(event="sink delivering"), [])
             kafka.create_dgf_topics("dgf.test")
             shop.wait_delivered(agent)
             shop.same_in_kafka(kafka, agent.lines())
+            equal(len(agent.log_lines(event="sink delivering")), 1, "said once")
 
 
 @case
@@ -153,6 +155,8 @@ def scram_and_plain_over_tls_reach_an_older_kafka_and_new_ones_are_explained():
             wrong = options("PLAIN", "bob", "not-the-secret")
             with shop_on(pg, kafka.sasl_bootstrap, wrong) as agent:
                 sink = reason_of(agent, "uthentication")
+                agent.wait(lambda status: len(agent.log_lines(event="sink failed")) > 2)
+                equal(agent.log_lines(event="sink delivering"), [], "hopes in the log")
                 true("not-the-secret" not in sink["reason"] + agent.log_text(), "a secret leaks")
 
 
