@@ -63,17 +63,17 @@ static const char *full_rows(const struct dgf_object *object, struct dgf_buf *ou
 }
 
 static const struct {
-    unsigned bit;
     const char *text;
+    unsigned bit;
     bool full_rows; /* PostgreSQL sends them when the table is told to */
 } needs[] = {
-    {DGF_GIVES_BEFORE, "before (whole old rows)", true},
-    {DGF_GIVES_AFTER, "after (whole new rows)", true},
-    {DGF_GIVES_DELETES, "deletes", false},
-    {DGF_GIVES_EVERY_VERSION, "every_version", false},
-    {DGF_GIVES_ACTOR, "actor", false},
-    {DGF_GIVES_DDL, "ddl", false},
-    {DGF_GIVES_KEY, "key", false},
+    {"before (whole old rows)", DGF_GIVES_BEFORE, true},
+    {"after (whole new rows)", DGF_GIVES_AFTER, true},
+    {"deletes", DGF_GIVES_DELETES, false},
+    {"every_version", DGF_GIVES_EVERY_VERSION, false},
+    {"actor", DGF_GIVES_ACTOR, false},
+    {"ddl", DGF_GIVES_DDL, false},
+    {"key", DGF_GIVES_KEY, false},
 };
 
 bool dgf_policy_check_needs(const struct dgf_policy *policy, struct dgf_source *src,
