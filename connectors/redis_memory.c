@@ -163,7 +163,7 @@ bool dgf_redis_facts_read(struct dgf_bytes item, struct dgf_redis_facts *ret)
 
     if (dgf_resp_next(&resp, &head) || head.kind != DGF_RESP_ARRAY)
         return false;
-    for (int64_t i = 0; i < head.number / 2 && found < 6; i++) {
+    for (int64_t i = 0; i < head.number / 2 && found < 5; i++) {
         struct dgf_resp at;
 
         if (dgf_resp_next(&resp, &name) || name.kind != DGF_RESP_BULK)
