@@ -6,7 +6,10 @@
 /* The tables a publication has, as source memory keeps them: one line each,
  * "<oid> <schema.table>".  A table that was there and still exists, but is no
  * longer published, is a gap; a dropped one is not. */
-static const struct dgf_bytes memory_key = DGF_BYTES("tables");
+/* A value of source memory has a limit, so the lines stand in pieces: "tables",
+ * "tables.1" and so on, up to one that is empty or was never written. */
+#define PIECE_BYTES ((size_t)512 << 10)
+#define MEMORY_MAX ((size_t)64 << 20)
 
 static const char tables_sql[] =
     "SELECT c.oid, n.nspname, c.relname, coalesce(p.published, false) FROM pg_catalog.pg_class c"
@@ -42,6 +45,61 @@ static bool remembered(struct dgf_bytes memory, const char *oid)
     return false;
 }
 
+static struct dgf_bytes piece_key(char *to, size_t size, unsigned piece)
+{
+    (void)snprintf(to, size, piece ? "tables.%u" : "tables", piece);
+    return dgf_bytes_str(to);
+}
+
+/* All lines; none when nothing is remembered. */
+static void recall(struct dgf_pg_source *self, struct dgf_buf *ret)
+{
+    char key[32];
+
+    for (unsigned piece = 0;; piece++) {
+        size_t before = ret->len;
+
+        if (dgf_source_get_state(&self->base, piece_key(key, sizeof(key), piece),
+                                 ret)) {
+            ret->len = before;
+            return;
+        }
+        if (ret->len == before)
+            return;
+    }
+}
+
+/* Whole lines, at most PIECE_BYTES of them. */
+static size_t piece_len(struct dgf_bytes lines)
+{
+    size_t len = lines.len;
+
+    if (len <= PIECE_BYTES)
+        return len;
+    for (len = PIECE_BYTES; len > 0 && lines.ptr[len - 1] != '\n'; len--)
+        ;
+    return len;
+}
+
+static enum dgf_rc remember(struct dgf_pg_source *self, struct dgf_bytes lines)
+{
+    char key[32];
+    unsigned piece = 0;
+    enum dgf_rc rc = DGF_OK;
+
+    do {
+        size_t len = piece_len(lines);
+
+        rc = dgf_source_put_state(&self->base, piece_key(key, sizeof(key), piece++),
+                                  dgf_bytes_of(lines.ptr, len));
+        lines = dgf_bytes_of(lines.ptr + len, lines.len - len);
+    } while (!rc && lines.len > 0);
+    if (!rc) /* of more that were there before, nothing is read */
+        rc = dgf_source_put_state(&self->base, piece_key(key, sizeof(key), piece),
+                                  DGF_BYTES(""));
+    return rc;
+}
+
 void dgf_pg_tables_ask(struct dgf_pg_source *self, dgf_pg_on_result *on_result)
 {
     struct dgf_buf oids, memory;
@@ -49,9 +107,8 @@ void dgf_pg_tables_ask(struct dgf_pg_source *self, dgf_pg_on_result *on_result)
     size_t at = 0;
 
     dgf_buf_init(&oids, 16 << 20);
-    dgf_buf_init(&memory, 64 << 20);
-    if (dgf_source_get_state(&self->base, memory_key, &memory))
-        dgf_buf_clear(&memory);
+    dgf_buf_init(&memory, MEMORY_MAX);
+    recall(self, &memory);
     dgf_buf_add_byte(&oids, '{');
     while (at < memory.len) {
         const uint8_t *line = memory.ptr + at,
@@ -89,10 +146,9 @@ enum dgf_rc dgf_pg_tables_compare(struct dgf_pg_source *self, PGresult *result)
     enum dgf_rc rc = DGF_OK;
 
     dgf_buf_init(&line, 4096);
-    dgf_buf_init(&now, 64 << 20);
-    dgf_buf_init(&before, 64 << 20);
-    if (dgf_source_get_state(&self->base, memory_key, &before))
-        dgf_buf_clear(&before);
+    dgf_buf_init(&now, MEMORY_MAX);
+    dgf_buf_init(&before, MEMORY_MAX);
+    recall(self, &before);
     self->n_tables = 0;
     for (int row = 0; row < PQntuples(result) && !rc; row++) {
         const char *oid = PQgetvalue(result, row, 0), *table;
@@ -112,7 +168,7 @@ enum dgf_rc dgf_pg_tables_compare(struct dgf_pg_source *self, PGresult *result)
     }
     if (!rc && !dgf_buf_rc(&now) &&
         !dgf_bytes_eq(dgf_buf_bytes(&now), dgf_buf_bytes(&before)))
-        rc = dgf_source_put_state(&self->base, memory_key, dgf_buf_bytes(&now));
+        rc = remember(self, dgf_buf_bytes(&now));
     dgf_buf_release(&line);
     dgf_buf_release(&now);
     dgf_buf_release(&before);

@@ -307,5 +307,32 @@ def check_of_a_refused_connection_says_who_must_let_us_in():
         agent.folder.remove()
 
 
+@case
+def a_publication_of_very_many_tables_is_remembered_whole():
+    with Postgres() as pg:
+        pg.role()
+        schema, name = "s" * 60, "t" * 55
+        pg.sql(TABLES + f"CREATE SCHEMA {schema}; CREATE PUBLICATION dgf FOR ALL TABLES;"
+               "CREATE PROCEDURE make(n int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1..n LOOP "
+               f"EXECUTE format('CREATE TABLE {schema}.{name}%s ()', i);"
+               "IF i % 200 = 0 THEN COMMIT; END IF; END LOOP; END $$; CALL make(9000)")
+        agent = shop.watch(pg)
+        agent.write_config(shop.config(pg).replace(", tables: [shop.*]", ""))
+        with agent:
+            agent.wait_source("shop", "streaming", 120)
+            shop.insert(pg, 1, 5)
+            shop.wait_judged(agent, pg)
+            agent.kill9()
+            pg.sql("ALTER PUBLICATION dgf RENAME TO old;"
+                   "CREATE PUBLICATION dgf FOR TABLE shop.rows, shop.more, public.elsewhere,"
+                   f"{schema}.{name}1")
+            agent.start()
+            agent.wait_source("shop", "streaming", 120)
+            shop.insert(pg, 6, 5)
+            shop.wait_judged(agent, pg)
+            gaps = [r for r in shop.gaps(agent) if r["reason"] == "publication_changed"]
+            equal(len(gaps), 8999, "tables that went missing")
+
+
 if __name__ == "__main__":
     main(parallel=True)
