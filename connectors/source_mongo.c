@@ -50,7 +50,8 @@ static const struct dgf_opt opts[] = {
     {"answer_timeout", DGF_OPT_DURATION, AT(answer_timeout_ns), 0, "10s", "1s", "5m",
      "Longest time the server may owe an answer, beyond await"},
     {"inspect", DGF_OPT_DURATION, AT(inspect_ns), 0, "5m", "1s", "1d",
-     "How often the length of the oplog is looked at"},
+     "How often collections, indexes, users, roles, settings and the oplog's length are "
+     "looked at"},
     {"insecure", DGF_OPT_BOOL, AT(insecure), 0, "false",
      .help = "Allow a connection that does not verify the server"},
     DGF_OPT_END};
@@ -91,6 +92,8 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
 
 /* ---- the queue's loop side ---- */
 
+static const struct dgf_bytes memory_key = {(const uint8_t *)"inspect", 7};
+
 static struct dgf_mongo_item *take_item(struct dgf_mongo_session *session)
 {
     struct dgf_mongo_item *item;
@@ -110,8 +113,8 @@ static struct dgf_mongo_item *take_item(struct dgf_mongo_session *session)
 
 static void emit(struct dgf_mongo_source *self, struct dgf_mongo_item *item)
 {
-    bool real =
-        item->event->kind != DGF_KIND_GAP && item->event->kind != DGF_KIND_RESUME;
+    bool real = item->event->kind != DGF_KIND_GAP &&
+                item->event->kind != DGF_KIND_RESUME && item->event->position.len;
     enum dgf_rc rc = dgf_source_emit(&self->base, dgf_steal(item->event));
 
     if (real) {
@@ -137,6 +140,13 @@ static void act(struct dgf_mongo_source *self, struct dgf_mongo_item *item)
         return;
     case DGF_MONGO_ITEM_CAUGHT_UP:
         dgf_source_caught_up(&self->base);
+        return;
+    case DGF_MONGO_ITEM_MEMORY:
+        if (dgf_source_put_state(&self->base, memory_key,
+                                 dgf_bytes_of(item->text, item->len))) {
+            self->failed = true;
+            dgf_source_fail(&self->base, DGF_RETRY, "cannot remember what was seen");
+        }
         return;
     case DGF_MONGO_ITEM_LOST:
         self->n_lost++;
@@ -240,6 +250,21 @@ static bool start_thread(struct dgf_mongo_session *session)
     return started;
 }
 
+/* What inspection saw before; without it everything is told once more. */
+static bool recall(struct dgf_mongo_source *self, struct dgf_mongo_session *session)
+{
+    struct dgf_buf memory;
+    enum dgf_rc rc;
+    bool good;
+
+    dgf_buf_init(&memory, 2u << 20);
+    rc = dgf_source_get_state(&self->base, memory_key, &memory);
+    good = rc == DGF_AGAIN ||
+           (!rc && dgf_mongo_seen_read(session, dgf_buf_bytes(&memory)));
+    dgf_buf_release(&memory);
+    return good;
+}
+
 static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
                                              struct dgf_bytes position)
 {
@@ -262,6 +287,7 @@ static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
         self->base.max_event_bytes ? self->base.max_event_bytes : 16 << 20;
     dgf_event_builder_init(&session->builder, session->max_event_bytes);
     dgf_map_init(&session->objects);
+    dgf_map_init(&session->seen);
     dgf_buf_init(&session->token, DGF_MONGO_TOKEN_MAX);
     dgf_buf_init(&session->scratch, 256 << 10);
     dgf_buf_init(&session->parts, 128u << 20);
@@ -322,7 +348,8 @@ static enum dgf_rc mongo_open(struct dgf_source *src, struct dgf_bytes position,
                          : event_new(src->loop, session->fd, EV_READ | EV_PERSIST,
                                      on_readable, self);
     if (!self->again || !self->readable || event_add(self->readable, NULL) ||
-        (position.len && !session->has_position) || !start_thread(session)) {
+        (position.len && !session->has_position) || !recall(self, session) ||
+        !start_thread(session)) {
         session->ended = true;
         mongo_close(src);
         return dgf_err_set(err, DGF_RETRY, "cannot start the thread of source '%s'",

@@ -4,6 +4,7 @@
  *   source_mongo_link.c     the address, one client, commands, error texts
  *   source_mongo_stream.c   from open to the end of a stream: the thread's side
  *   source_mongo_emit.c     documents to events, positions, what was lost
+ *   source_mongo_inspect.c  what the stream does not tell
  *   source_mongo_check.c    preflight of `dgf check`
  *
  * libmongoc blocks and a client belongs to one thread: each session is a thread
@@ -85,7 +86,8 @@ enum dgf_mongo_item_kind {
     DGF_MONGO_ITEM_STATE,
     DGF_MONGO_ITEM_FAIL,
     DGF_MONGO_ITEM_CAUGHT_UP,
-    DGF_MONGO_ITEM_LOST, /* a restart after a lost position */
+    DGF_MONGO_ITEM_MEMORY, /* text: what inspection has seen */
+    DGF_MONGO_ITEM_LOST,   /* a restart after a lost position */
 };
 
 struct dgf_mongo_item {
@@ -95,6 +97,7 @@ struct dgf_mongo_item {
     enum dgf_rc rc;
     bool poison;
     enum dgf_source_state state;
+    size_t len;
     char text[];
 };
 
@@ -117,7 +120,7 @@ struct dgf_mongo_session {
     size_t max_event_bytes;
     struct dgf_event_builder builder;
     struct dgf_map objects; /* "db\0coll" -> struct dgf_object * */
-    struct dgf_object *object;
+    struct dgf_map seen;    /* what inspection saw last -> checksum */
 
     struct dgf_mongo_position position;   /* where we are; token in `token` */
     struct dgf_buf token, scratch, parts; /* parts: fragments of a split event */
@@ -146,6 +149,9 @@ bool dgf_mongo_session_put(struct dgf_mongo_session *session,
                            enum dgf_mongo_item_kind kind, struct dgf_event *take_event,
                            enum dgf_rc rc, enum dgf_source_state state, bool poison,
                            const char *text);
+/* For the next process: what inspection has seen. */
+bool dgf_mongo_session_put_memory(struct dgf_mongo_session *session,
+                                  struct dgf_bytes memory);
 void dgf_mongo_session_fail(struct dgf_mongo_session *session, enum dgf_rc rc,
                             bool poison, const char *fmt, ...) DGF_PRINTF(4, 5);
 
@@ -164,6 +170,13 @@ bool dgf_mongo_emit_gap(struct dgf_mongo_session *session, enum dgf_gap reason,
                         const struct dgf_mongo_position *to, const char *message);
 void dgf_mongo_set_position(struct dgf_mongo_session *session,
                             const struct dgf_mongo_position *position);
+
+/* Is a collection one that is judged? */
+bool dgf_mongo_name_wanted(const struct dgf_mongo_conf *conf, struct dgf_bytes name);
+/* One look at everything; events for what is new or another one.  False: ended. */
+bool dgf_mongo_inspect(struct dgf_mongo_session *session);
+/* Thread: loop, before the session's begins.  False: out of memory. */
+bool dgf_mongo_seen_read(struct dgf_mongo_session *session, struct dgf_bytes memory);
 
 /* ---- the source; thread: loop ---- */
 

@@ -125,17 +125,6 @@ static void check_oplog(struct check *check)
     }
 }
 
-static bool wanted(const struct dgf_mongo_conf *conf, struct dgf_bytes name)
-{
-    bool in = conf->collections.n == 0;
-
-    for (size_t i = 0; i < conf->collections.n && !in; i++)
-        in = dgf_mongo_name_matches(conf->collections.list[i], name);
-    for (size_t i = 0; i < conf->exclude.n && in; i++)
-        in = !dgf_mongo_name_matches(conf->exclude.list[i], name);
-    return in;
-}
-
 static void check_collection(struct check *check, const char *database,
                              const char *collection, bool images)
 {
@@ -147,7 +136,7 @@ static void check_collection(struct check *check, const char *database,
         return;
     dgf_buf_init(&name, 2048);
     dgf_object_name(&name, database, collection);
-    if (wanted(check->conf, dgf_buf_bytes(&name)) &&
+    if (dgf_mongo_name_wanted(check->conf, dgf_buf_bytes(&name)) &&
         strncmp(collection, "system.", 7) != 0) {
         struct dgf_object *object;
 

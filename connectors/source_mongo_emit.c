@@ -183,16 +183,14 @@ bool dgf_mongo_emit_gap(struct dgf_mongo_session *session, enum dgf_gap reason,
 
 /* ---- what an event is about ---- */
 
-static bool wanted(const struct dgf_mongo_session *session, struct dgf_bytes name)
+bool dgf_mongo_name_wanted(const struct dgf_mongo_conf *conf, struct dgf_bytes name)
 {
-    const struct dgf_str_list *only = &session->conf->collections,
-                              *not = &session->conf->exclude;
-    bool in = only->n == 0;
+    bool in = conf->collections.n == 0;
 
-    for (size_t i = 0; i < only->n && !in; i++)
-        in = dgf_mongo_name_matches(only->list[i], name);
-    for (size_t i = 0; i < not ->n && in; i++)
-        in = !dgf_mongo_name_matches(not ->list[i], name);
+    for (size_t i = 0; i < conf->collections.n && !in; i++)
+        in = dgf_mongo_name_matches(conf->collections.list[i], name);
+    for (size_t i = 0; i < conf->exclude.n && in; i++)
+        in = !dgf_mongo_name_matches(conf->exclude.list[i], name);
     return in;
 }
 
@@ -220,7 +218,7 @@ static enum dgf_rc object_of(struct dgf_mongo_session *session,
     dgf_buf_add_bytes(&key, database);
     dgf_buf_add_byte(&key, '.');
     dgf_buf_add_bytes(&key, collection);
-    if (collection.len && !wanted(session, dgf_buf_bytes(&key))) {
+    if (collection.len && !dgf_mongo_name_wanted(session->conf, dgf_buf_bytes(&key))) {
         dgf_buf_release(&key);
         return DGF_AGAIN;
     }

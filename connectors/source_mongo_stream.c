@@ -40,15 +40,10 @@ void dgf_mongo_session_sleep(struct dgf_mongo_session *session, int64_t ns)
     (void)pthread_mutex_unlock(&session->lock);
 }
 
-bool dgf_mongo_session_put(struct dgf_mongo_session *session,
-                           enum dgf_mongo_item_kind kind, struct dgf_event *take_event,
-                           enum dgf_rc rc, enum dgf_source_state state, bool poison,
-                           const char *text)
+static bool put_item(struct dgf_mongo_session *session, struct dgf_mongo_item what,
+                     struct dgf_event *take_event, struct dgf_bytes text)
 {
-    size_t len = strlen(text) + 1;
-    size_t bytes =
-        sizeof(struct dgf_mongo_item) + (take_event ? take_event->body.len : 0);
-    struct dgf_mongo_item *item = dgf_malloc(sizeof(*item) + len);
+    struct dgf_mongo_item *item = dgf_malloc(sizeof(*item) + text.len + 1);
     uint64_t one = 1;
     bool stop;
 
@@ -56,9 +51,12 @@ bool dgf_mongo_session_put(struct dgf_mongo_session *session,
         dgf_event_unref(take_event);
         return false;
     }
-    *item = (struct dgf_mongo_item){
-        .kind = kind, .event = take_event, .rc = rc, .state = state, .poison = poison};
-    memcpy(item->text, text, len);
+    *item = what;
+    item->event = take_event;
+    item->len = text.len;
+    if (text.len)
+        memcpy(item->text, text.ptr, text.len);
+    item->text[text.len] = '\0';
     (void)pthread_mutex_lock(&session->lock);
     while (!session->stop && session->n_bytes > QUEUE_BYTES)
         (void)pthread_cond_wait(&session->wake, &session->lock);
@@ -66,7 +64,7 @@ bool dgf_mongo_session_put(struct dgf_mongo_session *session,
     if (!stop) {
         *session->end = item;
         session->end = &item->next;
-        session->n_bytes += bytes;
+        session->n_bytes += sizeof(*item) + (take_event ? take_event->body.len : 0);
     }
     (void)pthread_mutex_unlock(&session->lock);
     if (stop) {
@@ -76,9 +74,30 @@ bool dgf_mongo_session_put(struct dgf_mongo_session *session,
     }
     /* Fails only when the counter is full, and then the loop knows already. */
     (void)!write(session->fd, &one, sizeof(one));
-    if (kind == DGF_MONGO_ITEM_EVENT)
-        session->progressed = true;
     return true;
+}
+
+bool dgf_mongo_session_put(struct dgf_mongo_session *session,
+                           enum dgf_mongo_item_kind kind, struct dgf_event *take_event,
+                           enum dgf_rc rc, enum dgf_source_state state, bool poison,
+                           const char *text)
+{
+    struct dgf_mongo_item item = {
+        .kind = kind, .rc = rc, .state = state, .poison = poison};
+    /* What inspection tells is no progress of the stream. */
+    bool is_event = kind == DGF_MONGO_ITEM_EVENT && take_event->position.len;
+
+    if (!put_item(session, item, take_event, dgf_bytes_str(text)))
+        return false;
+    session->progressed = session->progressed || is_event;
+    return true;
+}
+
+bool dgf_mongo_session_put_memory(struct dgf_mongo_session *session,
+                                  struct dgf_bytes memory)
+{
+    return put_item(session, (struct dgf_mongo_item){.kind = DGF_MONGO_ITEM_MEMORY},
+                    NULL, memory);
 }
 
 void dgf_mongo_session_fail(struct dgf_mongo_session *session, enum dgf_rc rc,
@@ -122,6 +141,7 @@ void dgf_mongo_session_unref(struct dgf_mongo_session *session)
         dgf_free(item);
     }
     dgf_map_release(&session->objects, free_object);
+    dgf_map_release(&session->seen, NULL);
     dgf_event_builder_release(&session->builder);
     dgf_buf_release(&session->token);
     dgf_buf_release(&session->scratch);
@@ -724,7 +744,10 @@ static bool look_when_due(struct dgf_mongo_session *session)
     if (session->oplog_ns &&
         dgf_clock_mono_ns() - session->oplog_ns < session->conf->inspect_ns)
         return true;
-    return look_at_oplog(session);
+    /* Not inside a transaction: its events stand together. */
+    if (session->position.tx_len || !session->caught_up)
+        return true;
+    return look_at_oplog(session) && dgf_mongo_inspect(session);
 }
 
 /* Until the connection has to be made anew (true) or all is over (false). */

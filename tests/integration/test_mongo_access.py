@@ -144,6 +144,46 @@ def check_says_which_collections_keep_no_images_and_how_long_the_oplog_is():
             agent.folder.remove()
 
 
+SEEN = """version: 1
+info: {title: Seen, owner: test@example.org}
+policies:
+  - id: SEE-001
+    title: Nobody is root
+    severity: high
+    watch: {kinds: [schema, access, setting], objects: ["**"], ops: [observe]}
+    when: event.kind == "access" && after.roles.exists(r, r.role == "root")
+    message: "a root user"
+    audit: every_event
+"""
+
+
+@case
+def inspection_tells_collections_and_users_once_and_again_when_they_change():
+    with Mongo() as mongo:
+        shop = mongo.client().shop
+        shop.create_collection("rows", validator={"n": {"$gte": 0}})
+        shop.rows.create_index("x")
+        mongo.client().admin.command("createUser", "boss", pwd="pw", roles=["root"])
+        with watch(mongo, policy=SEEN, source=", inspect: 1s") as agent:
+            agent.wait_records(1, "violation")
+            equal([(e["kind"], e["object"]) for e in seen(agent) if e["kind"] != "setting"],
+                  [("schema", "shop.rows"), ("access", "admin.boss")])
+            agent.stop()
+            agent.start()
+            streaming(agent)
+            time.sleep(2.5)
+            before = len(seen(agent))
+            equal(len([e for e in seen(agent) if e["kind"] == "access"]), 1, "users told")
+            shop.rows.create_index("y")
+            agent.wait_records(before + 1, "audit")
+            equal((seen(agent)[-1]["kind"], seen(agent)[-1]["object"]), ("schema", "shop.rows"))
+            equal(len(agent.records("violation")), 1, "violations")
+
+
+def seen(agent):
+    return [r["event"] for r in agent.records("audit")]
+
+
 @case
 def check_of_a_dead_server_says_so_in_our_words():
     class Nobody:
