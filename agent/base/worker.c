@@ -151,12 +151,12 @@ enum dgf_rc dgf_workers_new(struct event_base *base, unsigned n_threads,
 /* False: a thread is stuck in its job, and left to itself. */
 static bool join_threads(struct dgf_workers *workers)
 {
-    int64_t ns = dgf_clock_mono_ns() + DGF_WORKERS_WAIT_S * INT64_C(1000000000);
+    int64_t ns = dgf_clock_ns() + DGF_WORKERS_WAIT_S * INT64_C(1000000000);
     struct timespec until = {ns / 1000000000, ns % 1000000000};
     bool all = true;
 
     for (unsigned i = 0; i < workers->n_threads; i++) {
-        if (!pthread_clockjoin_np(workers->threads[i], NULL, CLOCK_MONOTONIC, &until))
+        if (!pthread_timedjoin_np(workers->threads[i], NULL, &until))
             continue;
         (void)pthread_detach(workers->threads[i]);
         all = false;
