@@ -10,6 +10,8 @@
 
 #define TICK_MS 20
 
+extern const struct dgf_source_type dgf_source_redis;
+
 #define AT(f) offsetof(struct dgf_redis_conf, f)
 static const struct dgf_opt event_opts[] = {
     {"object", DGF_OPT_STR, AT(event.object) - AT(event), 0,
@@ -33,7 +35,7 @@ static const struct dgf_opt event_opts[] = {
      .example = "new"},
     DGF_OPT_END};
 
-static const struct dgf_opt tls_opts[] = {
+const struct dgf_opt dgf_redis_tls_opts[] = {
     {"ca", DGF_OPT_STR, AT(tls.ca) - AT(tls), 0,
      .help = "CA certificates (PEM). Default: what the system trusts",
      .example = "/etc/dgf/redis-ca.pem"},
@@ -54,7 +56,8 @@ static const struct dgf_opt opts[] = {
     {"password", DGF_OPT_SECRET_STR, AT(password), DGF_SECRET,
      .help = "Password, when it does not stand in url",
      .example = "${file:/run/secrets/redis}"},
-    {"tls", DGF_OPT_GROUP, AT(tls), 0, .help = "Certificates", .group = tls_opts},
+    {"tls", DGF_OPT_GROUP, AT(tls), 0, .help = "Certificates",
+     .group = dgf_redis_tls_opts},
     {"streams", DGF_OPT_STR_LIST, AT(streams), DGF_REQUIRED,
      .help = "Streams to read, by name or pattern (* ? [] as SCAN reads them)",
      .example = "[orders, \"audit:*\"]"},
@@ -194,10 +197,11 @@ static void free_node(struct dgf_redis_node *node)
     dgf_redis_link_close(&node->data);
     dgf_redis_link_close(&node->wait);
     dgf_redis_address_release(&node->address);
+    dgf_redis_keys_free(node->keys);
     dgf_free(node);
 }
 
-static void redis_close(struct dgf_source *src)
+void dgf_redis_close(struct dgf_source *src)
 {
     struct dgf_redis_source *self = (struct dgf_redis_source *)src;
 
@@ -258,7 +262,7 @@ static void on_again(evutil_socket_t fd, short what, void *ctx)
         dgf_redis_link_go_on(&self->nodes[i]->data);
         if (!dgf_redis_stopped(self))
             dgf_redis_link_go_on(&self->nodes[i]->wait);
-        if (!dgf_redis_stopped(self))
+        if (!dgf_redis_stopped(self) && !self->keys)
             dgf_redis_next(self->nodes[i]);
     }
 }
@@ -293,37 +297,44 @@ static bool make_session(struct dgf_redis_source *self)
            event_add(self->tick, &every) == 0;
 }
 
-static enum dgf_rc redis_open(struct dgf_source *src, struct dgf_bytes position,
-                              struct dgf_err *err)
+enum dgf_rc dgf_redis_open(struct dgf_source *src, struct dgf_err *err)
 {
     struct dgf_redis_source *self = (struct dgf_redis_source *)src;
     uint64_t durable_seq = self->durable_seq;
     enum dgf_rc rc;
 
-    (void)position; /* what is remembered of each stream says more */
-    redis_close(src);
+    dgf_redis_close(src);
     *self = (struct dgf_redis_source){
         .base = *src, .durable_seq = durable_seq, .is_open = true};
+    self->keys = src->type != &dgf_source_redis;
     self->seen_ns = dgf_clock_ns();
     if (!make_session(self)) {
-        redis_close(src);
+        dgf_redis_close(src);
         return dgf_err_set(err, DGF_RETRY, "out of memory");
     }
     rc = dgf_redis_address_read(src->conf, &self->address, err);
     if (rc) {
-        redis_close(src);
+        dgf_redis_close(src);
         return rc;
     }
     dgf_redis_start(self);
     return DGF_OK;
 }
 
-static void redis_pause(struct dgf_source *src)
+/* What is remembered of each stream says more than a position. */
+static enum dgf_rc redis_open(struct dgf_source *src, struct dgf_bytes position,
+                              struct dgf_err *err)
+{
+    (void)position;
+    return dgf_redis_open(src, err);
+}
+
+void dgf_redis_pause(struct dgf_source *src)
 {
     ((struct dgf_redis_source *)src)->paused = true;
 }
 
-static void redis_resume(struct dgf_source *src)
+void dgf_redis_resume(struct dgf_source *src)
 {
     struct dgf_redis_source *self = (struct dgf_redis_source *)src;
     int64_t now = dgf_clock_mono_ns();
@@ -398,10 +409,10 @@ const struct dgf_source_type dgf_source_redis = {
     .validate = validate,
     .check = dgf_redis_check,
     .open = redis_open,
-    .pause = redis_pause,
-    .resume = redis_resume,
+    .pause = dgf_redis_pause,
+    .resume = dgf_redis_resume,
     .durable = redis_durable,
-    .close = redis_close,
+    .close = dgf_redis_close,
     .position_text = dgf_redis_position_text,
     .gives = redis_gives,
 };

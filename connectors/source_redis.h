@@ -7,6 +7,7 @@
  *   source_redis_group.c   consumer groups: pending, taking over, acknowledging
  *   source_redis_rows.c    entries, gaps and positions as events
  *   source_redis_check.c   preflight of `dgf check`
+ *   source_redis_keys.c    the other source: keys, settings and users
  *
  * A node (one server, or one primary of a cluster) has two connections: `data`
  * is asked and answers, `wait` blocks until a stream has something new.  What
@@ -43,6 +44,8 @@ struct dgf_redis_conf {
         char *ca, *cert, *key;
     } tls;
     bool insecure;
+    struct dgf_str_list events; /* redis_keys */
+    int64_t sample_ns, sample_keys, inspect_ns;
 };
 
 struct dgf_redis_source;
@@ -76,6 +79,7 @@ struct dgf_redis_command {
     void *ctx;
     uint64_t arg;
     unsigned explode;
+    bool keep; /* a subscription: everything that comes is its answer */
 };
 
 struct dgf_redis_lookup;
@@ -173,6 +177,7 @@ struct dgf_redis_node {
     size_t scan_pattern;
     bool scanning;
     int64_t scanned_ns;
+    struct dgf_redis_keys *keys; /* redis_keys; owned */
 };
 
 /* Entries taken over whose XACK is under way. */
@@ -197,6 +202,7 @@ struct dgf_redis_source {
     uint64_t durable_seq;
 
     bool is_open, failed, paused, blocked, streaming, caught_up;
+    bool keys; /* the source is redis_keys */
     struct dgf_redis_address address;
     struct event *tick, *again;
     char *consumer, *claimer; /* group mode: our two consumers */
@@ -293,6 +299,18 @@ bool dgf_redis_emit_divergence(struct dgf_redis_stream *stream, uint32_t from_ep
                                struct dgf_redis_id from, struct dgf_redis_id to,
                                const char *message);
 bool dgf_redis_emit_resume(struct dgf_redis_stream *stream);
+
+/* ---- keys ---- */
+void dgf_redis_keys_begin(struct dgf_redis_node *node);
+void dgf_redis_keys_tick(struct dgf_redis_source *self, int64_t now_ns);
+void dgf_redis_keys_free(struct dgf_redis_keys *keys);
+
+/* ---- the source, shared by both types ---- */
+enum dgf_rc dgf_redis_open(struct dgf_source *src, struct dgf_err *err) DGF_MUST_USE;
+void dgf_redis_close(struct dgf_source *src);
+void dgf_redis_pause(struct dgf_source *src);
+void dgf_redis_resume(struct dgf_source *src);
+extern const struct dgf_opt dgf_redis_tls_opts[];
 
 /* ---- check ---- */
 enum dgf_rc dgf_redis_check(struct dgf_source *src, struct dgf_findings *findings,

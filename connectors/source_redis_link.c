@@ -142,6 +142,8 @@ void dgf_redis_link_send(struct dgf_redis_link *link, struct dgf_redis_command c
         dgf_redis_fail(link->source, DGF_RETRY, "out of memory");
         return;
     }
+    if (link->n && link->queue[link->first].keep)
+        return; /* the answer comes through the subscription */
     if (link->n == 0)
         link->since_ns = dgf_clock_mono_ns();
     link->queue[(link->first + link->n++) % link->cap] = command;
@@ -220,7 +222,7 @@ static bool take_items(struct dgf_redis_link *link)
             lost(link, "the answer is no answer of Redis");
             return false;
         }
-        if (item.last) {
+        if (item.last && !command.keep) {
             link->first = (link->first + 1) % link->cap;
             link->n--;
             link->since_ns = dgf_clock_mono_ns();

@@ -441,6 +441,10 @@ static void begin_node(struct dgf_redis_node *node)
     struct dgf_redis_source *self = node->source;
     const struct dgf_redis_conf *conf = DGF_REDIS_CONF(self);
 
+    if (self->keys) {
+        dgf_redis_keys_begin(node);
+        return;
+    }
     for (size_t i = 0; i < conf->streams.n && !self->failed; i++) {
         const char *name = conf->streams.list[i];
         struct dgf_redis_stream *stream;
@@ -752,6 +756,10 @@ void dgf_redis_start_tick(struct dgf_redis_source *self, int64_t now_ns)
 
     if (!self->streaming)
         return;
+    if (self->keys) {
+        dgf_redis_keys_tick(self, now_ns);
+        return;
+    }
     for (size_t i = 0; i < self->n_nodes && !self->failed; i++) {
         struct dgf_redis_node *node = self->nodes[i];
 
