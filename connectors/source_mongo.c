@@ -265,6 +265,33 @@ static bool recall(struct dgf_mongo_source *self, struct dgf_mongo_session *sess
     return good;
 }
 
+static bool copy_list(const struct dgf_str_list *from, struct dgf_str_list *to)
+{
+    *to = (struct dgf_str_list){0};
+    if (!from->n)
+        return true;
+    to->list = dgf_calloc(from->n, sizeof(*to->list));
+    if (!to->list)
+        return false;
+    for (; to->n < from->n; to->n++) {
+        to->list[to->n] = dgf_strdup(from->list[to->n]);
+        if (!to->list[to->n])
+            return false;
+    }
+    return true;
+}
+
+/* A thread that hangs may outlive the configuration. */
+static bool copy_conf(const struct dgf_mongo_conf *conf, struct dgf_mongo_conf *to)
+{
+    bool good;
+
+    *to = *conf;
+    to->url = to->password = to->database = to->collection = NULL;
+    good = copy_list(&conf->collections, &to->collections);
+    return copy_list(&conf->exclude, &to->exclude) && good;
+}
+
 static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
                                              struct dgf_bytes position)
 {
@@ -277,7 +304,7 @@ static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
     session->fd = -1;
     session->refs = 1;
     session->end = &session->first;
-    session->conf = conf;
+    session->conf = &session->own;
     (void)pthread_mutex_init(&session->lock, NULL);
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -293,6 +320,10 @@ static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
     dgf_buf_init(&session->parts, 128u << 20);
     session->n_lost = self->n_lost;
     session->n_poison = self->n_poison;
+    if (!copy_conf(conf, &session->own)) {
+        dgf_mongo_session_unref(session);
+        return NULL;
+    }
     session->database = conf->database ? dgf_strdup(conf->database) : NULL;
     session->collection = conf->collection ? dgf_strdup(conf->collection) : NULL;
     session->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -113,7 +113,8 @@ struct dgf_mongo_session {
     int fd; /* eventfd: something is queued */
 
     /* The thread's own. */
-    const struct dgf_mongo_conf *conf; /* not to be read once `stop` was seen */
+    struct dgf_mongo_conf own; /* outlives the configuration; without its secrets */
+    const struct dgf_mongo_conf *conf; /* own */
     mongoc_uri_t *uri;
     struct dgf_mongo_link link;
     char *database, *collection;

@@ -125,6 +125,13 @@ static void free_object(void *object)
     dgf_object_unref(object);
 }
 
+static void free_list(struct dgf_str_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        dgf_free(list->list[i]);
+    dgf_free(list->list);
+}
+
 void dgf_mongo_session_unref(struct dgf_mongo_session *session)
 {
     struct dgf_mongo_item *item;
@@ -146,6 +153,8 @@ void dgf_mongo_session_unref(struct dgf_mongo_session *session)
     dgf_buf_release(&session->token);
     dgf_buf_release(&session->scratch);
     dgf_buf_release(&session->parts);
+    free_list(&session->own.collections);
+    free_list(&session->own.exclude);
     dgf_free(session->database);
     dgf_free(session->collection);
     if (session->uri)
