@@ -172,6 +172,8 @@ struct dgf_redis_node {
     struct dgf_redis_link data, wait;
     struct dgf_redis_stream *queue, **queue_end, *reading;
     bool waiting, unblocking;
+    uint64_t waited_seq; /* of the next event, when the last wait began */
+    int64_t waited_ns;
     int64_t client_id; /* of the waiting connection; 0: unknown */
     uint64_t scan_cursor;
     size_t scan_pattern;

@@ -8,6 +8,8 @@
  * not, the facts say why before anything later is emitted. */
 
 #define LOOK_MAX 4096 /* entries of a comparison */
+/* A server that ends a wait at once, for nothing, is asked again at this pace. */
+#define PACE_NS INT64_C(20000000)
 
 static void begin_read(struct dgf_redis_stream *stream);
 
@@ -157,8 +159,11 @@ static void wait_for(struct dgf_redis_node *node)
             unblock(node);
         return;
     }
-    if (n == 0)
-        return;
+    if (n == 0 || (node->source->base.next_seq == node->waited_seq &&
+                   dgf_clock_mono_ns() - node->waited_ns < PACE_NS))
+        return; /* the next tick comes here again */
+    node->waited_seq = node->source->base.next_seq;
+    node->waited_ns = dgf_clock_mono_ns();
     words = dgf_calloc(6 + 2 * n, sizeof(*words));
     ids = dgf_calloc(n, sizeof(*ids));
     if (words && ids)
