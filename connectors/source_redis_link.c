@@ -104,8 +104,10 @@ static bool grow_queue(struct dgf_redis_link *link)
 
     if (!queue)
         return false;
-    for (size_t i = 0; i < link->n; i++)
-        queue[i] = link->queue[(link->first + i) % link->cap];
+    for (size_t i = 0, at = link->first; i < link->n; i++) {
+        queue[i] = link->queue[at];
+        at = at + 1 < link->cap ? at + 1 : 0;
+    }
     dgf_free(link->queue);
     link->queue = queue;
     link->cap = cap;

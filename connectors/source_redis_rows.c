@@ -159,7 +159,7 @@ bool dgf_redis_emit_entry(struct dgf_redis_stream *stream,
 {
     struct dgf_redis_source *self = stream->source;
     const struct dgf_redis_conf *conf = DGF_REDIS_CONF(self);
-    struct dgf_redis_sort sort;
+    struct dgf_redis_sort sort = {0};
     struct dgf_event_meta meta;
     struct dgf_object *object;
     struct dgf_event *event;
