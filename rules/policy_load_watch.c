@@ -51,19 +51,23 @@ static uint32_t read_words(struct dgf_policy_load *load,
                            const char *const *words, const uint32_t *bits, size_t n)
 {
     uint32_t set = 0;
+    bool unknown = false;
 
     for (size_t i = 0; i < from->n; i++) {
         size_t w = 0;
 
         while (w < n && strcmp(words[w], from->list[i]) != 0)
             w++;
-        if (w < n)
+        if (w < n) {
             set |= bits[w];
-        else
-            dgf_policy_load_unknown(load, "E0426", dgf_policy_load_item(map, name, i),
-                                    policy, what, from->list[i], words, n);
+            continue;
+        }
+        unknown = true;
+        dgf_policy_load_unknown(load, "E0426", dgf_policy_load_item(map, name, i),
+                                policy, what, from->list[i], words, n);
     }
-    return set;
+    /* What was meant is not known: nothing that rests on it shall be said. */
+    return unknown ? ~0u : set;
 }
 
 static uint32_t read_ops(struct dgf_policy_load *load, const struct dgf_policy *policy,

@@ -194,10 +194,29 @@ static struct dgf_cel_token quoted_name(struct dgf_cel_lexer *lexer)
 static struct dgf_cel_token symbol(struct dgf_cel_lexer *lexer)
 {
     static const char pairs[][3] = {"==", "!=", "<=", ">=", "&&", "||"};
+    /* Of other languages; none of them can begin anything here. */
+    static const struct {
+        const char *sign, *text;
+    } foreign[] = {
+        {"===", "'===' is no operator: write '=='"},
+        {"!==", "'!==' is no operator: write '!='"},
+        {"<>", "'<>' is no operator: write '!='"},
+        {"=>", "'=>' is no operator: write '>='"},
+        {"=<", "'=<' is no operator: write '<='"},
+    };
     uint32_t start = lexer->at;
     int c = peek(lexer, 0), next = peek(lexer, 1);
     struct dgf_cel_token token;
 
+    for (size_t i = 0; i < DGF_ARRAY_LEN(foreign); i++) {
+        size_t len = strlen(foreign[i].sign);
+
+        if (len <= lexer->text.len - start &&
+            memcmp(lexer->text.ptr + start, foreign[i].sign, len) == 0) {
+            lexer->at += (uint32_t)len;
+            return bad(lexer, start, "E0301", foreign[i].text);
+        }
+    }
     for (size_t i = 0; i < DGF_ARRAY_LEN(pairs); i++) {
         if (c == pairs[i][0] && next == pairs[i][1]) {
             lexer->at += 2;

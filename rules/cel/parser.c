@@ -1,9 +1,11 @@
 #include "cel/parser.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/parse.h"
 
@@ -117,10 +119,83 @@ static bool token_is(const struct dgf_cel_parser *p, const char *word)
            memcmp(p->lexer.text.ptr + p->token.offset, word, p->token.len) == 0;
 }
 
+/* The bytes at offset are that word, in any case, and nothing more. */
+static bool word_at(const struct dgf_cel_parser *p, uint32_t offset, const char *word)
+{
+    size_t len = strlen(word), end = offset + len;
+    struct dgf_bytes text = p->lexer.text;
+
+    return end <= text.len &&
+           strncasecmp((const char *)text.ptr + offset, word, len) == 0 &&
+           (end == text.len || !(isalnum(text.ptr[end]) || text.ptr[end] == '_'));
+}
+
+static uint32_t skip_spaces(const struct dgf_cel_parser *p, uint32_t at)
+{
+    while (at < p->lexer.text.len && isspace(p->lexer.text.ptr[at]))
+        at++;
+    return at;
+}
+
+/* `is null` and `is not null`: what was meant, and how long it is. */
+static const char *meant_by_is(const struct dgf_cel_parser *p, uint32_t *len)
+{
+    uint32_t start = p->token.offset, at = skip_spaces(p, start + 2);
+    bool not = word_at(p, at, "not");
+
+    if (not )
+        at = skip_spaces(p, at + 3);
+    if (!word_at(p, at, "null"))
+        return not ? "'!='" : "'=='";
+    *len = at + 4 - start;
+    return not ? "'!= null'" : "'== null'";
+}
+
+/* A word that is an operator in SQL and other languages, where CEL has a sign. */
+static bool fail_at_word(struct dgf_cel_parser *p)
+{
+    static const char *const words[][2] = {
+        {"and", "'&&'"},
+        {"or", "'||'"},
+        {"in", "'in'"},
+        {"is", NULL},
+        {"like", "'.matches(...)' with a regular expression"},
+        {"ilike", "'.matches(...)' with a regular expression"},
+        {"between", "'a >= x && a <= y'"},
+        {"not", "'!(...)' around the comparison"},
+    };
+    uint32_t at = p->token.offset, len = p->token.len;
+    const char *text = (const char *)p->lexer.text.ptr;
+
+    /* `not x`: a name that stands right before another value */
+    if (p->last_end >= 3 && word_at(p, p->last_end - 3, "not") &&
+        (p->last_end == 3 || !(isalnum((uint8_t)text[p->last_end - 4]) ||
+                               strchr("._`\"'", text[p->last_end - 4])))) {
+        dgf_cel_parser_fail(p, "E0301", p->last_end - 3, 3,
+                            "'%.3s' is no operator: write '!'", text + p->last_end - 3);
+        return true;
+    }
+    for (size_t i = 0; i < DGF_ARRAY_LEN(words); i++) {
+        const char *meant = words[i][1];
+
+        if (p->token.kind != DGF_CEL_TK_IDENT || len != strlen(words[i][0]) ||
+            !word_at(p, at, words[i][0]))
+            continue;
+        if (!meant)
+            meant = meant_by_is(p, &len);
+        dgf_cel_parser_fail(p, "E0301", at, len, "'%.*s' is no operator: write %s",
+                            (int)(len > 40 ? 40 : len), text + at, meant);
+        return true;
+    }
+    return false;
+}
+
 static void fail_here(struct dgf_cel_parser *p, const char *wanted)
 {
     uint32_t len = p->token.len;
 
+    if (p->failed || (strncmp(wanted, "a ", 2) != 0 && fail_at_word(p)))
+        return;
     if (p->token.kind == DGF_CEL_TK_END)
         dgf_cel_parser_fail(p, "E0301", p->token.offset, 1,
                             "the expression ends early: %s is missing", wanted);
@@ -394,6 +469,10 @@ static struct dgf_cel_node *parse_ident(struct dgf_cel_parser *p, uint32_t start
     }
     name = copy_text(p, at, p->token.len);
     advance(p);
+    if (at_symbol(p, '(') && p->last_end == at + 3 && word_at(p, at, "not")) {
+        dgf_cel_parser_fail(p, "E0301", at, 3, "'%s' is no operator: write '!'", name);
+        return NULL;
+    }
     if (accept(p, '('))
         return finish_call(p, name, NULL, start, at, root ? DGF_CEL_F_ROOT : 0);
     node = dgf_cel_node_new(p, DGF_CEL_N_IDENT, name, 0, NULL);
