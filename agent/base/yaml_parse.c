@@ -32,6 +32,22 @@ static void report(struct builder *b, const char *code, yaml_mark_t mark, unsign
                      dgf_yaml_line(b->doc, place.line), "%s", text);
 }
 
+/* libyaml names a tab in several ways, and sometimes only its consequence. */
+static bool report_tab(struct builder *b)
+{
+    yaml_mark_t mark = b->parser.problem_mark;
+    struct dgf_bytes source = b->doc->source;
+    size_t start = dgf_yaml_offset(b->doc, mark.line, 0), at = start;
+
+    while (at < source.len && source.ptr[at] == ' ')
+        at++;
+    if (at >= source.len || source.ptr[at] != '\t')
+        return false;
+    mark.column = at - start;
+    report(b, "E0102", mark, 1, "tabs cannot indent YAML; use spaces");
+    return true;
+}
+
 static void report_syntax(struct builder *b)
 {
     const yaml_parser_t *parser = &b->parser;
@@ -50,6 +66,8 @@ static void report_syntax(struct builder *b)
                          "invalid YAML: %s", problem);
         return;
     }
+    if (report_tab(b))
+        return;
     (void)snprintf(text, sizeof(text), "invalid YAML: %s%s%s", problem,
                    parser->context ? " " : "", parser->context ? parser->context : "");
     report(b, "E0102", parser->problem_mark, 1, text);

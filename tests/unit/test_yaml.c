@@ -247,11 +247,9 @@ static const struct {
      "x.yaml:2:4: error[E0112]: number is too large; put it in quotes if it is a text\n"
      "    2 | b: 1e999\n"
      "      |    ^~~~~\n"},
-    {"a:\n\t- b\n",
-     "x.yaml:2:1: error[E0102]: invalid YAML: found character that cannot "
-     "start any token while scanning for the next token\n"
-     "    2 | \t- b\n"
-     "      | ^\n"},
+    {"a:\n\t- b\n", "x.yaml:2:1: error[E0102]: tabs cannot indent YAML; use spaces\n"
+                    "    2 | \t- b\n"
+                    "      | ^\n"},
     {"a: b\n c: d\n",
      "x.yaml:2:3: error[E0102]: invalid YAML: mapping values are not allowed "
      "in this context\n"
