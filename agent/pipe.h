@@ -47,6 +47,7 @@ struct pipe_source {
     size_t turn_bytes;
     enum dgf_source_state state;
     char reason[DGF_ERR_TEXT_MAX];
+    char impaired[DGF_ERR_TEXT_MAX]; /* "": it reads all it should */
     int64_t state_since_ns;
     enum dgf_rc failed;            /* set by fail(); acted upon in the turn */
     bool stopped;                  /* FATAL: stays down */

@@ -258,6 +258,22 @@ static void host_state(struct dgf_source *src, enum dgf_source_state state,
     set_state(ps, state, reason);
 }
 
+/* Each text is said once, and its end too. */
+static void host_impaired(struct dgf_source *src, const char *text)
+{
+    struct pipe_source *ps = of(src);
+
+    if (strcmp(ps->impaired, text) == 0)
+        return;
+    if (*text)
+        dgf_log(DGF_LOG_WARN, "source impaired", "source", src->name, "cause", text,
+                NULL);
+    else
+        dgf_log(DGF_LOG_INFO, "source whole again", "source", src->name, NULL);
+    snprintf(ps->impaired, sizeof(ps->impaired), "%s", text);
+    ps->pipeline->status_dirty = true;
+}
+
 static void host_fail(struct dgf_source *src, enum dgf_rc rc, const char *text)
 {
     struct pipe_source *ps = of(src);
@@ -318,6 +334,7 @@ static const struct dgf_source_host host = {
     .emit = host_emit,
     .fail = host_fail,
     .state = host_state,
+    .impaired = host_impaired,
     .caught_up = host_caught_up,
     .put_state = host_put_state,
     .get_state = host_get_state,

@@ -29,6 +29,8 @@ static void add_u64(struct dgf_json *json, const char *key, uint64_t value)
 
 static bool source_ok(const struct pipe_source *ps)
 {
+    if (ps->impaired[0])
+        return false;
     return ps->state == DGF_STATE_STREAMING || ps->state == DGF_STATE_STANDBY ||
            ps->state == DGF_STATE_STARTING;
 }
@@ -46,7 +48,8 @@ static void add_source(struct dgf_json *json, const struct pipe_source *ps)
     add_text(json, "reason",
              held ? (ps->pipeline->held_by_space ? "no space in data_dir"
                                                  : "ledger.journal_bytes is used up")
-                  : ps->reason);
+             : ps->impaired[0] && ps->state == DGF_STATE_STREAMING ? ps->impaired
+                                                                   : ps->reason);
     add_time(json, "since", held ? ps->pipeline->held_since_ns : ps->state_since_ns);
     if (ps->position.len) {
         ps->conf->type->position_text(dgf_buf_bytes(&ps->position), &text);

@@ -175,8 +175,9 @@ void dgf_pg_type_free(void *ptr);
 
 /* ---- the publication's tables ---- */
 
-/* Asks for the publication's tables, then compares them with what source
- * memory holds and emits a gap for each table that went missing. */
+/* Asks for the publication's tables, then compares them with what source memory
+ * holds: a table that went missing is a gap up to here, its return one from there
+ * to here, and while any wanted table is missing the source is impaired. */
 void dgf_pg_tables_ask(struct dgf_pg_source *self, dgf_pg_on_result *on_result);
 enum dgf_rc dgf_pg_tables_compare(struct dgf_pg_source *self, PGresult *result)
     DGF_MUST_USE;
@@ -222,9 +223,10 @@ struct dgf_pg_source {
     char *database;
     uint64_t wait_seq; /* create the slot once this is durable; 0: not waiting */
     uint64_t start_lsn, created_lsn;
-    uint64_t target_lsn; /* what the server had when we opened */
-    int64_t status_ns;   /* between two answers of ours */
-    size_t n_tables;     /* published and wanted */
+    uint64_t target_lsn;          /* what the server had when we opened */
+    int64_t status_ns;            /* between two answers of ours */
+    size_t n_tables;              /* published and wanted */
+    struct dgf_pg_position asked; /* where we were when the tables were asked for */
 
     /* The stream. */
     struct dgf_pg_catalog catalog;

@@ -10,12 +10,15 @@
 /* The order of a start: look the names up; connect; facts; publication; its
  * tables; replication connection; IDENTIFY_SYSTEM; timeline history when the
  * timeline is another one; the slot's row; a plan (pg_position.h); drop and
- * create the slot as planned; say what was lost; START_REPLICATION; look at
- * the slot once more.  Each step is a callback of the one before. */
+ * create the slot as planned; START_REPLICATION; look at the slot once more; say
+ * what was lost; the publication's tables.  Nothing is said before the server has
+ * agreed: a slot that goes away in between would make two gaps of one loss.  Each step
+ * is a callback of the one before. */
 
 static void ask_slot(struct dgf_pg_source *self);
 static void carry_out(struct dgf_pg_source *self);
 static void begin_at(struct dgf_pg_source *self, uint64_t lsn);
+static void say_past(struct dgf_pg_source *self);
 
 static void fail(struct dgf_pg_source *self, enum dgf_rc rc, const char *fmt, ...)
     DGF_PRINTF(3, 4);
@@ -105,13 +108,19 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx)
         ask_slot(self);
 }
 
-static void stand_by(struct dgf_pg_source *self, const char *pid)
+/* Without pg_read_all_stats another role's address is not shown. */
+static void stand_by(struct dgf_pg_source *self, const PGresult *result,
+                     const char *pid)
 {
     struct timeval second = {1, 0};
+    const char *name = value_of(result, "application_name");
+    const char *client = value_of(result, "client");
 
-    dgf_source_state(&self->base, DGF_STATE_STANDBY,
-                     "slot '%s' is in use by pid %s of the server", self->slot,
-                     pid ? pid : "unknown");
+    dgf_source_state(
+        &self->base, DGF_STATE_STANDBY,
+        "slot '%s' is in use by pid %s of the server (application_name '%s', "
+        "client %s)",
+        self->slot, pid, name ? name : "", client ? client : "address not shown");
     if (!self->retry)
         self->retry = event_new(self->base.loop, -1, 0, on_retry, self);
     if (!self->retry || event_add(self->retry, &second))
@@ -155,12 +164,15 @@ static void on_verified(struct dgf_pg_source *self, PGresult *result)
     }
     if (self->flush_lsn < confirmed)
         self->flush_lsn = confirmed;
-    dgf_pg_stream_begin(self);
+    say_past(self);
 }
 
 static const char slot_sql[] =
-    "SELECT plugin, slot_type, database, active_pid, restart_lsn, confirmed_flush_lsn,"
-    " wal_status, temporary FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+    "SELECT s.plugin, s.slot_type, s.database, s.active_pid, s.restart_lsn,"
+    " s.confirmed_flush_lsn, s.wal_status, s.temporary, a.application_name,"
+    " host(a.client_addr) AS client FROM pg_catalog.pg_replication_slots s"
+    " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid"
+    " WHERE s.slot_name = $1";
 
 static void on_started(struct dgf_pg_source *self, PGresult *result)
 {
@@ -357,10 +369,9 @@ static void on_tables(struct dgf_pg_source *self, PGresult *result)
         fail(self, DGF_RETRY, "cannot remember the tables of the publication");
         return;
     }
-    send_start(self);
+    dgf_pg_stream_begin(self);
 }
 
-/* Everything about the past is said before the first event after it. */
 static void begin_at(struct dgf_pg_source *self, uint64_t lsn)
 {
     struct dgf_pg_position to = dgf_pg_position_at(self, lsn);
@@ -376,9 +387,19 @@ static void begin_at(struct dgf_pg_source *self, uint64_t lsn)
             self->skip_messages = self->stored.messages;
         }
     } else {
+        self->position = to;
+    }
+    send_start(self);
+}
+
+/* Everything about the past is said before the first event after it. */
+static void say_past(struct dgf_pg_source *self)
+{
+    struct dgf_pg_position to = self->position;
+
+    if (!self->plan.from_position) {
         if (self->plan.gap >= 0)
             say_gap(self, &to);
-        self->position = to;
         if (self->plan.anew && !self->failed)
             (void)dgf_pg_emit_resume(self, &to);
     }
@@ -466,7 +487,7 @@ static void on_slot(struct dgf_pg_source *self, PGresult *result)
         return;
     }
     if (pid) {
-        stand_by(self, pid);
+        stand_by(self, result, pid);
         return;
     }
     server->slot_lost = status && strcmp(status, "lost") == 0;

@@ -293,15 +293,9 @@ void dgf_pg_stream_go_on(struct dgf_pg_source *self)
 
 /* ---- time ---- */
 
-/* A publication without tables looks well in slot and lag, and nothing is judged. */
 void dgf_pg_stream_say(struct dgf_pg_source *self)
 {
-    if (self->n_tables)
-        dgf_source_state(&self->base, DGF_STATE_STREAMING, "slot '%s'", self->slot);
-    else
-        dgf_source_state(&self->base, DGF_STATE_STREAMING,
-                         "publication '%s' has no table that 'tables' matches",
-                         self->publication);
+    dgf_source_state(&self->base, DGF_STATE_STREAMING, "slot '%s'", self->slot);
 }
 
 void dgf_pg_stream_tick(struct dgf_pg_source *self)

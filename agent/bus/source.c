@@ -26,6 +26,19 @@ void dgf_source_state(struct dgf_source *src, enum dgf_source_state state,
     src->host->state(src, state, text);
 }
 
+void dgf_source_impaired(struct dgf_source *src, const char *fmt, ...)
+{
+    char text[DGF_ERR_TEXT_MAX];
+    va_list ap;
+
+    if (!src->host->impaired)
+        return;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    src->host->impaired(src, text);
+}
+
 void dgf_source_caught_up(struct dgf_source *src)
 {
     src->host->caught_up(src);

@@ -64,6 +64,8 @@ struct dgf_source_host {
     void (*fail)(struct dgf_source *src, enum dgf_rc rc, const char *text);
     void (*state)(struct dgf_source *src, enum dgf_source_state state,
                   const char *reason);
+    /* NULL: not asked for. */
+    void (*impaired)(struct dgf_source *src, const char *text);
     void (*caught_up)(struct dgf_source *src);
     enum dgf_rc (*put_state)(struct dgf_source *src, struct dgf_bytes key,
                              struct dgf_bytes value);
@@ -108,6 +110,9 @@ void dgf_source_fail(struct dgf_source *src, enum dgf_rc rc, const char *fmt, ..
 /* For status.json; text may be "".  STREAMING resets the back-off. */
 void dgf_source_state(struct dgf_source *src, enum dgf_source_state state,
                       const char *fmt, ...) DGF_PRINTF(3, 4);
+/* It reads, but not everything the configuration wants: said in the log and in
+ * status.json, where health is then degraded, until text is "". */
+void dgf_source_impaired(struct dgf_source *src, const char *fmt, ...) DGF_PRINTF(2, 3);
 /* Everything the server had when this session opened has been emitted. */
 void dgf_source_caught_up(struct dgf_source *src);
 /* Inside type->check: an object the source would read.  Policies are compared with

@@ -119,7 +119,41 @@ def a_table_that_leaves_the_publication_is_a_gap():
             shop.insert(pg, 3, 2)
             shop.wait_judged(agent, pg)
             equal(shop.judged(shop.parse(agent)), [1, 2, 3, 4])
-            equal(len(shop.gaps(agent)), 2, "gaps: a dropped table is none")
+            gaps = agent.wait_records(4, "gap")
+            equal(sorted(g["detail"]["table"] for g in gaps), ["shop.more"] * 2 + ["shop.rows"] * 2)
+            equal([g["message"] for g in gaps if g["detail"]["table"] == "shop.rows"][1],
+                  "publication 'dgf' has table 'shop.rows' again")
+            for table in ("shop.more", "shop.rows"):
+                gone, back = [g for g in gaps if g["detail"]["table"] == table]
+                equal(back["from"], gone["to"], f"the second gap of {table} begins where the "
+                      "first ends")
+                true(shop.bound(gone["from"]) <= shop.bound(gone["to"]) <= shop.bound(back["to"]),
+                     f"bounds of {table}")
+            equal(len(shop.gaps(agent)), 4, "gaps: dropping a table that is published is none")
+
+
+@case
+def a_wanted_table_that_is_not_published_is_said_until_it_is():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql(TABLES + "CREATE PUBLICATION dgf FOR TABLE shop.rows")
+        lacks = ("publication 'dgf' lacks table 'shop.more' that 'tables' matches: its changes are "
+                 'not judged; run ALTER PUBLICATION "dgf" ADD TABLE "shop"."more"')
+        with shop.watch(pg, policy=POLICY, source=", inspect: 1s") as agent:
+            agent.wait(lambda s: s["sources"]["shop"]["reason"] == lacks, 30, "the missing table")
+            equal((agent.status()["health"], agent.status()["sources"]["shop"]["state"]),
+                  ("degraded", "streaming"))
+            equal([line["cause"] for line in agent.log_lines(event="source impaired")], [lacks])
+            pg.sql("ALTER PUBLICATION dgf ADD TABLE shop.more")
+            agent.wait(lambda s: s["health"] == "ok", 30, "health to be ok again")
+            equal(len(agent.log_lines(event="source whole again")), 1)
+            equal(shop.gaps(agent), [])     # nobody had promised it
+            pg.sql("INSERT INTO shop.more VALUES (1, 1); BEGIN; DROP TABLE shop.more;"
+                   "CREATE TABLE shop.more (id bigint PRIMARY KEY, n int, note text); COMMIT")
+            agent.wait(lambda s: s["health"] == "degraded", 30, "the table that was made again")
+            equal(agent.status()["sources"]["shop"]["reason"], lacks)
+            equal([g["message"] for g in agent.wait_records(1, "gap")],
+                  ["publication 'dgf' no longer has table 'shop.more'"])
 
 
 @case

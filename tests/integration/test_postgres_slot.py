@@ -124,6 +124,7 @@ def a_slot_in_use_is_waited_for_and_its_holder_is_named():
             said = other.log_lines(event="source waits")
             equal(len(said), 1, "lines in the log about the wait")
             true("is in use by pid" in said[0]["cause"], said[0])
+            true(said[0]["cause"].endswith("(application_name 'dgf', client 127.0.0.1)"), said[0])
             shop.insert(pg, 11, 5)
             shop.wait_judged(agent, pg)
             agent.kill9()
