@@ -30,6 +30,17 @@ def a_second_agent_on_the_same_folder_ends_with_75():
 
 
 @case
+def a_killed_agent_leaves_nothing_in_shared_memory():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg) as agent:
+            agent.wait_source("shop", "streaming")
+            pid = agent.child.pid
+            left = [name for name in os.listdir("/dev/shm") if name.endswith(f"-{pid}")]
+            equal(left, [])
+
+
+@case
 def a_lost_data_directory_is_a_new_log_and_a_gap():
     with Postgres() as pg:
         shop.prepare(pg)
