@@ -16,6 +16,20 @@ struct event_base;
 struct dgf_workers;
 struct dgf_sink;
 
+/* A sealed piece of the evidence archive: objects that exist as files and never
+ * change again, except those that `replace` marks.  Borrowed until the sink said it
+ * is durable, or is closed. */
+struct dgf_sealed_object {
+    const char *name; /* below the log id: "segments/1042.ndjson.zst" */
+    const char *path; /* the file that holds its bytes */
+    bool replace;     /* the newest one wins: checkpoint, keys.json */
+};
+struct dgf_sealed {
+    uint64_t first, next;                    /* leaves first <= index < next */
+    const struct dgf_sealed_object *objects; /* in the order they must become visible */
+    size_t n_objects;
+};
+
 struct dgf_sink_type {
     const char *name, *summary;
     const struct dgf_opt *opts;  /* includes DGF_SINK_OPTS rows, see below */
@@ -36,6 +50,11 @@ struct dgf_sink_type {
      * is full; offer again after dgf_sink_room. */
     enum dgf_rc (*offer)(struct dgf_sink *sink, const struct dgf_record *record,
                          struct dgf_err *err);
+    /* Instead of offer, for a sink that keeps the archive: segments in order, one at a
+     * time; dgf_sink_durable(next) when all its objects are there and were read back.
+     * DGF_AGAIN as for offer.  NULL: takes records. */
+    enum dgf_rc (*archive)(struct dgf_sink *sink, const struct dgf_sealed *sealed,
+                           struct dgf_err *err);
     void (*flush)(struct dgf_sink *sink); /* no more records for now */
     void (*close)(struct dgf_sink *sink); /* `open` may follow */
 };
