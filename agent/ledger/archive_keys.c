@@ -93,15 +93,15 @@ enum dgf_rc dgf_log_keys_get(struct dgf_bytes bytes, struct dgf_log_keys *ret)
     return DGF_OK;
 }
 
-void dgf_rotation_message(const char *log_id_text, const char *old_base64,
-                          const char *new_base64, uint64_t from, struct dgf_buf *to)
+void dgf_rotation_message(const char *log_id_text, const char *old_vkey,
+                          const char *new_vkey, uint64_t from, struct dgf_buf *to)
 {
     dgf_buf_add_str(to, "dgf-key/v1\n");
     dgf_buf_add_str(to, log_id_text);
     dgf_buf_add_byte(to, '\n');
-    dgf_buf_add_str(to, old_base64);
+    dgf_buf_add_str(to, old_vkey);
     dgf_buf_add_byte(to, '\n');
-    dgf_buf_add_str(to, new_base64);
+    dgf_buf_add_str(to, new_vkey);
     dgf_buf_add_byte(to, '\n');
     dgf_buf_add_u64(to, from);
     dgf_buf_add_byte(to, '\n');
@@ -117,22 +117,34 @@ static void put_base64(struct dgf_json *json, struct dgf_buf *to, const char *ke
     json->comma = true;
 }
 
-bool dgf_rotation_put(const char *log_id_text, const uint8_t old_seed[32],
-                      const uint8_t new_seed[32], uint64_t from, struct dgf_buf *to)
+/* false: no memory, or a name that is too long. */
+static bool put_vkey(const char *origin, const uint8_t seed[32], struct dgf_buf *to)
+{
+    struct dgf_vkey vkey = {.name = ""};
+    size_t n = strlen(origin);
+
+    if (n >= sizeof(vkey.name) || !dgf_sign_public(seed, vkey.key))
+        return false;
+    memcpy(vkey.name, origin, n);
+    dgf_vkey_put(&vkey, to);
+    return dgf_buf_rc(to) == DGF_OK;
+}
+
+bool dgf_rotation_put(const char *origin, const char *log_id_text,
+                      const uint8_t old_seed[32], const uint8_t new_seed[32],
+                      uint64_t from, struct dgf_buf *to)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf old_text = {0}, new_text = {0};
     DGF_RELEASE(dgf_buf_release) struct dgf_buf message = {0};
-    uint8_t old_key[DGF_SIGN_PUBLIC_LEN], new_key[DGF_SIGN_PUBLIC_LEN];
     uint8_t by_old[DGF_SIGNATURE_LEN], by_new[DGF_SIGNATURE_LEN];
     struct dgf_json json = dgf_json_of(to);
 
-    dgf_buf_init(&old_text, 64);
-    dgf_buf_init(&new_text, 64);
-    dgf_buf_init(&message, 512);
-    if (!dgf_sign_public(old_seed, old_key) || !dgf_sign_public(new_seed, new_key))
+    dgf_buf_init(&old_text, 1024);
+    dgf_buf_init(&new_text, 1024);
+    dgf_buf_init(&message, 4096);
+    if (!put_vkey(origin, old_seed, &old_text) ||
+        !put_vkey(origin, new_seed, &new_text))
         return false;
-    dgf_buf_add_base64(&old_text, dgf_bytes_of(old_key, sizeof(old_key)));
-    dgf_buf_add_base64(&new_text, dgf_bytes_of(new_key, sizeof(new_key)));
     dgf_rotation_message(log_id_text, dgf_buf_str(&old_text), dgf_buf_str(&new_text),
                          from, &message);
     if (dgf_buf_rc(&message) || !dgf_sign(old_seed, dgf_buf_bytes(&message), by_old) ||
@@ -141,8 +153,10 @@ bool dgf_rotation_put(const char *log_id_text, const uint8_t old_seed[32],
     dgf_json_begin_object(&json);
     dgf_json_key(&json, "op");
     dgf_json_str(&json, "rotate");
-    put_base64(&json, to, "old", dgf_bytes_of(old_key, sizeof(old_key)));
-    put_base64(&json, to, "new", dgf_bytes_of(new_key, sizeof(new_key)));
+    dgf_json_key(&json, "old");
+    dgf_json_str(&json, dgf_buf_str(&old_text));
+    dgf_json_key(&json, "new");
+    dgf_json_str(&json, dgf_buf_str(&new_text));
     dgf_json_key(&json, "from");
     dgf_json_u64(&json, from);
     put_base64(&json, to, "sig_old", dgf_bytes_of(by_old, sizeof(by_old)));

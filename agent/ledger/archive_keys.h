@@ -2,10 +2,10 @@
  *
  * A `key` record that changes the key has in its `detail`
  *
- *   {"op":"rotate","old":<base64>,"new":<base64>,"from":<index>,
+ *   {"op":"rotate","old":<vkey>,"new":<vkey>,"from":<index>,
  *    "sig_old":<base64>,"sig_new":<base64>}
  *
- * old and new are the 32 bytes of the public keys, `from` is the record's own index.
+ * `from` is the record's own index.
  * Both keys sign "dgf-key/v1\n<log id>\n<old>\n<new>\n<from>\n" with the texts as they
  * stand in the record.  Checkpoints of a size beyond `from` are signed by the new key,
  * all others by the one before.
@@ -46,11 +46,11 @@ enum dgf_rc dgf_log_keys_get(struct dgf_bytes bytes, struct dgf_log_keys *ret)
     DGF_MUST_USE;
 
 /* The detail of a `key` record; a failed buf is seen by its rc.  false: memory. */
-bool dgf_rotation_put(const char *log_id_text, const uint8_t old_seed[32],
-                      const uint8_t new_seed[32], uint64_t from, struct dgf_buf *to)
-    DGF_MUST_USE;
+bool dgf_rotation_put(const char *origin, const char *log_id_text,
+                      const uint8_t old_seed[32], const uint8_t new_seed[32],
+                      uint64_t from, struct dgf_buf *to) DGF_MUST_USE;
 /* Appends what both keys sign. */
-void dgf_rotation_message(const char *log_id_text, const char *old_base64,
-                          const char *new_base64, uint64_t from, struct dgf_buf *to);
+void dgf_rotation_message(const char *log_id_text, const char *old_vkey,
+                          const char *new_vkey, uint64_t from, struct dgf_buf *to);
 
 #endif

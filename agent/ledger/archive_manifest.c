@@ -53,11 +53,13 @@ static void *insert(void *list, size_t n, size_t at, size_t size)
 }
 
 static struct dgf_manifest_source *source_of(struct dgf_manifest *manifest,
-                                             const char *name)
+                                             const char *name, bool *ret_new)
 {
     struct dgf_manifest_source *list;
     char *copy;
     size_t at = 0;
+
+    *ret_new = false;
 
     while (at < manifest->n_sources && strcmp(manifest->sources[at].name, name) < 0)
         at++;
@@ -72,6 +74,7 @@ static struct dgf_manifest_source *source_of(struct dgf_manifest *manifest,
     }
     manifest->sources = list;
     manifest->n_sources++;
+    *ret_new = true;
     list[at].name = copy;
     return &list[at];
 }
@@ -117,11 +120,9 @@ static bool replace_text(char **text, const char *with)
 {
     char *copy = with ? dgf_strdup(with) : NULL;
 
-    if (!with)
-        return true;
     dgf_free(*text);
     *text = copy;
-    return copy != NULL;
+    return copy || !with;
 }
 
 enum dgf_rc dgf_manifest_line(struct dgf_manifest *manifest, struct dgf_bytes line)
@@ -131,6 +132,7 @@ enum dgf_rc dgf_manifest_line(struct dgf_manifest *manifest, struct dgf_bytes li
     struct dgf_manifest_source *source;
     const char *name, *from, *to;
     json_t *events, *part;
+    bool is_new;
     enum dgf_rc rc;
 
     if (!coverage && !is_of_kind(line, "gap"))
@@ -143,9 +145,8 @@ enum dgf_rc dgf_manifest_line(struct dgf_manifest *manifest, struct dgf_bytes li
     to = json_string_value(json_object_get(record, "to"));
     if (!name)
         return DGF_OK;
-    source = source_of(manifest, name);
-    if (!source ||
-        (!source->from && !source->to && !replace_text(&source->from, from)) ||
+    source = source_of(manifest, name, &is_new);
+    if (!source || (is_new && !replace_text(&source->from, from)) ||
         !replace_text(&source->to, to))
         return DGF_NOMEM;
     events = json_object_get(record, "events");
@@ -216,7 +217,11 @@ void dgf_manifest_put(const struct dgf_manifest *manifest, struct dgf_buf *to)
         put_hash(&json, to, NULL, manifest->policies[i].sha256);
     }
     dgf_json_end_object(&json);
-    put_hash(&json, to, "policy_set", manifest->policy_set);
+    dgf_json_key(&json, "policy_set");
+    dgf_buf_add_str(to, "\"sha256:");
+    dgf_buf_add_hex(to, dgf_bytes_of(manifest->policy_set, DGF_SHA256_LEN));
+    dgf_buf_add_byte(to, '"');
+    json.comma = true;
     if (manifest->has_previous)
         put_hash(&json, to, "previous", manifest->previous);
     dgf_json_end_object(&json);
@@ -229,11 +234,16 @@ static enum dgf_rc bad(struct dgf_err *err, const char *field)
     return dgf_err_set(err, DGF_BAD_DATA, "not a manifest of this format: '%s'", field);
 }
 
-static bool get_hash(const json_t *value, uint8_t ret[DGF_SHA256_LEN])
+static bool get_hash(const json_t *value, const char *prefix,
+                     uint8_t ret[DGF_SHA256_LEN])
 {
     const char *text = json_string_value(value);
+    size_t n = strlen(prefix);
 
-    if (!text || strspn(text, "0123456789abcdef") != 2 * (size_t)DGF_SHA256_LEN)
+    if (!text || strncmp(text, prefix, n) != 0)
+        return false;
+    text += n;
+    if (strspn(text, "0123456789abcdef") != 2 * (size_t)DGF_SHA256_LEN)
         return false;
     return dgf_parse_hex(dgf_bytes_str(text), ret, DGF_SHA256_LEN);
 }
@@ -257,7 +267,8 @@ static enum dgf_rc get_sources(json_t *map, struct dgf_manifest *ret,
     json_object_foreach(map, name, item)
     {
         json_t *from = json_object_get(item, "from"), *to = json_object_get(item, "to");
-        struct dgf_manifest_source *source = source_of(ret, name);
+        bool is_new;
+        struct dgf_manifest_source *source = source_of(ret, name, &is_new);
         size_t n = 1 + (from != NULL) + (to != NULL);
 
         if (!source)
@@ -286,7 +297,7 @@ static enum dgf_rc get_policies(json_t *map, struct dgf_manifest *ret,
     {
         enum dgf_rc rc;
 
-        if (!get_hash(item, hash))
+        if (!get_hash(item, "", hash))
             return bad(err, "policies");
         rc = dgf_manifest_policy(ret, dgf_bytes_str(path), hash);
         if (rc)
@@ -304,7 +315,7 @@ static enum dgf_rc get_fields(json_t *json, struct dgf_manifest *ret,
     } hashes[] = {
         {"leaves_sha256", ret->leaves_sha256}, {"file_sha256", ret->file_sha256},
         {"state_sha256", ret->state_sha256},   {"root_before", ret->root_before},
-        {"root_after", ret->root_after},       {"policy_set", ret->policy_set},
+        {"root_after", ret->root_after},
     };
     json_t *log = json_object_get(json, "log");
     const char *text = json_string_value(log);
@@ -323,7 +334,7 @@ static enum dgf_rc get_fields(json_t *json, struct dgf_manifest *ret,
         ret->last < ret->first)
         return bad(err, "last");
     for (size_t i = 0; i < DGF_ARRAY_LEN(hashes); i++)
-        if (!get_hash(json_object_get(json, hashes[i].name), hashes[i].to))
+        if (!get_hash(json_object_get(json, hashes[i].name), "", hashes[i].to))
             return bad(err, hashes[i].name);
     ret->has_previous = json_object_get(json, "previous") != NULL;
     if (ret->has_previous &&

@@ -8,15 +8,9 @@
  *    "sources":{name:{"from":..,"to":..,"events":..}},"policies":{path:sha256},
  *    "policy_set":..,"previous":..}
  *
- * Hashes are 64 lower-case hex digits.  leaves_sha256: of the lines, each with its LF;
- * file_sha256 and state_sha256: of segments/<first>.ndjson.zst and state/<first>.enc
- * as they are.  `sources` follows from the segment's own lines: of the coverage and
- * gap records that name a source, `from` of the first and `to` of the last that has
- * it (absent when none has), and the sum of `events` over coverage records (of one in
- * parts, the first part's).  `policies` is what was in force at the segment's end, with
- * the paths as they were loaded; each text is policies/<sha256>.yaml.  `policy_set`:
- * zeros when none was.  `previous` is absent in the first.  Both maps are in the order
- * of their keys' bytes.  Thread: any. */
+ * as contrib/doc/ARCHIVE.md says.  `sources` follows from the segment's own lines.
+ * policy_set is all zeros when none was in force.  Both maps are in the order of their
+ * keys' bytes.  Thread: any. */
 #ifndef DGF_LEDGER_ARCHIVE_MANIFEST_H
 #define DGF_LEDGER_ARCHIVE_MANIFEST_H
 

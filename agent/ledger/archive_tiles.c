@@ -40,9 +40,14 @@ void dgf_name_policy(char ret[DGF_ARCHIVE_NAME_MAX],
 
 void dgf_name_tile(char ret[DGF_ARCHIVE_NAME_MAX], const struct dgf_tile *tile)
 {
-    int n = snprintf(ret, DGF_ARCHIVE_NAME_MAX, "tile/%u/%" PRIu64, tile->level,
-                     tile->index);
+    uint64_t group = 1;
+    int n = snprintf(ret, DGF_ARCHIVE_NAME_MAX, "tile/%u", tile->level);
 
+    while (tile->index / group >= 1000)
+        group *= 1000;
+    for (; group > 0; group /= 1000)
+        n += snprintf(ret + n, DGF_ARCHIVE_NAME_MAX - (size_t)n, "/%s%03u",
+                      group > 1 ? "x" : "", (unsigned)(tile->index / group % 1000));
     if (tile->width < DGF_TILE_WIDTH)
         (void)snprintf(ret + n, DGF_ARCHIVE_NAME_MAX - (size_t)n, ".p/%u", tile->width);
 }

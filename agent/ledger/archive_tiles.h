@@ -2,9 +2,10 @@
  *
  * A tile of level L holds up to 256 hashes, each the root of 256^L leaves.  A tree of
  * n leaves has n >> 8L of them at level L; those that do not fill a tile are a partial
- * tile.  Names: tile/<level>/<index>, tile/<level>/<index>.p/<width>, decimal without
- * padding.  (Exports for public tools use their spelling of the same tiles.)
- * Thread: any, one owner. */
+ * tile.  Names are those of C2SP tlog-tiles: tile/<level>/<index>[.p/<width>], the
+ * index in groups of three digits, all but the last with an x before it
+ * (tile/0/x001/234). Other numbers in names are decimal without padding.  Thread: any,
+ * one owner. */
 #ifndef DGF_LEDGER_ARCHIVE_TILES_H
 #define DGF_LEDGER_ARCHIVE_TILES_H
 
