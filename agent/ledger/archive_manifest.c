@@ -336,9 +336,11 @@ static enum dgf_rc get_fields(json_t *json, struct dgf_manifest *ret,
     for (size_t i = 0; i < DGF_ARRAY_LEN(hashes); i++)
         if (!get_hash(json_object_get(json, hashes[i].name), "", hashes[i].to))
             return bad(err, hashes[i].name);
+    if (!get_hash(json_object_get(json, "policy_set"), "sha256:", ret->policy_set))
+        return bad(err, "policy_set");
     ret->has_previous = json_object_get(json, "previous") != NULL;
     if (ret->has_previous &&
-        !get_hash(json_object_get(json, "previous"), ret->previous))
+        !get_hash(json_object_get(json, "previous"), "", ret->previous))
         return bad(err, "previous");
     if (json_object_size(json) != 12 + (size_t)ret->has_previous)
         return bad(err, "a field that is none");
