@@ -328,7 +328,7 @@ static enum dgf_rc fetch(struct dgf_azure_auth *auth, struct dgf_err *err)
         request.method = asked.method;
         request.url = dgf_buf_str(&asked.url);
         request.n_headers =
-            dgf_azure_header_list(&asked.headers, lines, DGF_ARRAY_LEN(lines));
+            dgf_azure_list_headers(&asked.headers, lines, DGF_ARRAY_LEN(lines));
         request.body = dgf_buf_bytes(&asked.body);
         request.direct = asked.direct;
         rc = dgf_http_send(auth->http, &request, &auth->call, err);
@@ -428,7 +428,7 @@ static void sign_storage(struct dgf_azure_auth *auth, struct dgf_azure_request *
         (void)dgf_err_set(err, DGF_BAD_CONFIG, "the request cannot be signed");
     dgf_buf_addf(&line, "SharedKey %.100s:", auth->account);
     dgf_azure_mac(&auth->key, &text, &line);
-    dgf_azure_header(request->headers, "Authorization", dgf_buf_str(&line));
+    dgf_azure_add_header(request->headers, "Authorization", dgf_buf_str(&line));
     dgf_buf_release(&line);
     dgf_buf_release(&text);
 }
@@ -446,7 +446,7 @@ static void sign_cosmos(struct dgf_azure_auth *auth, struct dgf_azure_request *r
     dgf_buf_add_str(&line, "type=master&ver=1.0&sig=");
     dgf_azure_mac(&auth->key, &text, &line);
     dgf_azure_escape(&escaped, dgf_buf_bytes(&line));
-    dgf_azure_header(request->headers, "authorization", dgf_buf_str(&escaped));
+    dgf_azure_add_header(request->headers, "authorization", dgf_buf_str(&escaped));
     dgf_buf_release(&escaped);
     dgf_buf_release(&line);
     dgf_buf_release(&text);
@@ -465,7 +465,7 @@ static void add_token(struct dgf_azure_auth *auth, struct dgf_azure_request *req
         dgf_buf_add_str(&line, "Bearer ");
         dgf_buf_add_str(&line, auth->token.text);
     }
-    dgf_azure_header(request->headers, "authorization", dgf_buf_str(&line));
+    dgf_azure_add_header(request->headers, "authorization", dgf_buf_str(&line));
     if (line.ptr)
         dgf_wipe(line.ptr, line.cap);
     dgf_buf_release(&line);
@@ -509,18 +509,18 @@ enum dgf_rc dgf_azure_sign(struct dgf_azure_auth *auth,
     dgf_buf_add_str(ret_url, request->url);
     dgf_buf_init(&date, 64);
     dgf_azure_date(&date, request->now_ns ? request->now_ns : dgf_clock_ns());
-    if (!dgf_azure_header_find(request->headers, "x-ms-date"))
-        dgf_azure_header(request->headers, "x-ms-date", dgf_buf_str(&date));
-    if (!dgf_azure_header_find(request->headers, "x-ms-version"))
-        dgf_azure_header(request->headers, "x-ms-version",
-                         cosmos ? COSMOS_VERSION : STORAGE_VERSION);
+    if (!dgf_azure_find_header(request->headers, "x-ms-date"))
+        dgf_azure_add_header(request->headers, "x-ms-date", dgf_buf_str(&date));
+    if (!dgf_azure_find_header(request->headers, "x-ms-version"))
+        dgf_azure_add_header(request->headers, "x-ms-version",
+                             cosmos ? COSMOS_VERSION : STORAGE_VERSION);
     if (uses_token(auth->conf))
         add_token(auth, request);
     else if (auth->conf->how == DGF_AZURE_SAS)
         add_sas(auth, request->url, ret_url);
     else if (cosmos)
         sign_cosmos(auth, request,
-                    dgf_azure_header_find(request->headers, "x-ms-date"));
+                    dgf_azure_find_header(request->headers, "x-ms-date"));
     else
         sign_storage(auth, request, &own);
     dgf_buf_release(&date);

@@ -217,7 +217,8 @@ static enum dgf_rc start(struct call *call, struct dgf_err *err)
         call->headers.len = unsigned_len;
         if (!rest->asked_token) {
             rest->asked_token = true;
-            dgf_azure_auth_wait(rest->auth, on_token, rest);
+            if (dgf_azure_auth_wait(rest->auth, on_token, rest))
+                return dgf_err_set(err, DGF_NOMEM, "out of memory for a request");
         }
         return DGF_OK;
     }

@@ -74,7 +74,7 @@ void dgf_azure_escape(struct dgf_buf *out, struct dgf_bytes text)
 
 /* ---- headers ---- */
 
-void dgf_azure_header(struct dgf_buf *headers, const char *name, const char *value)
+void dgf_azure_add_header(struct dgf_buf *headers, const char *name, const char *value)
 {
     dgf_buf_add_str(headers, name);
     if (*value) {
@@ -110,7 +110,7 @@ static const char *value_of(const char *line, size_t *ret_len)
     return value;
 }
 
-const char *dgf_azure_header_find(const struct dgf_buf *headers, const char *name)
+const char *dgf_azure_find_header(const struct dgf_buf *headers, const char *name)
 {
     const char *line;
     size_t at = 0, len;
@@ -124,8 +124,8 @@ const char *dgf_azure_header_find(const struct dgf_buf *headers, const char *nam
     return NULL;
 }
 
-size_t dgf_azure_header_list(const struct dgf_buf *headers, const char **ret,
-                             size_t max)
+size_t dgf_azure_list_headers(const struct dgf_buf *headers, const char **ret,
+                              size_t max)
 {
     size_t at = 0, n = 0;
     const char *line;
@@ -266,14 +266,14 @@ bool dgf_azure_shared_key_text(const char *method, const char *url, const char *
     path_len = strcspn(path, "?");
     dgf_buf_addf(out, "%s\n", method);
     for (size_t i = 0; i < DGF_ARRAY_LEN(first); i++) {
-        value = dgf_azure_header_find(headers, first[i]);
+        value = dgf_azure_find_header(headers, first[i]);
         dgf_buf_addf(out, "%s\n", value ? value : "");
     }
     if (content_length)
         dgf_buf_add_u64(out, content_length);
     dgf_buf_add_byte(out, '\n');
     for (size_t i = 0; i < DGF_ARRAY_LEN(names); i++) {
-        value = dgf_azure_header_find(headers, names[i]);
+        value = dgf_azure_find_header(headers, names[i]);
         /* x-ms-date is always sent, and stands for Date. */
         dgf_buf_addf(out, "%s\n", value && i != 2 ? value : "");
     }

@@ -18,12 +18,12 @@ bool dgf_azure_date_parse(const char *text, int64_t *ret_ns);
 void dgf_azure_escape(struct dgf_buf *out, struct dgf_bytes text);
 
 /* Appends one line; value "" is sent as an empty header. */
-void dgf_azure_header(struct dgf_buf *headers, const char *name, const char *value);
+void dgf_azure_add_header(struct dgf_buf *headers, const char *name, const char *value);
 /* Value of a header, any case; NULL: not there. */
-const char *dgf_azure_header_find(const struct dgf_buf *headers, const char *name);
+const char *dgf_azure_find_header(const struct dgf_buf *headers, const char *name);
 /* The lines as base/http.h wants them; number of lines, at most max. */
-size_t dgf_azure_header_list(const struct dgf_buf *headers, const char **ret,
-                             size_t max);
+size_t dgf_azure_list_headers(const struct dgf_buf *headers, const char **ret,
+                              size_t max);
 
 /* Blob and Queue: the text that is signed.  url: as it goes out.  False: the URL or
  * the headers are nothing that can be signed. */

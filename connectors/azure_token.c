@@ -118,9 +118,9 @@ static enum dgf_rc make_authority(const struct dgf_azure_conf *conf, const char 
     dgf_buf_addf(&ret->url, "%s%s", authority, authority[len - 1] == '/' ? "" : "/");
     dgf_azure_escape(&ret->url, dgf_bytes_str(tenant));
     dgf_buf_add_str(&ret->url, "/oauth2/v2.0/token");
-    dgf_azure_header(&ret->headers, "Content-Type",
-                     "application/x-www-form-urlencoded");
-    dgf_azure_header(&ret->headers, "Accept", "application/json");
+    dgf_azure_add_header(&ret->headers, "Content-Type",
+                         "application/x-www-form-urlencoded");
+    dgf_azure_add_header(&ret->headers, "Accept", "application/json");
     add_field(&ret->body, "client_id", dgf_bytes_str(client));
     add_field(&ret->body, "scope", dgf_bytes_str(scope));
     dgf_buf_add_str(&ret->body, "%2F.default");
@@ -160,9 +160,9 @@ static void make_identity(const struct dgf_azure_conf *conf, const char *scope,
         dgf_azure_escape(&ret->url, dgf_bytes_str(client));
     }
     if (secret)
-        dgf_azure_header(&ret->headers, "X-IDENTITY-HEADER", secret);
+        dgf_azure_add_header(&ret->headers, "X-IDENTITY-HEADER", secret);
     else
-        dgf_azure_header(&ret->headers, "Metadata", "true");
+        dgf_azure_add_header(&ret->headers, "Metadata", "true");
 }
 
 enum dgf_rc dgf_azure_token_request_make(const struct dgf_azure_conf *conf,

@@ -89,7 +89,7 @@ static enum dgf_rc sign(const char *method, const char *to, size_t len)
 
 static const char *header(const char *name)
 {
-    const char *value = dgf_azure_header_find(&headers, name);
+    const char *value = dgf_azure_find_header(&headers, name);
 
     return value ? value : "(none)";
 }
@@ -101,9 +101,9 @@ START_TEST(a_blob_that_is_put_is_signed_as_storage_wants_it)
     struct dgf_azure_conf conf = {.key = (char *)STORAGE_KEY, .insecure = true};
 
     begin(&conf, DGF_AZURE_BLOB, STORAGE_URL);
-    dgf_azure_header(&headers, "Content-Type", "text/plain");
-    dgf_azure_header(&headers, "x-ms-blob-type", "BlockBlob");
-    dgf_azure_header(&headers, "If-None-Match", "*");
+    dgf_azure_add_header(&headers, "Content-Type", "text/plain");
+    dgf_azure_add_header(&headers, "x-ms-blob-type", "BlockBlob");
+    dgf_azure_add_header(&headers, "If-None-Match", "*");
     ck_assert_int_eq(sign("PUT", STORAGE_URL "/c/a%20b.txt", 5), DGF_OK);
     ck_assert_str_eq(header("authorization"),
                      "SharedKey devstoreaccount1:"
@@ -162,12 +162,12 @@ START_TEST(the_signed_text_sorts_what_has_to_be_sorted)
 
     dgf_buf_init(&out, 10000);
     dgf_buf_init(&headers, 10000);
-    dgf_azure_header(&headers, "x-ms-version", "2021-12-02");
-    dgf_azure_header(&headers, "X-MS-Meta-B", "  two ");
-    dgf_azure_header(&headers, "x-ms-meta", "one");
-    dgf_azure_header(&headers, "x-ms-empty", "");
-    dgf_azure_header(&headers, "Range", "bytes=0-9");
-    dgf_azure_header(&headers, "Date", "never signed beside x-ms-date");
+    dgf_azure_add_header(&headers, "x-ms-version", "2021-12-02");
+    dgf_azure_add_header(&headers, "X-MS-Meta-B", "  two ");
+    dgf_azure_add_header(&headers, "x-ms-meta", "one");
+    dgf_azure_add_header(&headers, "x-ms-empty", "");
+    dgf_azure_add_header(&headers, "Range", "bytes=0-9");
+    dgf_azure_add_header(&headers, "Date", "never signed beside x-ms-date");
     ck_assert(dgf_azure_shared_key_text(
         "GET",
         "https://a.blob.core.windows.net/c?restype=container&Comp=list&b=%2F+x&b=a",
