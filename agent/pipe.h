@@ -89,6 +89,7 @@ struct dgf_pipeline {
     enum dgf_rc broken; /* a failure inside a callback that ends the process */
     char broken_text[DGF_ERR_TEXT_MAX];
     int exit_code;
+    const char *alarm; /* of a sink: evidence is contradicted; NULL: none */
 
     int64_t lazy_since_ns; /* monotonic time the open batch got its first content; 0:
                               empty */

@@ -512,6 +512,8 @@ bool dgf_pipeline_done(const struct dgf_pipeline *p)
     for (size_t i = 0; i < p->conf->n_sources; i++)
         if (!p->sources[i].caught_up && !p->sources[i].stopped)
             return false;
+    if (p->alarm) /* a sink that stopped for good is not waited for */
+        return all_settled(p);
     return all_settled(p) && pipe_sinks_through(p, true) >= p->news.next_index;
 }
 
@@ -519,6 +521,8 @@ int dgf_pipeline_exit_code(const struct dgf_pipeline *p)
 {
     if (p->exit_code)
         return p->exit_code;
+    if (p->alarm)
+        return DGF_EXIT_FORK;
     for (size_t i = 0; i < p->conf->n_sources; i++)
         if (p->conf->until_caught_up && p->sources[i].stopped)
             return DGF_EXIT_FAIL_CLOSED;

@@ -167,8 +167,11 @@ static void act_on_failure(struct pipe_sink *ps, int64_t now_ns)
     }
     if (rc == DGF_BAD_DATA || rc == DGF_FATAL) {
         ps->stopped = true;
-        dgf_log(DGF_LOG_ERROR, "sink stopped", "sink", ps->setup->name, "cause",
-                ps->reason, NULL);
+        if (ps->sink->alarm)
+            ps->pipeline->alarm = ps->sink->alarm;
+        dgf_log(DGF_LOG_ERROR, ps->sink->alarm ? "ALARM: sink stopped" : "sink stopped",
+                "sink", ps->setup->name, "alarm",
+                ps->sink->alarm ? ps->sink->alarm : "", "cause", ps->reason, NULL);
         return;
     }
     ps->retry_ns = ps->retry_ns ? ps->retry_ns * 2 : DGF_RETRY_MIN_NS;

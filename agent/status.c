@@ -74,6 +74,8 @@ static void add_sink(struct dgf_json *json, const struct pipe_sink *ps)
     add_text(json, "type", ps->setup->type->name);
     add_text(json, "state", ps->stopped ? "stopped" : ps->ok ? "ok" : "retrying");
     add_text(json, "reason", ps->reason);
+    if (ps->sink->alarm)
+        add_text(json, "alarm", ps->sink->alarm);
     add_time(json, "since", ps->since_ns);
     dgf_json_key(json, "required");
     dgf_json_bool(json, conf->required);

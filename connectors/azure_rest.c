@@ -1,5 +1,6 @@
 #include "azure_rest.h"
 
+#include <event2/event.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -50,7 +51,8 @@ DGF_CLEANUP_OF(struct call *, call_free)
 
 /* ---- what an answer means ---- */
 
-const char *dgf_azure_header(const struct dgf_azure_answer *answer, const char *name)
+const char *dgf_azure_answer_header(const struct dgf_azure_answer *answer,
+                                    const char *name)
 {
     const char *value = answer->http ? dgf_http_header(answer->http, name) : NULL;
 
@@ -215,12 +217,11 @@ static enum dgf_rc start(struct call *call, struct dgf_err *err)
     call->waits = rc == DGF_AGAIN;
     if (call->waits) {
         call->headers.len = unsigned_len;
-        if (!rest->asked_token) {
-            rest->asked_token = true;
-            if (dgf_azure_auth_wait(rest->auth, on_token, rest))
-                return dgf_err_set(err, DGF_NOMEM, "out of memory for a request");
-        }
-        return DGF_OK;
+        if (rest->asked_token)
+            return DGF_OK;
+        rc = dgf_azure_auth_wait(rest->auth, on_token, rest);
+        rest->asked_token = rc == DGF_OK;
+        return rc ? dgf_err_set(err, rc, "out of memory for a token") : DGF_OK;
     }
     if (!rc && (dgf_buf_rc(&url) || dgf_buf_rc(&call->headers)))
         rc = dgf_err_set(err, DGF_NOMEM, "out of memory for a request");
@@ -333,6 +334,35 @@ enum dgf_rc dgf_azure_rest_ask(struct dgf_azure_rest *rest,
     return DGF_OK;
 }
 
+struct waiting {
+    const struct dgf_azure_ask *ask;
+    bool done;
+};
+
+static void on_waited(void *ctx, const struct dgf_azure_answer *answer)
+{
+    struct waiting *waiting = ctx;
+
+    waiting->done = true;
+    waiting->ask->done(waiting->ask->ctx, answer);
+}
+
+enum dgf_rc dgf_azure_rest_wait(struct dgf_azure_rest *rest,
+                                const struct dgf_azure_ask *ask, struct dgf_err *err)
+{
+    struct waiting waiting = {.ask = ask};
+    struct dgf_azure_ask own = *ask;
+    enum dgf_rc rc;
+
+    own.done = on_waited;
+    own.ctx = &waiting;
+    rc = dgf_azure_rest_ask(rest, &own, err);
+    while (!rc && !waiting.done)
+        if (event_base_loop(dgf_http_loop(rest->http), EVLOOP_ONCE) != 0)
+            rc = dgf_err_set(err, DGF_FATAL, "the loop of a request ended");
+    return rc;
+}
+
 /* ---- life ---- */
 
 enum dgf_rc dgf_azure_rest_new(struct event_base *loop,
@@ -341,7 +371,8 @@ enum dgf_rc dgf_azure_rest_new(struct event_base *loop,
 {
     DGF_CLEANUP(dgf_azure_rest_free)
     struct dgf_azure_rest *rest = dgf_calloc(1, sizeof(*rest));
-    struct dgf_http_conf http = {.ca = conf->ca, .unverified = conf->insecure};
+    struct dgf_http_conf http = {.ca = conf->auth->ca,
+                                 .unverified = conf->auth->insecure};
     enum dgf_rc rc;
 
     if (!rest)

@@ -19,8 +19,6 @@ struct dgf_azure_rest_conf {
     const char *base_url; /* of the account: "https://acct.blob.core.windows.net" */
     enum dgf_azure_service service;
     const struct dgf_azure_conf *auth; /* borrowed until free */
-    const char *ca;                    /* NULL: what the system trusts */
-    bool insecure;                     /* certificates are not verified */
     int64_t timeout_ms;                /* of one request; 0: 30,000 */
 };
 
@@ -60,7 +58,8 @@ struct dgf_azure_answer {
     const struct dgf_http_answer *http; /* for its headers; NULL: no answer */
 };
 /* Value of a header, name in lower case; "" when there is none. */
-const char *dgf_azure_header(const struct dgf_azure_answer *answer, const char *name);
+const char *dgf_azure_answer_header(const struct dgf_azure_answer *answer,
+                                    const char *name);
 
 struct dgf_azure_ask {
     const char *method;
@@ -76,6 +75,12 @@ struct dgf_azure_ask {
 /* `done` is never called from inside. */
 enum dgf_rc dgf_azure_rest_ask(struct dgf_azure_rest *rest,
                                const struct dgf_azure_ask *ask, struct dgf_err *err)
+    DGF_MUST_USE;
+
+/* For commands that may block: runs the loop until the answer is here, which goes to
+ * ask->done.  What dgf_azure_rest_ask answers; FATAL: the loop ended. */
+enum dgf_rc dgf_azure_rest_wait(struct dgf_azure_rest *rest,
+                                const struct dgf_azure_ask *ask, struct dgf_err *err)
     DGF_MUST_USE;
 
 /* Appends text as one part of a query: everything but unreserved is encoded. */

@@ -112,6 +112,9 @@ struct dgf_sink {
     void *host_self;
     const char *agent, *env; /* for ce_source, topic names */
     const char *log_id;      /* hex text: cursors of another log are void */
+    const char *alarm;       /* NULL.  A static word before dgf_sink_fail(DGF_FATAL):
+                                where it delivers to contradicts the ledger ("fork") or
+                                itself ("altered"); the process then ends with 76 */
 };
 
 /* All records with an index below next are delivered; cursor is kept by the
