@@ -248,10 +248,23 @@ void dgf_blob_transfer_done(struct dgf_blob_transfer *transfer, enum dgf_blob_en
     go_on(self);
 }
 
+static struct dgf_id set_of(const struct dgf_sealed *sealed)
+{
+    struct dgf_id_hash hash;
+
+    dgf_id_begin(&hash, "blob-set");
+    dgf_id_add_u64(&hash, sealed->first);
+    dgf_id_add_u64(&hash, sealed->next);
+    for (size_t i = 0; i < sealed->n_objects; i++)
+        dgf_id_add(&hash, dgf_bytes_str(sealed->objects[i].name));
+    return dgf_id_end(&hash);
+}
+
 static enum dgf_rc blob_archive(struct dgf_sink *sink, const struct dgf_sealed *sealed,
                                 struct dgf_err *err)
 {
     struct dgf_blob_sink *self = self_of(sink);
+    struct dgf_id set;
 
     if (!self->reached || self->sealed || self->failing) {
         self->blocked = true;
@@ -267,13 +280,10 @@ static enum dgf_rc blob_archive(struct dgf_sink *sink, const struct dgf_sealed *
         if (is_manifest(sealed->objects[i].name))
             self->probe = i;
     self->probed = self->probe == SIZE_MAX;
-    if (self->set_first != sealed->first || self->set_next != sealed->next ||
-        self->set_objects != sealed->n_objects) {
-        self->set_first = sealed->first;
-        self->set_next = sealed->next;
-        self->set_objects = sealed->n_objects;
+    set = set_of(sealed);
+    if (memcmp(&self->set, &set, sizeof(set)) != 0)
         memset(self->verified, 0, sizeof(self->verified));
-    }
+    self->set = set;
     go_on(self);
     return DGF_OK;
 }

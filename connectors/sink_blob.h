@@ -8,6 +8,7 @@
 #define DGF_SINK_BLOB_H
 
 #include "azure_rest.h"
+#include "base/hash.h"
 #include "base/worker.h"
 #include "bus/sink.h"
 
@@ -93,10 +94,9 @@ struct dgf_blob_sink {
     size_t probe; /* index of the manifest; SIZE_MAX: none */
     bool probed;
     bool alone; /* the object under way has to be there before the next begins */
-    /* What is there of the set that begins and ends here: kept over close, so that
-     * each attempt ends with more than the one before. */
-    uint64_t set_first, set_next;
-    size_t set_objects;
+    /* What is there of the set with these objects: kept over close, so that each
+     * attempt ends with more than the one before. */
+    struct dgf_id set;
     uint8_t verified[DGF_BLOB_KEPT / 8];
     struct dgf_blob_transfer transfers[DGF_BLOB_TRANSFERS];
     unsigned n_transfers;

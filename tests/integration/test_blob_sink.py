@@ -6,7 +6,6 @@ tests/support/blob_sink_driver.c offers sets of files; here they are made."""
 
 import base64
 import hashlib
-import hmac
 import json
 import os
 import random
@@ -15,9 +14,8 @@ import signal
 import subprocess
 import tempfile
 import time
-import urllib.parse
 
-from azurite import Azurite, Refused
+from azurite import Azurite, sas
 from cases import case, equal, main, note, true
 from fault_proxy import FaultProxy
 from servers import BUILD, need, wait_until
@@ -382,33 +380,21 @@ def memory_is_bounded_by_the_size_of_a_block():
     true(there == sets.objects["segments/0.ndjson.zst"], "its bytes")
 
 
-def sas(name, rights, seconds=3600, account=None, key=None):
-    """A service SAS of a container."""
-    start, expiry = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + at))
-                     for at in (-300, seconds))
-    account, key = account or shared().account, key or shared().key
-    fields = [rights, start, expiry, f"/blob/{account}/{name}", "", "", "", "2021-12-02", "c",
-              "", "", "", "", "", "", ""]
-    digest = hmac.new(base64.b64decode(key), "\n".join(fields).encode(), hashlib.sha256).digest()
-    return urllib.parse.urlencode({"sp": rights, "st": start, "se": expiry, "sv": "2021-12-02",
-                                   "sr": "c", "sig": base64.b64encode(digest).decode()})
-
-
 @case
 def a_sas_with_four_rights_is_enough_and_less_is_named():
     name, sets = container(), Sets(2, size=200000)
     url = shared().url() + f"/{name}"
-    Driver(url, sets, "-b", 65536, auth=["-S", sas(name, "rcwl")]).end()
+    Driver(url, sets, "-b", 65536, auth=["-S", sas(shared(), name, "rcwl")]).end()
     holds(name, sets)
-    lines = Driver(url, None, "-C", auth=["-S", sas(name, "rcwl")]).end()
+    lines = Driver(url, None, "-C", auth=["-S", sas(shared(), name, "rcwl")]).end()
     true(not any("finding error" in line for line in lines), f"{lines}")
-    lines = Driver(url, None, "-C", auth=["-S", sas(name, "r")]).end()
+    lines = Driver(url, None, "-C", auth=["-S", sas(shared(), name, "r")]).end()
     for right in ("list", "write"):
         true(any(f"we may not {right} in '{url}': 403 " in line and
                  "| auth: sas: make a SAS with sp=rcwl" in line for line in lines),
              f"{right}: {lines}")
     true(not any("we may not read" in line for line in lines), f"{lines}")
-    lines = Driver(url, sets, auth=["-S", sas(name, "rl", -60)], seconds=2).end(4)
+    lines = Driver(url, sets, auth=["-S", sas(shared(), name, "rl", -60)], seconds=2).end(4)
     true(any(line.startswith("fail") and "403" in line for line in lines), f"expired: {lines}")
 
 

@@ -64,7 +64,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def forward(self, body):
         link = http.client.HTTPConnection("127.0.0.1", self.server.proxy.upstream, timeout=120)
         try:
-            link.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            where = re.sub(*self.server.proxy.rewrite, self.path)
+            link.putrequest(self.command, where, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
                 if name.lower() != "connection":
                     link.putheader(name, value)
@@ -144,6 +145,7 @@ class FaultProxy:
         self.lock = threading.Lock()
         self.faults = []
         self.log = []            # (time, method, path, query, status, client request id)
+        self.rewrite = ("^$", "")  # pattern and replacement in what is asked (not signed: SAS)
         self.gone = threading.Event()
         self.server = None
 
