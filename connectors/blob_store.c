@@ -3,7 +3,6 @@
 #include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "azure_rest.h"
 #include "azure_xml.h"
@@ -92,6 +91,24 @@ static bool is_short(const struct slot *slot)
     return slot->len < (left < AHEAD_BYTES ? left : AHEAD_BYTES);
 }
 
+static void on_time(evutil_socket_t fd, short what, void *ctx)
+{
+    (void)fd;
+    (void)what;
+    *(bool *)ctx = true;
+}
+
+static void wait_before_next(struct blob_store *self, int64_t ms)
+{
+    struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+    bool over = false;
+
+    if (event_base_once(self->loop, -1, EV_TIMEOUT, on_time, &over, &tv) != 0)
+        return;
+    while (!over && event_base_loop(self->loop, EVLOOP_ONCE) == 0)
+        ;
+}
+
 static enum dgf_rc ask(struct blob_store *self, struct dgf_azure_ask *request,
                        struct attempt *attempt, struct dgf_err *err)
 {
@@ -101,8 +118,6 @@ static enum dgf_rc ask(struct blob_store *self, struct dgf_azure_ask *request,
     request->done = on_answer;
     request->ctx = attempt;
     for (int i = 0; i < ATTEMPTS; i++) {
-        struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * 1000000};
-
         rc = dgf_azure_rest_wait(self->rest, request, err);
         if (rc)
             return rc;
@@ -114,7 +129,7 @@ static enum dgf_rc ask(struct blob_store *self, struct dgf_azure_ask *request,
         }
         if (!may_pass(attempt) || i == ATTEMPTS - 1)
             return DGF_OK;
-        (void)nanosleep(&wait, NULL);
+        wait_before_next(self, wait_ms);
         wait_ms *= 2;
     }
     return rc;
