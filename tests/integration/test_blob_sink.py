@@ -17,6 +17,7 @@ import time
 
 from azurite import Azurite, sas
 from cases import case, equal, main, note, true
+from entra import Entra
 from fault_proxy import FaultProxy
 from servers import BUILD, need, wait_until
 
@@ -80,12 +81,13 @@ class Sets:
 class Driver:
     """One run of the sink; lines() is what it said."""
 
-    def __init__(self, url, sets=None, *options, auth=None, seconds=60):
+    def __init__(self, url, sets=None, *options, auth=None, seconds=60, insecure=True):
         tool = os.path.join(BUILD, "blob_sink_driver")
         need(os.access(tool, os.X_OK), f"'{tool}' is not built")
         self.log = tempfile.TemporaryFile("w+")  # pylint: disable=consider-using-with
         self.child = subprocess.Popen(
-            [tool, "-u", url, "-p", PREFIX, "-i", *(auth or ["-k", shared().key]),
+            [tool, "-u", url, "-p", PREFIX, *(["-i"] if insecure else []),
+             *(auth or ["-k", shared().key]),
              "-t", str(seconds), *(["-s", sets.list] if sets else []), *map(str, options)],
             stdout=self.log, stderr=subprocess.STDOUT)
 
@@ -396,6 +398,37 @@ def a_sas_with_four_rights_is_enough_and_less_is_named():
     true(not any("we may not read" in line for line in lines), f"{lines}")
     lines = Driver(url, sets, auth=["-S", sas(shared(), name, "rl", -60)], seconds=2).end(4)
     true(any(line.startswith("fail") and "403" in line for line in lines), f"expired: {lines}")
+
+
+@case
+def entra_tokens_over_tls_are_a_way_in_and_a_refused_one_is_explained():
+    sets = Sets(2)
+    with Azurite(tls=True) as azurite, Entra(azurite.crt, azurite.crt_key) as entra:
+        azurite.put_container("evidence")
+        federated = sets.write("token", b"assertion-1")
+        auth = ["-w", federated, "-A", entra.url, "-n", "tenant", "-o", "client",
+                "-a", azurite.certs.ca]
+        url = azurite.url() + "/evidence"
+        entra.refusal = "AADSTS700024: Client assertion is not within its valid time range."
+        driver = Driver(url, sets, auth=auth, insecure=False)
+        text = driver.wait("fail", "AADSTS700024")
+        true("assertion-1" not in text, text)
+        entra.refusal = None
+        driver.end()
+        equal({form["client_assertion"] for form in entra.asked}, {"assertion-1"}, "assertions")
+        equal(entra.asked[-1]["path"], "/tenant/oauth2/v2.0/token", "tenant")
+        good = sum(1 for form in entra.asked)
+        equal(len(azurite.list_blobs("evidence")), len(sets.objects), "objects")
+        lines = Driver(url, None, "-C", auth=auth, insecure=False).end()
+        true(not any("finding error" in line for line in lines), f"{lines}")
+        true(len(entra.asked) == good + 1, "one token serves many requests")
+        with open(federated, "wb") as file:                # rotated: read again
+            file.write(b"assertion-2\n")
+        Driver(url, None, "-C", auth=auth, insecure=False).end()
+        equal(entra.asked[-1]["client_assertion"], "assertion-2", "the newest")
+        lines = Driver(url.replace("127.0.0.1", "127.0.0.2"), sets, auth=auth, insecure=False,
+                       seconds=1).end(4)                   # a host the certificate does not name
+        true(any(line.startswith("fail") for line in lines), f"{lines}")
 
 
 @case
