@@ -28,7 +28,7 @@ struct daemon {
     struct event_base *loop;
     struct dgf_pipeline *pipeline;
     struct dgf_settings *settings;
-    struct event *timer, *ledger, *sigterm, *sigint, *sighup, *sigusr1;
+    struct event *timer, *ledger, *archive, *sigterm, *sigint, *sighup, *sigusr1;
 };
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -89,6 +89,14 @@ static struct event *add_signal(struct daemon *d, int number, event_callback_fn 
     if (event)
         event_add(event, NULL);
     return event;
+}
+
+static bool add_archive(struct daemon *d, int archive_fd)
+{
+    if (archive_fd < 0)
+        return true;
+    d->archive = event_new(d->loop, archive_fd, EV_READ | EV_PERSIST, on_wake, NULL);
+    return d->archive && event_add(d->archive, NULL) == 0;
 }
 
 static bool add_events(struct daemon *d, int ledger_fd)
@@ -179,6 +187,10 @@ static int start(struct daemon *d, struct dgf_policy_set *set,
         .n_sinks = s->n_sinks,
         .keys_tenant = s->keys.tenant,
         .keys_token = s->keys.token,
+        .keys_sign = s->keys.sign,
+        .archive = s->ledger.archive,
+        .cut_bytes = s->ledger.cut_bytes,
+        .cut_every_ns = s->ledger.cut_every_ns,
         .config_json = s->config_json,
         .insecure = s->insecure,
     };
@@ -190,9 +202,11 @@ static int start(struct daemon *d, struct dgf_policy_set *set,
         return rc == DGF_AGAIN        ? DGF_EXIT_OWNED
                : rc == DGF_BAD_CONFIG ? DGF_EXIT_CONFIG
                : rc == DGF_FATAL      ? DGF_EXIT_STORAGE
+               : rc == DGF_BAD_DATA   ? DGF_EXIT_FORK
                                       : DGF_EXIT_CANNOT;
     }
-    if (!add_events(d, dgf_pipeline_ledger_fd(d->pipeline))) {
+    if (!add_events(d, dgf_pipeline_ledger_fd(d->pipeline)) ||
+        !add_archive(d, dgf_pipeline_archive_fd(d->pipeline))) {
         dgf_log(DGF_LOG_ERROR, "cannot start", "cause", "out of memory", NULL);
         exit_code = DGF_EXIT_CANNOT;
     } else {
@@ -241,6 +255,7 @@ int dgf_cmd_run(int argc, char **argv)
     exit_code = start(&d, set, &args);
     free_event(d.timer);
     free_event(d.ledger);
+    free_event(d.archive);
     free_event(d.sigterm);
     free_event(d.sigint);
     free_event(d.sighup);

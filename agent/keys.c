@@ -8,8 +8,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
+#include "base/sign.h"
 
-static enum dgf_rc make_key(const char *path, uint8_t ret_key[32], struct dgf_err *err)
+enum dgf_rc dgf_key_make(const char *path, uint8_t ret_key[32], struct dgf_err *err)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     enum dgf_rc rc;
@@ -40,7 +41,7 @@ static enum dgf_rc check_mode(const char *path, struct dgf_err *err)
     return DGF_OK;
 }
 
-static enum dgf_rc read_key(const char *path, uint8_t ret_key[32], struct dgf_err *err)
+enum dgf_rc dgf_key_read(const char *path, uint8_t ret_key[32], struct dgf_err *err)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
     struct dgf_bytes content;
@@ -74,7 +75,7 @@ static enum dgf_rc load_one(const char *data_dir, const char *name, const char *
     enum dgf_rc rc;
 
     if (path)
-        return read_key(path, ret_key, err);
+        return dgf_key_read(path, ret_key, err);
     if ((size_t)snprintf(made, sizeof(made), "%s/keys", data_dir) >= sizeof(made) - 32)
         return dgf_err_set(err, DGF_BAD_CONFIG, "data_dir '%s' is too long", data_dir);
     rc = dgf_dir_make(made, err);
@@ -83,8 +84,8 @@ static enum dgf_rc load_one(const char *data_dir, const char *name, const char *
     if (rc)
         return rc;
     snprintf(made + strlen(made), 32, "/%s", name);
-    return dgf_file_exists(made) ? read_key(made, ret_key, err)
-                                 : make_key(made, ret_key, err);
+    return dgf_file_exists(made) ? dgf_key_read(made, ret_key, err)
+                                 : dgf_key_make(made, ret_key, err);
 }
 
 enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path,
@@ -94,4 +95,26 @@ enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path,
     enum dgf_rc rc = load_one(data_dir, "tenant", tenant_path, ret_tenant, err);
 
     return rc ? rc : load_one(data_dir, "token", token_path, ret_token, err);
+}
+
+enum dgf_rc dgf_keys_load_sign(const char *data_dir, const char *path,
+                               uint8_t ret_seed[32], struct dgf_err *err)
+{
+    return load_one(data_dir, "sign", path, ret_seed, err);
+}
+
+enum dgf_rc dgf_key_fingerprint(const uint8_t seed[32], char ret[7 + 64 + 1],
+                                struct dgf_err *err)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
+    uint8_t key[DGF_SIGN_PUBLIC_LEN], hash[DGF_SHA256_LEN];
+
+    dgf_buf_init(&text, 128);
+    if (!dgf_sign_public(seed, key))
+        return dgf_err_set(err, DGF_NOMEM, "cannot use a signing key: out of memory");
+    dgf_sha256(dgf_bytes_of(key, sizeof(key)), hash);
+    dgf_buf_add_str(&text, "sha256:");
+    dgf_buf_add_hex(&text, dgf_bytes_of(hash, sizeof(hash)));
+    memcpy(ret, dgf_buf_str(&text), 7 + 64 + 1);
+    return dgf_buf_rc(&text);
 }

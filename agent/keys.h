@@ -14,4 +14,18 @@ enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path,
                           const char *token_path, uint8_t ret_tenant[32],
                           uint8_t ret_token[32], struct dgf_err *err) DGF_MUST_USE;
 
+/* The signing key of the archive: the seed of an Ed25519 key, the same way.  Made as
+ * data_dir/keys/sign when path is NULL and it is not there. */
+enum dgf_rc dgf_keys_load_sign(const char *data_dir, const char *path,
+                               uint8_t ret_seed[32], struct dgf_err *err) DGF_MUST_USE;
+/* Reads one file; DGF_BAD_CONFIG: not a key, not there, or others may read it. */
+enum dgf_rc dgf_key_read(const char *path, uint8_t ret_key[32], struct dgf_err *err)
+    DGF_MUST_USE;
+/* Writes a new one, mode 0600. */
+enum dgf_rc dgf_key_make(const char *path, uint8_t ret_key[32], struct dgf_err *err)
+    DGF_MUST_USE;
+/* "sha256:<hex>" of the public key: for people to compare. */
+enum dgf_rc dgf_key_fingerprint(const uint8_t seed[32], char ret[7 + 64 + 1],
+                                struct dgf_err *err) DGF_MUST_USE;
+
 #endif

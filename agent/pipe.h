@@ -5,6 +5,7 @@
 
 #include "base/metrics.h"
 #include "base/worker.h"
+#include "ledger/archive.h"
 #include "ledger/reader.h"
 #include "pipeline.h"
 
@@ -61,6 +62,9 @@ struct pipe_sink {
     struct dgf_pipeline *pipeline;
     const struct dgf_sink_setup *setup;
     struct dgf_ledger_reader *reader;
+    struct dgf_archive_piece piece; /* of a sink that keeps the archive: with it now */
+    struct dgf_sealed_object *objects;
+    struct dgf_sealed sealed;
     uint64_t next;         /* to offer next */
     uint64_t durable;      /* everything below is delivered */
     struct dgf_buf cursor; /* newest cursor */
@@ -74,11 +78,27 @@ struct pipe_sink {
     struct dgf_metric *m_next, *m_failures;
 };
 
+/* Where archive segments end, and how far they are sealed. */
+struct pipe_archive {
+    struct dgf_archive *archive; /* owned; NULL: none is kept */
+    struct dgf_archive_news news;
+    bool said;             /* that it stands still */
+    int64_t since_ns;      /* when the state changed */
+    uint64_t bytes;        /* of records since the newest cut, about */
+    int64_t cut_ns;        /* monotonic time of the newest cut */
+    bool wanted;           /* a cut, with the next batch */
+    uint64_t cut_handed;   /* a cut in the batch being written; 0: none */
+    uint64_t pruned;       /* removed once this record is durable ... */
+    uint64_t pruned_after; /* ... which is below this index; 0: none */
+    struct dgf_metric *m_next;
+};
+
 struct dgf_pipeline {
     struct event_base *loop;
     const struct dgf_pipeline_conf *conf;
     struct dgf_workers *workers;
     struct dgf_ledger *ledger;
+    struct pipe_archive archive;
     struct dgf_recorder recorder;
     struct dgf_policy_set *set; /* newest */
     uint8_t tenant_key[32], token_key[32];
@@ -126,6 +146,28 @@ enum dgf_rc pipe_source_begin(struct pipe_source *ps) DGF_MUST_USE;
 enum dgf_rc pipe_source_coverage(struct pipe_source *ps, int64_t now_ns) DGF_MUST_USE;
 bool pipe_source_settled(const struct pipe_source *ps);
 
+/* pipe_archive.c; all of them do nothing without an archive */
+enum dgf_rc pipe_archive_open(struct dgf_pipeline *pipeline, struct dgf_err *err)
+    DGF_MUST_USE;
+void pipe_archive_release(struct dgf_pipeline *pipeline);
+/* Keeps the texts of a set that is about to be in force, and says so in the batch. */
+enum dgf_rc pipe_archive_policies(struct dgf_pipeline *pipeline,
+                                  const struct dgf_policy_set *set, struct dgf_err *err)
+    DGF_MUST_USE;
+/* News of the sealing thread, retention, and whether a cut is due. */
+enum dgf_rc pipe_archive_turn(struct dgf_pipeline *pipeline, int64_t now_ns,
+                              int64_t *wait_ns, struct dgf_err *err) DGF_MUST_USE;
+/* Into the batch that is about to leave, when one is due. */
+enum dgf_rc pipe_archive_cut(struct dgf_pipeline *pipeline, struct dgf_err *err)
+    DGF_MUST_USE;
+void pipe_archive_handed(struct dgf_pipeline *pipeline);
+void pipe_archive_durable(struct dgf_pipeline *pipeline);
+/* Everything that is durable is sealed, or never will be; else asks for it. */
+bool pipe_archive_settled(struct dgf_pipeline *pipeline);
+/* How far the journal may go, as far as the archive is concerned. */
+uint64_t pipe_archive_through(const struct dgf_pipeline *pipeline);
+bool pipe_archive_ok(const struct dgf_pipeline *pipeline);
+
 /* projector.c */
 enum dgf_rc pipe_sink_init(struct pipe_sink *sink, struct dgf_pipeline *pipeline,
                            const struct dgf_sink_setup *setup, struct dgf_err *err)
@@ -136,6 +178,9 @@ void pipe_sink_turn(struct pipe_sink *sink, int64_t now_ns, int64_t *wait_ns,
                     bool *busy);
 /* The first index some required sink (only_required) or any sink lacks. */
 uint64_t pipe_sinks_through(const struct dgf_pipeline *pipeline, bool only_required);
+/* The same of those alone that read the journal, or the archive. */
+uint64_t pipe_sinks_journal(const struct dgf_pipeline *pipeline);
+uint64_t pipe_sinks_archive(const struct dgf_pipeline *pipeline);
 
 /* pipeline.c */
 void pipe_break(struct dgf_pipeline *pipeline, enum dgf_rc rc, const char *text);

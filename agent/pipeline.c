@@ -43,6 +43,7 @@ static enum dgf_rc put(void *ctx, struct dgf_bytes header, struct dgf_bytes line
     struct dgf_pipeline *p = ctx;
     uint64_t index;
 
+    p->archive.bytes += line.len + 1;
     return dgf_batch_leaf(dgf_ledger_batch(p->ledger), header, line, &index);
 }
 
@@ -84,6 +85,7 @@ static enum dgf_rc record_policy_set(struct dgf_pipeline *p,
     if (rc)
         return dgf_err_set(err, rc, "cannot write the record of the policy set");
     note_policy_set(p, set);
+    p->archive.wanted = true; /* each set was in force at some segment's end */
     return DGF_OK;
 }
 
@@ -120,6 +122,8 @@ static enum dgf_rc first_records(struct dgf_pipeline *p,
         if (pipe_source_begin(&p->sources[i]))
             rc = dgf_err_set(err, DGF_NOMEM, "cannot write coverage of '%s'",
                              p->conf->sources[i].name);
+    if (!rc)
+        rc = pipe_archive_policies(p, p->set, err);
     if (!rc && set_is_new(p))
         rc = record_policy_set(p, NULL, p->set, err);
     return rc;
@@ -207,6 +211,8 @@ enum dgf_rc dgf_pipeline_open(struct event_base *loop,
     if (!rc)
         rc = open_ledger(p, &cut, err);
     if (!rc)
+        rc = pipe_archive_open(p, err);
+    if (!rc)
         rc = open_parts(p, err);
     if (!rc)
         rc = first_records(p, &cut, err);
@@ -227,6 +233,7 @@ void dgf_pipeline_free(struct dgf_pipeline *p)
     for (size_t i = 0; p->sinks && i < p->conf->n_sinks; i++)
         pipe_sink_release(&p->sinks[i]);
     dgf_workers_free(p->workers);
+    pipe_archive_release(p);
     dgf_free(p->sources);
     dgf_free(p->sinks);
     dgf_recorder_release(&p->recorder);
@@ -253,6 +260,7 @@ static enum dgf_rc listen(struct dgf_pipeline *p, struct dgf_err *err)
         dgf_metric_observe_ns(p->m_commit, dgf_clock_mono_ns() - p->handed_at_ns);
         for (size_t i = 0; i < p->conf->n_sources; i++)
             pipe_source_durable(&p->sources[i]);
+        pipe_archive_durable(p);
         dgf_crash_point("pipeline_after_durable");
     }
     return DGF_OK;
@@ -318,8 +326,9 @@ static enum dgf_rc prune(struct dgf_pipeline *p, struct dgf_err *err)
 {
     char detail[96];
     enum dgf_rc rc;
+    uint64_t through = pipe_sinks_journal(p), sealed = pipe_archive_through(p);
 
-    dgf_ledger_release(p->ledger, pipe_sinks_through(p, true));
+    dgf_ledger_release(p->ledger, through < sealed ? through : sealed);
     if (!p->news.prune_before)
         return DGF_OK;
     snprintf(detail, sizeof(detail), "{\"pruned_before\":%llu}",
@@ -381,6 +390,8 @@ static enum dgf_rc hand_over(struct dgf_pipeline *p, struct dgf_err *err)
             return rc;
     }
     rc = put_cursors(p, err);
+    if (!rc)
+        rc = pipe_archive_cut(p, err);
     if (rc)
         return rc;
     dgf_crash_point("pipeline_before_hand_over");
@@ -392,6 +403,7 @@ static enum dgf_rc hand_over(struct dgf_pipeline *p, struct dgf_err *err)
     p->handed_at_ns = dgf_clock_mono_ns();
     p->news.idle = false;
     p->lazy_since_ns = 0;
+    pipe_archive_handed(p);
     for (size_t i = 0; i < p->conf->n_sources; i++)
         pipe_source_handed(&p->sources[i], dgf_ledger_next_index(p->ledger));
     return DGF_OK;
@@ -400,7 +412,7 @@ static enum dgf_rc hand_over(struct dgf_pipeline *p, struct dgf_err *err)
 static enum dgf_rc commit(struct dgf_pipeline *p, int64_t now_ns, int64_t *wait_ns,
                           struct dgf_err *err)
 {
-    if (!anything_lazy(p)) {
+    if (!anything_lazy(p) && !p->archive.wanted) {
         p->lazy_since_ns = 0;
         return DGF_OK;
     }
@@ -408,8 +420,9 @@ static enum dgf_rc commit(struct dgf_pipeline *p, int64_t now_ns, int64_t *wait_
         p->lazy_since_ns = now_ns;
     if (!p->news.idle)
         return DGF_OK; /* the ledger's eventfd wakes us */
-    if (dgf_batch_is_urgent(dgf_ledger_batch(p->ledger)) || p->draining ||
-        p->conf->until_caught_up || now_ns - p->lazy_since_ns >= DGF_LAZY_NS)
+    if (dgf_batch_is_urgent(dgf_ledger_batch(p->ledger)) || p->archive.wanted ||
+        p->draining || p->conf->until_caught_up ||
+        now_ns - p->lazy_since_ns >= DGF_LAZY_NS)
         return hand_over(p, err);
     pipe_wait_at_most(wait_ns, p->lazy_since_ns + DGF_LAZY_NS - now_ns);
     return DGF_OK;
@@ -423,6 +436,27 @@ static void steer_sources(struct dgf_pipeline *p, int64_t now_ns, int64_t *wait_
         pipe_source_pause(&p->sources[i], pause);
         pipe_source_turn(&p->sources[i], now_ns, wait_ns);
     }
+}
+
+static bool all_settled(const struct dgf_pipeline *p)
+{
+    if (!p->news.idle || !dgf_batch_empty(dgf_ledger_batch(p->ledger)))
+        return false;
+    for (size_t i = 0; i < p->conf->n_sources; i++)
+        if (!pipe_source_settled(&p->sources[i]))
+            return false;
+    return p->news.next_index == dgf_ledger_next_index(p->ledger);
+}
+
+/* Nothing more is expected of the sources. */
+static bool is_ending(const struct dgf_pipeline *p)
+{
+    if (p->draining || !p->conf->until_caught_up)
+        return p->draining;
+    for (size_t i = 0; i < p->conf->n_sources; i++)
+        if (!p->sources[i].caught_up && !p->sources[i].stopped)
+            return false;
+    return true;
 }
 
 enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns,
@@ -445,16 +479,20 @@ enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns,
     if (!rc)
         rc = prune(p, err);
     if (!rc)
+        rc = pipe_archive_turn(p, now_ns, ret_wait_ns, err);
+    if (!rc)
         rc = commit(p, now_ns, ret_wait_ns, err);
     if (!rc)
         steer_sources(p, now_ns, ret_wait_ns);
+    if (!rc && is_ending(p) && all_settled(p))
+        (void)pipe_archive_settled(p); /* asks for a last cut */
     if (!rc && p->broken)
         rc = dgf_err_set(err, p->broken, "%s", p->broken_text);
     if (rc) {
         pipe_break(p, rc, err->text);
         return DGF_FATAL;
     }
-    if (busy)
+    if (busy || (p->archive.wanted && p->news.idle))
         *ret_wait_ns = 0;
     if (p->drain_delivery && p->drain_until_ns > now_ns)
         pipe_wait_at_most(ret_wait_ns, p->drain_until_ns - now_ns);
@@ -466,6 +504,11 @@ enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns,
 int dgf_pipeline_ledger_fd(const struct dgf_pipeline *p)
 {
     return dgf_ledger_fd(p->ledger);
+}
+
+int dgf_pipeline_archive_fd(const struct dgf_pipeline *p)
+{
+    return p->archive.archive ? dgf_archive_fd(p->archive.archive) : -1;
 }
 
 /* ---- stop ---- */
@@ -486,35 +529,22 @@ void dgf_pipeline_drain(struct dgf_pipeline *p, int64_t limit_ns)
     p->status_dirty = true;
 }
 
-static bool all_settled(const struct dgf_pipeline *p)
+bool dgf_pipeline_done(struct dgf_pipeline *p)
 {
-    if (!p->news.idle || !dgf_batch_empty(dgf_ledger_batch(p->ledger)))
-        return false;
-    for (size_t i = 0; i < p->conf->n_sources; i++)
-        if (!pipe_source_settled(&p->sources[i]))
-            return false;
-    return p->news.next_index == dgf_ledger_next_index(p->ledger);
-}
-
-bool dgf_pipeline_done(const struct dgf_pipeline *p)
-{
-    bool delivered = pipe_sinks_through(p, false) >= p->news.next_index;
-
     if (p->broken)
         return true;
     if (p->draining) {
         if (p->drain_delivery && dgf_clock_mono_ns() >= p->drain_until_ns)
             return true;
-        return all_settled(p) && delivered;
+        return all_settled(p) && pipe_archive_settled(p) &&
+               pipe_sinks_through(p, false) >= p->news.next_index;
     }
-    if (!p->conf->until_caught_up)
+    if (!is_ending(p))
         return false;
-    for (size_t i = 0; i < p->conf->n_sources; i++)
-        if (!p->sources[i].caught_up && !p->sources[i].stopped)
-            return false;
     if (p->alarm) /* a sink that stopped for good is not waited for */
-        return all_settled(p);
-    return all_settled(p) && pipe_sinks_through(p, true) >= p->news.next_index;
+        return all_settled(p) && pipe_archive_settled(p);
+    return all_settled(p) && pipe_archive_settled(p) &&
+           pipe_sinks_through(p, true) >= p->news.next_index;
 }
 
 int dgf_pipeline_exit_code(const struct dgf_pipeline *p)
@@ -541,7 +571,9 @@ enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *p, struct dgf_policy_set *s
     p->status_dirty = true;
     if (strcmp(dgf_policy_set_digest(set), dgf_policy_set_digest(p->set)) == 0)
         return DGF_OK;
-    rc = record_policy_set(p, p->set, set, err);
+    rc = pipe_archive_policies(p, set, err);
+    if (!rc)
+        rc = record_policy_set(p, p->set, set, err);
     if (rc)
         return rc;
     for (size_t i = 0; i < p->conf->n_sources; i++) {

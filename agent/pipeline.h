@@ -44,7 +44,11 @@ struct dgf_pipeline_conf {
     size_t n_sources;
     const struct dgf_sink_setup *sinks;
     size_t n_sinks;
-    const char *keys_tenant, *keys_token; /* files; NULL: made in data_dir/keys */
+    const char *keys_tenant, *keys_token,
+        *keys_sign;          /* files; NULL: made in data_dir/keys */
+    bool archive;            /* seal and sign what the journal holds */
+    uint64_t cut_bytes;      /* 0: 32 MiB */
+    int64_t cut_every_ns;    /* 0: 60 s */
     const char *config_json; /* for the config record: digest and names, no secrets */
     bool insecure;           /* something runs with insecure: true */
 };
@@ -52,7 +56,8 @@ struct dgf_pipeline_conf {
 /* Everything in conf is borrowed for the life of the pipeline; set is
  * referenced.  DGF_AGAIN: another agent owns the data directory (exit 75).
  * DGF_RETRY: no space to open it; nothing is left open, call again later.
- * DGF_FATAL: the journal cannot be trusted (71). */
+ * DGF_BAD_DATA: the ledger is not the one that was signed (76).  DGF_FATAL: the
+ * journal cannot be trusted (71). */
 enum dgf_rc dgf_pipeline_open(struct event_base *loop,
                               const struct dgf_pipeline_conf *conf,
                               struct dgf_policy_set *set, struct dgf_pipeline **ret,
@@ -68,11 +73,12 @@ enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *pipeline, int64_t *ret_wait_n
 /* Stop reading, let everything become durable and, for at most limit_ns, be
  * delivered.  dgf_pipeline_done() tells when. */
 void dgf_pipeline_drain(struct dgf_pipeline *pipeline, int64_t limit_ns);
-bool dgf_pipeline_done(const struct dgf_pipeline *pipeline);
+bool dgf_pipeline_done(struct dgf_pipeline *pipeline);
 int dgf_pipeline_exit_code(const struct dgf_pipeline *pipeline);
 
-/* Readable when a turn is due. */
+/* Readable when a turn is due; the second is -1 without an archive. */
 int dgf_pipeline_ledger_fd(const struct dgf_pipeline *pipeline);
+int dgf_pipeline_archive_fd(const struct dgf_pipeline *pipeline);
 
 /* A new policy set: each source takes it at its next transaction boundary. */
 enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *pipeline,

@@ -105,6 +105,10 @@ enum dgf_rc pipe_sink_init(struct pipe_sink *ps, struct dgf_pipeline *pipeline,
 {
     char labels[512];
 
+    if (setup->type->archive && !pipeline->archive.archive)
+        return dgf_err_set(err, DGF_BAD_CONFIG,
+                           "sink '%s' keeps the archive, but ledger.archive is false",
+                           setup->name);
     ps->pipeline = pipeline;
     ps->setup = setup;
     ps->ok = true;
@@ -136,6 +140,12 @@ enum dgf_rc pipe_sink_init(struct pipe_sink *ps, struct dgf_pipeline *pipeline,
     return DGF_OK;
 }
 
+static void drop_piece(struct pipe_sink *ps)
+{
+    dgf_archive_piece_release(&ps->piece);
+    dgf_free(dgf_steal(ps->objects));
+}
+
 static void close_sink(struct pipe_sink *ps)
 {
     if (ps->is_open)
@@ -144,6 +154,7 @@ static void close_sink(struct pipe_sink *ps)
     ps->blocked = false;
     dgf_ledger_reader_free(ps->reader);
     ps->reader = NULL;
+    drop_piece(ps);
 }
 
 void pipe_sink_release(struct pipe_sink *ps)
@@ -223,6 +234,13 @@ static void open_sink(struct pipe_sink *ps)
             "sink '%s' holds record %llu, which this ledger does not have: is it "
             "the output of another ledger?",
             ps->setup->name, (unsigned long long)ps->next - 1);
+    if (!rc && ps->sink->type->archive) {
+        if (ps->next > ps->durable) {
+            ps->durable = ps->next;
+            ps->cursor_dirty = true;
+        }
+        return;
+    }
     if (!rc && ps->next < dgf_ledger_first_index(ledger) &&
         overtaken(ps, dgf_ledger_first_index(ledger)))
         rc = dgf_err_set(&err, DGF_NOMEM, "cannot write the gap of sink '%s'",
@@ -284,6 +302,50 @@ static bool offer_one(struct pipe_sink *ps)
     return true;
 }
 
+/* One sealed segment at a time; the next when the sink says it has this one. */
+static bool offer_piece(struct pipe_sink *ps)
+{
+    struct dgf_err err = {0};
+    enum dgf_rc rc = DGF_OK;
+
+    if (ps->piece.n_objects && ps->durable < ps->piece.next)
+        return false;
+    drop_piece(ps);
+    ps->next = ps->durable;
+    rc = dgf_archive_piece(ps->pipeline->archive.archive, ps->next, &ps->piece, &err);
+    if (rc == DGF_AGAIN)
+        return false;
+    if (!rc)
+        ps->objects = dgf_calloc(ps->piece.n_objects, sizeof(*ps->objects));
+    if (!rc && !ps->objects)
+        rc = dgf_err_set(&err, DGF_NOMEM, "cannot offer a segment: out of memory");
+    for (size_t i = 0; !rc && i < ps->piece.n_objects; i++)
+        ps->objects[i] = (struct dgf_sealed_object){ps->piece.objects[i].name,
+                                                    ps->piece.objects[i].path,
+                                                    ps->piece.objects[i].replace};
+    ps->sealed = (struct dgf_sealed){.first = ps->piece.first,
+                                     .next = ps->piece.next,
+                                     .objects = ps->objects,
+                                     .n_objects = ps->piece.n_objects};
+    if (!rc)
+        rc = ps->sink->type->archive(ps->sink, &ps->sealed, &err);
+    if (rc == DGF_AGAIN) {
+        ps->blocked = true;
+        drop_piece(ps);
+        return false;
+    }
+    if (rc)
+        host_fail(ps->sink, rc == DGF_BAD_DATA ? DGF_FATAL : rc, err.text);
+    else
+        ps->next = ps->piece.next;
+    return !rc;
+}
+
+static bool offer_next(struct pipe_sink *ps)
+{
+    return ps->sink->type->archive ? offer_piece(ps) : offer_one(ps);
+}
+
 void pipe_sink_turn(struct pipe_sink *ps, int64_t now_ns, int64_t *wait_ns, bool *busy)
 {
     int n = 0;
@@ -299,7 +361,7 @@ void pipe_sink_turn(struct pipe_sink *ps, int64_t now_ns, int64_t *wait_ns, bool
         }
         open_sink(ps);
     }
-    while (!ps->failed && !ps->blocked && n < OFFERS_A_TURN && offer_one(ps))
+    while (!ps->failed && !ps->blocked && n < OFFERS_A_TURN && offer_next(ps))
         n++;
     if (ps->failed) {
         *busy = true;
@@ -309,19 +371,41 @@ void pipe_sink_turn(struct pipe_sink *ps, int64_t now_ns, int64_t *wait_ns, bool
         *busy = true;
     else if (!ps->flushed) {
         ps->flushed = true;
-        ps->sink->type->flush(ps->sink);
+        if (ps->sink->type->flush)
+            ps->sink->type->flush(ps->sink);
     }
 }
 
-uint64_t pipe_sinks_through(const struct dgf_pipeline *p, bool only_required)
+enum reads { READS_ANY, READS_JOURNAL, READS_ARCHIVE };
+
+static uint64_t through(const struct dgf_pipeline *p, bool only_required,
+                        enum reads reads)
 {
     uint64_t through = p->news.next_index;
 
     for (size_t i = 0; i < p->conf->n_sinks; i++) {
         const struct dgf_sink_conf *conf = p->conf->sinks[i].conf;
+        bool of_archive = p->conf->sinks[i].type->archive != NULL;
 
+        if (reads != READS_ANY && of_archive != (reads == READS_ARCHIVE))
+            continue;
         if ((conf->required || !only_required) && p->sinks[i].durable < through)
             through = p->sinks[i].durable;
     }
     return through;
+}
+
+uint64_t pipe_sinks_through(const struct dgf_pipeline *p, bool only_required)
+{
+    return through(p, only_required, READS_ANY);
+}
+
+uint64_t pipe_sinks_journal(const struct dgf_pipeline *p)
+{
+    return through(p, true, READS_JOURNAL);
+}
+
+uint64_t pipe_sinks_archive(const struct dgf_pipeline *p)
+{
+    return through(p, false, READS_ARCHIVE);
 }

@@ -31,11 +31,17 @@ static const struct dgf_opt agent_opts[] = {
 
 static const struct dgf_opt ledger_opts[] = {
     {"keep", DGF_OPT_DURATION, AT(ledger.keep_ns), 0, "30d", "0s", "3650d",
-     "how long delivered journal segments stay"},
+     "how long delivered segments stay, of the journal and of the archive"},
     {"journal_bytes", DGF_OPT_SIZE, AT(ledger.journal_bytes), 0, "4GiB", "16MiB",
      "16TiB", "beyond it sources pause until sinks have caught up"},
     {"segment_bytes", DGF_OPT_SIZE, AT(ledger.segment_bytes), 0, "64MiB", "1MiB",
      "1GiB", "size of one journal file; at most an eighth of journal_bytes is used"},
+    {"archive", DGF_OPT_BOOL, AT(ledger.archive), 0, "true",
+     .help = "keep a signed archive in data_dir/archive, for others to verify"},
+    {"cut_bytes", DGF_OPT_SIZE, AT(ledger.cut_bytes), 0, "32MiB", "64KiB", "256MiB",
+     "an archive segment ends when its records reach this"},
+    {"cut_every", DGF_OPT_DURATION, AT(ledger.cut_every_ns), 0, "60s", "1s", "60s",
+     "and at least this often, also when nothing happens; a checkpoint is signed then"},
     DGF_OPT_END};
 
 static const struct dgf_opt limits_opts[] = {
@@ -51,6 +57,10 @@ static const struct dgf_opt keys_opts[] = {
      .help =
          "file with 64 hex digits, mode 0600: makes the tokens of hidden values; default: made "
          "in data_dir/keys"},
+    {"sign", DGF_OPT_STR, AT(keys.sign), 0, NULL,
+     .help =
+         "file with 64 hex digits, mode 0600: the Ed25519 seed that signs the archive; default: "
+         "made in data_dir/keys"},
     DGF_OPT_END};
 
 static const struct dgf_opt log_opts[] = {{"level", DGF_OPT_ENUM, AT(log.level), 0,
@@ -68,7 +78,7 @@ static const struct dgf_opt root_opts[] = {
     {"classification", DGF_OPT_NODE, AT(classification),
      .help = "list of {match, class}: what may be shown"},
     {"naming", DGF_OPT_NODE, AT(naming), .help = "module names for naming policies"},
-    {"ledger", DGF_OPT_GROUP, 0, .help = "the journal", .group = ledger_opts},
+    {"ledger", DGF_OPT_GROUP, 0, .help = "journal and archive", .group = ledger_opts},
     {"limits", DGF_OPT_GROUP, 0, .help = "caps", .group = limits_opts},
     {"keys", DGF_OPT_GROUP, 0, .help = "secrets of the tenant", .group = keys_opts},
     {"log", DGF_OPT_GROUP, 0, .help = "what is logged", .group = log_opts},
@@ -316,6 +326,7 @@ static void resolve_paths(struct loader *l)
     make_absolute(l, &s->agent.data_dir);
     make_absolute(l, &s->keys.tenant);
     make_absolute(l, &s->keys.token);
+    make_absolute(l, &s->keys.sign);
     for (size_t i = 0; i < s->policies.n; i++)
         make_absolute(l, &s->policies.list[i]);
 }

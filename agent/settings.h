@@ -20,12 +20,15 @@ struct dgf_settings {
     struct {
         int64_t keep_ns;
         uint64_t journal_bytes, segment_bytes;
+        bool archive;
+        uint64_t cut_bytes;
+        int64_t cut_every_ns;
     } ledger;
     struct {
         uint64_t event_bytes;
     } limits;
     struct {
-        char *tenant, *token;
+        char *tenant, *token, *sign;
     } keys;
     struct {
         int level;

@@ -83,13 +83,27 @@ static void add_sink(struct dgf_json *json, const struct pipe_sink *ps)
     dgf_json_end_object(json);
 }
 
+static void add_archive(struct dgf_json *json, const struct pipe_archive *archive)
+{
+    static const char *const states[] = {"ok", "waiting", "stopped"};
+
+    dgf_json_key(json, "archive");
+    dgf_json_begin_object(json);
+    add_text(json, "state", states[archive->news.state]);
+    add_text(json, "reason", archive->news.text);
+    add_time(json, "since", archive->since_ns);
+    add_text(json, "origin", dgf_archive_origin(archive->archive));
+    add_u64(json, "size", archive->news.next);
+    dgf_json_end_object(json);
+}
+
 static const char *health(const struct dgf_pipeline *p)
 {
     if (p->broken)
         return "failed";
     if (p->draining)
         return "stopping";
-    if (p->held)
+    if (p->held || !pipe_archive_ok(p))
         return "degraded";
     for (size_t i = 0; i < p->conf->n_sources; i++)
         if (!source_ok(&p->sources[i]))
@@ -124,6 +138,8 @@ void dgf_pipeline_status_json(const struct dgf_pipeline *p, struct dgf_buf *out)
     dgf_json_key(&json, "held");
     dgf_json_bool(&json, p->held);
     dgf_json_end_object(&json);
+    if (p->archive.archive)
+        add_archive(&json, &p->archive);
     dgf_json_key(&json, "sources");
     dgf_json_begin_object(&json);
     for (size_t i = 0; i < p->conf->n_sources; i++)

@@ -40,6 +40,9 @@ void dgf_policy_set_unref(struct dgf_policy_set *set); /* NULL is fine */
 DGF_CLEANUP_OF(struct dgf_policy_set *, dgf_policy_set_unref)
 const char *dgf_policy_set_digest(
     const struct dgf_policy_set *set); /* "sha256:<hex>" */
+/* The files it was made of, as they were read.  false: there is no such one. */
+bool dgf_policy_set_file(const struct dgf_policy_set *set, size_t i,
+                         const char **ret_path, const uint8_t **ret_sha256);
 size_t dgf_policy_set_count(const struct dgf_policy_set *set);
 const struct dgf_policy_ref *dgf_policy_set_at(const struct dgf_policy_set *set,
                                                size_t i);

@@ -61,6 +61,16 @@ void dgf_policy_set_unref(struct dgf_policy_set *set)
     dgf_free(set);
 }
 
+bool dgf_policy_set_file(const struct dgf_policy_set *set, size_t i,
+                         const char **ret_path, const uint8_t **ret_sha256)
+{
+    if (i >= set->n_files)
+        return false;
+    *ret_path = set->files[i]->path;
+    *ret_sha256 = set->files[i]->sha256;
+    return true;
+}
+
 const char *dgf_policy_set_digest(const struct dgf_policy_set *set)
 {
     return set->digest;

@@ -38,6 +38,12 @@ int64_t dgf_ledger_time_ns(const struct dgf_ledger *ledger)
     return ledger->time_ns;
 }
 
+void dgf_ledger_not_before(struct dgf_ledger *ledger, int64_t time_ns)
+{
+    if (time_ns > ledger->time_ns)
+        ledger->time_ns = time_ns;
+}
+
 const uint8_t *dgf_ledger_policy_set(const struct dgf_ledger *ledger)
 {
     return ledger->marks.policy_set;

@@ -64,6 +64,8 @@ const uint8_t *dgf_ledger_log_id(const struct dgf_ledger *ledger);   /* 16 bytes
 const char *dgf_ledger_log_id_text(const struct dgf_ledger *ledger); /* 32 hex digits */
 /* When the newest batch was handed over, or a new log made; never decreases. */
 int64_t dgf_ledger_time_ns(const struct dgf_ledger *ledger);
+/* The next batch handed over is not older than this. */
+void dgf_ledger_not_before(struct dgf_ledger *ledger, int64_t time_ns);
 /* The policy set in force at the newest batch; zeros in a new log. */
 const uint8_t *dgf_ledger_policy_set(const struct dgf_ledger *ledger); /* 32 bytes */
 /* Where the newest archive segment ends (dgf_batch_cut); 0 when none. */

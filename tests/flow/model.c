@@ -17,6 +17,10 @@
  *  8. a coverage record names the policy set that judged what it counts
  *  9. an open source knows all that is durable, also what became so meanwhile
  * 10. coverage comes every minute, wherever the wall clock jumps
+ * 11. the archive's checkpoint signs the tree of these records; its segments hold their
+ *     bytes, its manifests are one chain, its sealed state is of the moment of the cut
+ * 12. what was offered to a sink that keeps the archive is offered again with the same
+ *     bytes or not at all, segment after segment
  *
  * usage: flow_model [lives] [seed] [mutant]
  * A mutant breaks one promise on purpose; the model must then fail. */
@@ -28,15 +32,25 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/parse.h"
+#include "keys.h"
+#include "ledger/archive_manifest.h"
+#include "ledger/archive_segment.h"
+#include "ledger/archive_state.h"
+#include "ledger/archive_tiles.h"
+#include "ledger/note.h"
 #include "ledger/reader.h"
 #include "pipe.h"
 #include "simdisk.h"
 
 #define LIVES_A_WORLD 25
 #define MAX_LEAVES 100000
-#define N_SINKS 2
+#define N_SINKS 3
+#define ARCHIVE_SINK 2
+#define MAX_OBJECTS (1 << 16)
 #define DIR "/data"
 
 /* ---- the replaced clock ------------------------------------------------------ */
@@ -205,9 +219,17 @@ struct world {
     uint64_t floor[N_SINKS];     /* cursor that a durable batch holds */
     uint64_t handed[N_SINKS];    /* cursor in the batch being written */
     bool life_inside[200000];    /* a life ended inside this transaction */
+    char log_id[40];
+    struct dgf_tree tree; /* of the records the checkpoint is known to sign */
+    uint8_t manifest[DGF_SHA256_LEN]; /* hash of the newest one below it */
+    struct { /* what the container of the archive sink holds, by hash of the name */
+        uint8_t name[DGF_SHA256_LEN], bytes[DGF_SHA256_LEN];
+        bool there;
+    } objects[MAX_OBJECTS];
 } world;
 
-static uint64_t lives, rows_judged, reopened, reloads, full_disks;
+static uint64_t lives, rows_judged, reopened, reloads, full_disks, segments_checked,
+    offered;
 static uint64_t rows_this_world;
 static jmp_buf dead;
 static bool armed;
@@ -555,6 +577,96 @@ static const struct dgf_sink_type model_sink_type = {
     .close = sink_close,
 };
 
+/* ---- the sink that keeps the archive ---- */
+
+static void keep_object(const struct dgf_sealed_object *object)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf bytes;
+    uint8_t name[DGF_SHA256_LEN], hash[DGF_SHA256_LEN];
+    struct dgf_err err = {0};
+    uint32_t at;
+
+    dgf_buf_init(&bytes, 64 << 20);
+    if (dgf_file_slurp(object->path, 64 << 20, &bytes, &err))
+        fail(err.text, 0, 0);
+    dgf_sha256(dgf_bytes_str(object->name), name);
+    dgf_sha256(dgf_buf_bytes(&bytes), hash);
+    at = dgf_le32_at(name) % MAX_OBJECTS;
+    while (world.objects[at].there && memcmp(world.objects[at].name, name, 32) != 0)
+        at = (at + 1) % MAX_OBJECTS;
+    if (world.objects[at].there && !object->replace &&
+        memcmp(world.objects[at].bytes, hash, 32) != 0)
+        fail("an archive object was offered again with other bytes", at, bytes.len);
+    memcpy(world.objects[at].name, name, 32);
+    memcpy(world.objects[at].bytes, hash, 32);
+    world.objects[at].there = true;
+}
+
+static enum dgf_rc archive_offer(struct dgf_sink *sink, const struct dgf_sealed *sealed,
+                                 struct dgf_err *err)
+{
+    struct model_sink *self = (struct model_sink *)sink;
+
+    (void)err;
+    if (simdisk_random() % 8 == 0)
+        return DGF_AGAIN;
+    if (sealed->first != self->next || sealed->next <= sealed->first)
+        fail("an archive segment out of order", sealed->first, self->next);
+    for (size_t i = 0; i < sealed->n_objects; i++)
+        keep_object(&sealed->objects[i]);
+    self->next = sealed->next;
+    offered++;
+    return DGF_OK;
+}
+
+static void archive_deliver(struct model_sink *self)
+{
+    dgf_sink_room(&self->base);
+    if (self->next == self->given || simdisk_random() % 2)
+        return;
+    self->given = self->next;
+    if (self->given > world.sink_next[self->number])
+        world.sink_next[self->number] = self->given;
+    dgf_sink_durable(&self->base, self->given, (struct dgf_bytes){NULL, 0});
+}
+
+static enum dgf_rc archive_open(struct dgf_sink *sink, struct dgf_bytes cursor,
+                                uint64_t *ret_next, struct dgf_err *err)
+{
+    struct model_sink *self = (struct model_sink *)sink;
+
+    (void)cursor;
+    (void)err;
+    self->number = ARCHIVE_SINK;
+    if (*ret_next > world.sink_next[ARCHIVE_SINK])
+        fail("a cursor beyond what the container has", *ret_next,
+             world.sink_next[ARCHIVE_SINK]);
+    self->next = self->given = *ret_next = world.sink_next[ARCHIVE_SINK];
+    sinks_now[ARCHIVE_SINK] = self;
+    return DGF_OK;
+}
+
+static const struct dgf_sink_type archive_sink_type = {
+    .name = "container",
+    .summary = "keeps the archive and outlives the process",
+    .opts = no_opts,
+    .conf_size = sizeof(struct dgf_sink_conf),
+    .self_size = sizeof(struct model_sink),
+    .open = archive_open,
+    .archive = archive_offer,
+    .close = sink_close,
+};
+
+static void deliver(int number)
+{
+    if (!sinks_now[number])
+        return;
+    if (number == ARCHIVE_SINK)
+        archive_deliver(sinks_now[number]);
+    else
+        sink_deliver(sinks_now[number]);
+}
+
 /* ---- wrapped calls: where the model looks, and where mutants live ---- */
 
 static bool handed_over;
@@ -720,6 +832,207 @@ static void look_at_disk(void)
     rows_this_world = look.judged;
 }
 
+/* ---- looking at the archive ---- */
+
+static void archive_path(char *to, size_t size, const char *name)
+{
+    snprintf(to, size, DIR "/archive/%s/%s", world.log_id, name);
+}
+
+static bool read_object(const char *name, struct dgf_buf *to)
+{
+    char path[256];
+    struct dgf_err err;
+
+    archive_path(path, sizeof(path), name);
+    dgf_buf_clear(to);
+    return dgf_file_exists(path) && dgf_file_slurp(path, 64 << 20, to, &err) == DGF_OK;
+}
+
+static void same_lines(const struct dgf_manifest *manifest, struct dgf_buf *file)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf plain;
+    struct dgf_unpacker *unpacker = NULL;
+    struct dgf_bytes rest = dgf_buf_bytes(file);
+    uint64_t index = manifest->first;
+    uint8_t hash[DGF_SHA256_LEN];
+    const uint8_t *at, *lf;
+
+    dgf_buf_init(&plain, 64 << 20);
+    dgf_sha256(rest, hash);
+    if (memcmp(hash, manifest->file_sha256, sizeof(hash)) != 0)
+        fail("a segment is not the file of its manifest", manifest->first, rest.len);
+    if (dgf_unpacker_new(&unpacker))
+        abort();
+    while (rest.len > 0) {
+        size_t used = 0;
+        enum dgf_rc rc = dgf_unpack_frame(unpacker, rest, 1 << 20, &plain, &used);
+
+        if (rc && rc != DGF_AGAIN)
+            fail("a segment cannot be unpacked", manifest->first, rest.len);
+        rest = dgf_bytes_of(rest.ptr + used, rest.len - used);
+    }
+    dgf_unpacker_free(unpacker);
+    dgf_sha256(dgf_buf_bytes(&plain), hash);
+    if (memcmp(hash, manifest->leaves_sha256, sizeof(hash)) != 0)
+        fail("leaves_sha256 is wrong", manifest->first, plain.len);
+    for (at = plain.ptr; at < plain.ptr + plain.len; at = lf + 1) {
+        lf = memchr(at, '\n', plain.len - (size_t)(at - plain.ptr));
+        if (!lf || index > manifest->last ||
+            strlen(world.leaves[index]) != (size_t)(lf - at) ||
+            memcmp(world.leaves[index], at, (size_t)(lf - at)) != 0)
+            fail("an archive line is not the record", index, plain.len);
+        index++;
+    }
+    if (index != manifest->last + 1)
+        fail("a segment has another number of records", index, manifest->last);
+    segments_checked++;
+}
+
+struct sealed_state {
+    struct dgf_buf *file;
+    uint64_t tx, count;
+    bool has_tx;
+};
+
+static enum dgf_rc state_read(void *ctx, uint64_t offset, void *ptr, size_t len,
+                              size_t *ret_len, struct dgf_err *err)
+{
+    struct sealed_state *s = ctx;
+    size_t left = offset < s->file->len ? s->file->len - offset : 0;
+
+    (void)err;
+    *ret_len = len < left ? len : left;
+    memcpy(ptr, s->file->ptr + offset, *ret_len);
+    return DGF_OK;
+}
+
+static enum dgf_rc state_begin(void *ctx, uint64_t next, uint64_t batch,
+                               const struct dgf_marks *marks, struct dgf_err *err)
+{
+    struct sealed_state *s = ctx;
+    struct dgf_rd rd;
+
+    (void)next;
+    (void)batch;
+    (void)err;
+    if (marks->n_positions == 0)
+        return DGF_OK;
+    rd = dgf_rd_of(marks->positions[0].position);
+    s->tx = dgf_rd_le64(&rd);
+    s->has_tx = true;
+    return DGF_OK;
+}
+
+static enum dgf_rc state_item(void *ctx, struct dgf_bytes key, struct dgf_bytes value,
+                              struct dgf_err *err)
+{
+    struct sealed_state *s = ctx;
+    struct dgf_rd rd = dgf_rd_of(value);
+
+    (void)err;
+    if (key.len >= 5 && memcmp(key.ptr + key.len - 5, "count", 5) == 0)
+        s->count = dgf_rd_le64(&rd);
+    return DGF_OK;
+}
+
+static void same_moment(const struct dgf_manifest *manifest, struct dgf_buf *file)
+{
+    struct sealed_state s = {.file = file};
+    struct dgf_state_reader reader = {state_read, state_begin, state_item, &s};
+    uint8_t tenant[32], token[32], key[DGF_AEAD_KEY_LEN], hash[DGF_SHA256_LEN];
+    uint8_t log_id[DGF_LOG_ID_LEN];
+    struct dgf_err err = {0};
+
+    dgf_sha256(dgf_buf_bytes(file), hash);
+    if (memcmp(hash, manifest->state_sha256, sizeof(hash)) != 0)
+        fail("sealed state is not the file of its manifest", manifest->first,
+             file->len);
+    if (dgf_keys_load(DIR, NULL, NULL, tenant, token, &err) ||
+        !dgf_parse_hex(dgf_bytes_str(world.log_id), log_id, sizeof(log_id)))
+        fail("no keys", 0, 0);
+    dgf_state_key(tenant, world.log_id, key);
+    if (dgf_state_read(&reader, key, log_id, manifest->first, &err))
+        fail(err.text, manifest->first, file->len);
+    if (s.has_tx && s.tx != s.count)
+        fail("sealed state and position are of different moments", s.tx, s.count);
+}
+
+/* The next segment behind what is known to be right; false: pruned. */
+static bool look_at_segment(struct dgf_manifest *manifest, struct dgf_buf *bytes)
+{
+    char name[DGF_ARCHIVE_NAME_MAX];
+    struct dgf_err err = {0};
+    uint8_t root[DGF_SHA256_LEN];
+
+    dgf_name_manifest(name, world.tree.size);
+    if (!read_object(name, bytes))
+        fail("a manifest is missing", world.tree.size, 0);
+    if (dgf_manifest_get(dgf_buf_bytes(bytes), manifest, &err))
+        fail(err.text, world.tree.size, 0);
+    if (manifest->first != world.tree.size || manifest->last >= world.n_leaves ||
+        manifest->has_previous != (manifest->first > 0) ||
+        (manifest->has_previous && memcmp(manifest->previous, world.manifest, 32) != 0))
+        fail("manifests are no chain", manifest->first, manifest->last);
+    dgf_sha256(dgf_buf_bytes(bytes), world.manifest);
+    dgf_tree_root(&world.tree, root);
+    if (memcmp(root, manifest->root_before, sizeof(root)) != 0)
+        fail("root_before is wrong", manifest->first, 0);
+    for (uint64_t i = manifest->first; i <= manifest->last; i++) {
+        uint8_t hash[DGF_SHA256_LEN];
+
+        dgf_sha256_leaf(dgf_bytes_str(world.leaves[i]), hash);
+        dgf_tree_append(&world.tree, hash);
+    }
+    dgf_tree_root(&world.tree, root);
+    if (memcmp(root, manifest->root_after, sizeof(root)) != 0)
+        fail("root_after is wrong", manifest->last, 0);
+    dgf_name_segment(name, manifest->first);
+    if (!read_object(name, bytes))
+        return false;
+    same_lines(manifest, bytes);
+    dgf_name_state(name, manifest->first);
+    if (read_object(name, bytes))
+        same_moment(manifest, bytes);
+    return true;
+}
+
+static void look_at_archive(void)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf bytes;
+    struct dgf_manifest manifest;
+    struct dgf_checkpoint checkpoint;
+    uint8_t seed[32], key[DGF_SIGN_PUBLIC_LEN], root[DGF_SHA256_LEN];
+    struct dgf_err err = {0};
+    bool is_signed = false, there = true;
+
+    dgf_buf_init(&bytes, 64 << 20);
+    dgf_manifest_init(&manifest);
+    if (!read_object(DGF_NAME_CHECKPOINT, &bytes)) {
+        if (world.tree.size > 0)
+            fail("the checkpoint is gone", world.tree.size, 0);
+        return;
+    }
+    if (dgf_keys_load_sign(DIR, NULL, seed, &err) || !dgf_sign_public(seed, key) ||
+        dgf_checkpoint_get(dgf_buf_bytes(&bytes), key, &checkpoint, &is_signed, &err) ||
+        !is_signed)
+        fail("the checkpoint is not signed", 0, 0);
+    if (checkpoint.size < world.tree.size || checkpoint.size > world.n_leaves)
+        fail("the checkpoint has another size", checkpoint.size, world.tree.size);
+    while (world.tree.size < checkpoint.size)
+        there = look_at_segment(&manifest, &bytes);
+    if (!there)
+        fail("the newest segment is gone", manifest.first, 0);
+    dgf_tree_root(&world.tree, root);
+    if (world.tree.size != checkpoint.size || memcmp(root, checkpoint.root, 32) != 0 ||
+        memcmp(world.manifest, checkpoint.manifest, 32) != 0)
+        fail("the checkpoint signs another tree", checkpoint.size, world.tree.size);
+    if (world.sink_next[ARCHIVE_SINK] > checkpoint.size)
+        fail("the container is ahead of the archive", world.sink_next[ARCHIVE_SINK],
+             checkpoint.size);
+    dgf_manifest_release(&manifest);
+}
+
 /* ---- one life ---- */
 
 static struct dgf_policy_set *sets[2];
@@ -762,10 +1075,13 @@ static void act(struct dgf_pipeline *p)
         break;
     case 2:
         if (simdisk_random() % 4 == 0) {
+            rc = dgf_pipeline_reload(p, sets[set_now ^ 1], &err);
+            if (rc == DGF_RETRY) /* the text has no room on the disk */
+                break;
+            if (rc)
+                fail(err.text, 0, 0);
             set_now ^= 1;
             reloads++;
-            if (dgf_pipeline_reload(p, sets[set_now], &err))
-                fail(err.text, 0, 0);
         }
         break;
     case 3:
@@ -790,7 +1106,8 @@ static void act(struct dgf_pipeline *p)
         if (sinks_now[simdisk_random() % N_SINKS])
             for (int i = 0; i < N_SINKS; i++)
                 if (sinks_now[i] && simdisk_random() % 2)
-                    sink_deliver(sinks_now[i]);
+                    deliver(i);
+        (void)!dgf_archive_step(p->archive.archive);
         break;
     case 8:
     case 9:
@@ -841,6 +1158,8 @@ static void live(struct dgf_pipeline_conf *conf)
     }
     if (rc)
         fail(err.text, 0, 0);
+    snprintf(world.log_id, sizeof(world.log_id), "%s",
+             dgf_ledger_log_id_text(p->ledger));
     if (p->sources[0].position.len)
         add_rows(&p->sources[0]);
     counting.wall_ns = INT64_MIN;
@@ -849,6 +1168,8 @@ static void live(struct dgf_pipeline_conf *conf)
         if (dgf_pipeline_turn(p, &wait_ns, &err))
             fail(err.text, 0, 0);
         look_at_source(&p->sources[0]);
+        if (p->archive.news.state == DGF_ARCHIVE_STOPPED)
+            fail(p->archive.news.text, 0, 0);
     }
     if (simdisk_random() % 4) {
         longjmp(dead, 1);
@@ -860,8 +1181,8 @@ static void live(struct dgf_pipeline_conf *conf)
         if (rc && rc != DGF_AGAIN)
             fail(err.text, 0, 0);
         for (int s = 0; s < N_SINKS; s++)
-            if (sinks_now[s])
-                sink_deliver(sinks_now[s]);
+            deliver(s);
+        (void)!dgf_archive_step(p->archive.archive);
         if (dgf_pipeline_turn(p, &wait_ns, &err))
             fail(err.text, 0, 0);
         now_ns += DGF_SECOND_NS / 20;
@@ -874,8 +1195,10 @@ static void one_life(struct dgf_pipeline_conf *conf)
     static volatile uint64_t turn;
 
     turn++;
-    target = turn % 3 ? points[turn % DGF_ARRAY_LEN(points)].name : NULL;
-    target_after = (unsigned)(simdisk_random() % (turn % 2 ? 2 : 12));
+    /* Two of three lives have a point to end at, one after the other. */
+    target = turn % 3 ? points[(turn / 3 * 2 + turn % 3) % DGF_ARRAY_LEN(points)].name
+                      : NULL;
+    target_after = (unsigned)(simdisk_random() % (simdisk_random() % 2 ? 2 : 12));
     steps_left = (unsigned)(20 + simdisk_random() % 120);
     source_now = NULL;
     memset(sinks_now, 0, sizeof(sinks_now));
@@ -893,8 +1216,50 @@ static void one_life(struct dgf_pipeline_conf *conf)
         simdisk_crash();
     tracking = true;
     look_at_disk();
+    look_at_archive();
     end_of_life();
     lives++;
+}
+
+/* ---- policies ---- */
+
+static const char *const policy_paths[] = {"/policies/first.yaml",
+                                           "/policies/second.yaml"};
+
+static void put_policy(int number, char text[1024])
+{
+    snprintf(text, 1024,
+             "version: 1\n"
+             "info: {title: Model, owner: model@example.org}\n"
+             "policies:\n"
+             "  - id: BAD-001\n"
+             "    title: set %d\n"
+             "    severity: high\n"
+             "    watch: {objects: [m.rows]}\n"
+             "    when: after.bad == true\n"
+             "    message: \"row {{after.id}} is bad\"\n"
+             "    audit: every_event\n",
+             number);
+    simdisk_put(policy_paths[number], text);
+}
+
+static struct dgf_policy_set *load_set(int number)
+{
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
+    struct dgf_policy_world where = {0};
+    struct dgf_policy_set *set = NULL;
+    char text[1024];
+
+    put_policy(number, text);
+    dgf_findings_init(&findings);
+    dgf_buf_init(&out, 1 << 20);
+    if (dgf_policy_set_load(&policy_paths[number], 1, &where, &findings, &set)) {
+        dgf_findings_print(&findings, DGF_FINDINGS_HUMAN, false, &out);
+        printf("%s", dgf_buf_str(&out));
+        exit(1);
+    }
+    return set;
 }
 
 static void new_world(uint64_t seed)
@@ -905,40 +1270,11 @@ static void new_world(uint64_t seed)
     rows_this_world = 0;
     world.seed = seed;
     simdisk_format(seed);
-}
+    for (int i = 0; i < 2; i++) {
+        char text[1024];
 
-/* ---- policies ---- */
-
-static struct dgf_policy_set *load_set(const char *title)
-{
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf out;
-    const char *const paths[] = {"/policies/model.yaml"};
-    struct dgf_policy_world where = {0};
-    struct dgf_policy_set *set = NULL;
-    char text[1024];
-
-    snprintf(text, sizeof(text),
-             "version: 1\n"
-             "info: {title: Model, owner: model@example.org}\n"
-             "policies:\n"
-             "  - id: BAD-001\n"
-             "    title: %s\n"
-             "    severity: high\n"
-             "    watch: {objects: [m.rows]}\n"
-             "    when: after.bad == true\n"
-             "    message: \"row {{after.id}} is bad\"\n"
-             "    audit: every_event\n",
-             title);
-    simdisk_put("/policies/model.yaml", text);
-    dgf_findings_init(&findings);
-    dgf_buf_init(&out, 1 << 20);
-    if (dgf_policy_set_load(paths, 1, &where, &findings, &set)) {
-        dgf_findings_print(&findings, DGF_FINDINGS_HUMAN, false, &out);
-        printf("%s", dgf_buf_str(&out));
-        exit(1);
+        put_policy(i, text);
     }
-    return set;
 }
 
 static int report(void)
@@ -953,10 +1289,11 @@ static int report(void)
     }
     printf(
         "model: %llu lives, %llu rows, %llu reopened sources, %llu reloads, %llu full disks; "
-        "%d crash points never hit\n",
+        "%llu archive segments checked, %llu offered; %d crash points never hit\n",
         (unsigned long long)lives, (unsigned long long)rows_judged,
         (unsigned long long)reopened, (unsigned long long)reloads,
-        (unsigned long long)full_disks, missing);
+        (unsigned long long)full_disks, (unsigned long long)segments_checked,
+        (unsigned long long)offered, missing);
     return missing ? 1 : 0;
 }
 
@@ -964,13 +1301,14 @@ int main(int argc, char **argv)
 {
     uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    static struct dgf_sink_conf sink_confs[N_SINKS] = {{.required = true},
-                                                       {.required = false}};
+    static struct dgf_sink_conf sink_confs[N_SINKS] = {
+        {.required = true}, {.required = false}, {.required = true}};
     static const struct dgf_source_conf sources[] = {
         {.name = "m", .type = &model_source_type}};
     static const struct dgf_sink_setup sinks[] = {
         {.name = "0", .type = &model_sink_type, .conf = &sink_confs[0]},
-        {.name = "1", .type = &model_sink_type, .conf = &sink_confs[1]}};
+        {.name = "1", .type = &model_sink_type, .conf = &sink_confs[1]},
+        {.name = "2", .type = &archive_sink_type, .conf = &sink_confs[2]}};
     struct dgf_pipeline_conf conf = {
         .agent = "model",
         .env = "test",
@@ -981,6 +1319,8 @@ int main(int argc, char **argv)
                    .batch_bytes = 20000,
                    .threaded = false},
         .event_bytes = 1 << 16,
+        .archive = true,
+        .cut_bytes = 8000,
         .sources = sources,
         .n_sources = 1,
         .sinks = sinks,
@@ -994,8 +1334,8 @@ int main(int argc, char **argv)
     simdisk_on_crash_point = on_crash_point;
     dgf_log_init(2, DGF_LOG_ERROR, 0);
     new_world(seed);
-    sets[0] = load_set("first");
-    sets[1] = load_set("second");
+    sets[0] = load_set(0);
+    sets[1] = load_set(1);
     while (lives < n) {
         if (lives % LIVES_A_WORLD == 0)
             new_world(seed + lives);

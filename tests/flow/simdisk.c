@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-#define MAX_FILES 512
+#define MAX_FILES 8192
 #define SECTOR 512
 
 struct write_op {
