@@ -163,8 +163,8 @@ static void hear(struct dgf_pipeline *p)
     if (archive->news.alarm)
         p->alarm = "archive";
     if (archive->news.state == DGF_ARCHIVE_STOPPED)
-        dgf_log(DGF_LOG_ERROR, "ALARM: archive stopped; records are still committed", "cause",
-                archive->news.text, NULL);
+        dgf_log(DGF_LOG_ERROR, "ALARM: archive stopped; records are still committed",
+                "cause", archive->news.text, NULL);
     else if (archive->news.state == DGF_ARCHIVE_NO_SPACE)
         dgf_log(DGF_LOG_WARN, "archive waits", "cause", archive->news.text, NULL);
     else
