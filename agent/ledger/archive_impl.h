@@ -119,7 +119,7 @@ enum dgf_rc dgf_objects_manifest(const struct dgf_objects *objects, const char *
 enum dgf_rc dgf_sealer_frame(struct dgf_sealer *sealer, struct dgf_frame *ret,
                              struct dgf_err *err) DGF_MUST_USE;
 
-/* archive_read.c: journal to file, and back. */
+/* archive_seal_read.c: journal to file, and back. */
 struct dgf_seal {
     struct dgf_sealer *sealer;
     struct dgf_manifest manifest;
