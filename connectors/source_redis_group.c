@@ -322,6 +322,10 @@ static void end_read(struct dgf_redis_stream *stream)
     if (stream->source->failed)
         return;
     dgf_redis_group_durable(stream->source);
+    if (stream->ahead) {
+        stream->ahead = false;
+        return;
+    }
     if (stream->look) {
         dgf_redis_look(stream);
         return;
@@ -346,6 +350,19 @@ static void end_read(struct dgf_redis_stream *stream)
     dgf_redis_done(stream, more);
 }
 
+/* Of a whole answer of new entries: the server makes the next one while we judge
+ * this.  What is pending then is read again should this one end in a failure. */
+static void go_ahead(struct dgf_redis_stream *stream, uint64_t n)
+{
+    if (stream->phase != DGF_REDIS_PHASE_STREAM || stream->claiming ||
+        n < (uint64_t)DGF_REDIS_CONF(stream->source)->count ||
+        !dgf_redis_may_go_ahead(stream))
+        return;
+    stream->ahead = true;
+    dgf_redis_group_read(stream);
+    dgf_redis_link_flush(&stream->node->data);
+}
+
 /* [[name, [entries]]] or nil; entries are three deep. */
 static void on_read(struct dgf_redis_link *link,
                     const struct dgf_redis_command *command,
@@ -357,8 +374,11 @@ static void on_read(struct dgf_redis_link *link,
         stream->phase = DGF_REDIS_PHASE_NEW; /* made again at what we remember */
     else if (item->depth == 0 && dgf_redis_read_error(stream, item))
         stream->discard = true;
-    else if (item->depth == 3 && !stream->discard && !link->source->failed)
+    else if (item->depth == 3 && !stream->discard && !link->source->failed) {
+        if (item->index == 1)
+            go_ahead(stream, item->n);
         take(stream, item);
+    }
     if (item->last)
         end_read(stream);
 }
