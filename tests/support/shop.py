@@ -8,6 +8,7 @@ import json
 
 from agent import Agent
 from cases import equal, true
+from record_schema import check_some
 from servers import distinct, wait_until
 
 SCHEMA = """
@@ -83,7 +84,7 @@ def covered(records, op="insert", table="shop.rows"):
 
 
 def parse(agent):
-    return [json.loads(line) for line in agent.lines()]
+    return check_some([json.loads(line) for line in agent.lines()])
 
 
 def same_rows(pg, records, what="judged rows"):
