@@ -153,6 +153,8 @@ struct dgf_redis_stream {
     bool gone, wrong_type, named; /* named: configured without a wildcard */
     bool first_read;              /* was read to its end once */
     bool in_wait, again;
+    struct dgf_redis_node *ask; /* where the next turn goes; NULL: no other */
+    bool asking;                /* node is not the owner of the slot yet */
     int64_t checked_ns, claimed_ns;
 
     /* Of the read under way. */
@@ -223,7 +225,8 @@ struct dgf_redis_source {
     struct dgf_redis_node **nodes;
     size_t n_nodes;
     bool cluster;
-    uint16_t *slots; /* cluster: slot -> node + 1 */
+    uint16_t *slots;  /* cluster: slot -> node + 1 */
+    int64_t slots_ns; /* when they were asked for */
 
     struct dgf_map streams; /* name -> struct dgf_redis_stream */
     struct dgf_map objects; /* mapped name -> struct dgf_object */
@@ -269,6 +272,13 @@ struct dgf_redis_stream *dgf_redis_stream_find(struct dgf_redis_source *self,
 void dgf_redis_stream_free(struct dgf_redis_stream *stream);
 /* A cluster answered that a slot is elsewhere. */
 void dgf_redis_moved(struct dgf_redis_source *self);
+/* "ASK 12182 10.0.0.7:6379": this key has moved already, its slot has not yet.  The
+ * stream is read there from its next turn on. */
+void dgf_redis_asked(struct dgf_redis_stream *stream, struct dgf_bytes text);
+/* A command about the stream, to the node that has it. */
+void dgf_redis_stream_send(struct dgf_redis_stream *stream,
+                           struct dgf_redis_command command,
+                           const struct dgf_bytes *words, size_t n);
 void dgf_redis_say_state(struct dgf_redis_source *self);
 bool dgf_redis_is_glob(const char *pattern);
 /* The number of an answer of INFO, or its text. */

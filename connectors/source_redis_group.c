@@ -104,7 +104,7 @@ static void send_acks(struct dgf_redis_source *self, size_t n)
     self->n_acks -= n;
     stream->n_unacked -= n;
     stream->unacked_since_ns = dgf_clock_mono_ns();
-    dgf_redis_link_send(&stream->node->data, command, words, n + 3);
+    dgf_redis_stream_send(stream, command, words, n + 3);
     dgf_redis_link_flush(&stream->node->data);
 }
 
@@ -213,7 +213,7 @@ static void ask_pending(struct dgf_redis_stream *stream, const char *consumer)
     words[n++] = DGF_BYTES("1000");
     if (consumer)
         words[n++] = dgf_bytes_str(consumer);
-    dgf_redis_link_send(&stream->node->data, command, words, n);
+    dgf_redis_stream_send(stream, command, words, n);
 }
 
 static bool is_poison(const struct dgf_redis_stream *stream, struct dgf_redis_id id)
@@ -394,13 +394,13 @@ static void send_read(struct dgf_redis_stream *stream, const char *consumer,
     if (stream->phase != DGF_REDIS_PHASE_STREAM && most > PAGE)
         most = PAGE;
     (void)snprintf(count, sizeof(count), "%lld", (long long)most);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){
-                            DGF_BYTES("XREADGROUP"), DGF_BYTES("GROUP"),
-                            group_of(stream), dgf_bytes_str(consumer),
-                            DGF_BYTES("COUNT"), dgf_bytes_str(count),
-                            DGF_BYTES("STREAMS"), name_of(stream), dgf_bytes_str(from)},
-                        9);
+    dgf_redis_stream_send(
+        stream, command,
+        (struct dgf_bytes[]){
+            DGF_BYTES("XREADGROUP"), DGF_BYTES("GROUP"), group_of(stream),
+            dgf_bytes_str(consumer), DGF_BYTES("COUNT"), dgf_bytes_str(count),
+            DGF_BYTES("STREAMS"), name_of(stream), dgf_bytes_str(from)},
+        9);
 }
 
 /* ---- what the group says ---- */
@@ -454,11 +454,11 @@ static void put_back(struct dgf_redis_stream *stream)
     char id[DGF_REDIS_ID_TEXT];
 
     dgf_redis_id_text(stream->memory.last, id);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("SETID"),
-                                             name_of(stream), group_of(stream),
-                                             dgf_bytes_str(id)},
-                        5);
+    dgf_redis_stream_send(stream, command,
+                          (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("SETID"),
+                                               name_of(stream), group_of(stream),
+                                               dgf_bytes_str(id)},
+                          5);
     dgf_redis_link_flush(&stream->node->data);
     stream->discard = true;
 }
@@ -518,8 +518,8 @@ static void ask_groups(struct dgf_redis_stream *stream)
 {
     struct dgf_redis_command command = {.on_item = on_groups, .ctx = stream};
 
-    dgf_redis_link_send(
-        &stream->node->data, command,
+    dgf_redis_stream_send(
+        stream, command,
         (struct dgf_bytes[]){DGF_BYTES("XINFO"), DGF_BYTES("GROUPS"), name_of(stream)},
         3);
 }
@@ -600,17 +600,19 @@ static void create_group(struct dgf_redis_stream *stream)
                       : now          ? stream->facts.last
                                      : (struct dgf_redis_id){0},
                       id);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("CREATE"),
-                                             name_of(stream), group_of(stream),
-                                             dgf_bytes_str(id), DGF_BYTES("MKSTREAM")},
-                        stream->named && stream->fresh ? 6 : 5);
+    dgf_redis_stream_send(stream, command,
+                          (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("CREATE"),
+                                               name_of(stream), group_of(stream),
+                                               dgf_bytes_str(id),
+                                               DGF_BYTES("MKSTREAM")},
+                          stream->named && stream->fresh ? 6 : 5);
     dgf_redis_link_flush(&stream->node->data);
 }
 
 static void begin(struct dgf_redis_stream *stream)
 {
-    if (stream->wrong_type || (stream->gone && !(stream->named && stream->fresh))) {
+    if (stream->wrong_type || stream->ask ||
+        (stream->gone && !(stream->named && stream->fresh))) {
         dgf_redis_done(stream, false);
         return;
     }
@@ -676,8 +678,8 @@ static void send_claim(struct dgf_redis_stream *stream)
     (void)snprintf(idle, sizeof(idle), "%lld",
                    (long long)(DGF_REDIS_CONF(self)->claim_idle_ns / 1000000));
     dgf_redis_id_text(stream->cursor, from);
-    dgf_redis_link_send(
-        &stream->node->data, command,
+    dgf_redis_stream_send(
+        stream, command,
         (struct dgf_bytes[]){DGF_BYTES("XAUTOCLAIM"), name_of(stream), group_of(stream),
                              dgf_bytes_str(self->claimer), dgf_bytes_str(idle),
                              dgf_bytes_str(from), DGF_BYTES("COUNT"), DGF_BYTES("100")},

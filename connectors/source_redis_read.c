@@ -201,6 +201,12 @@ void dgf_redis_done(struct dgf_redis_stream *stream, bool more)
 
     stream->node->reading = NULL;
     stream->state = DGF_REDIS_IDLE;
+    if (stream->ask) {
+        dgf_redis_next(stream->node); /* others wait for their turn there */
+        stream->node = stream->ask;
+        stream->asking = stream->again = true;
+        stream->ask = NULL;
+    }
     stream->checked_ns = dgf_clock_mono_ns();
     if (more || stream->again) {
         stream->again = false;
@@ -240,7 +246,9 @@ bool dgf_redis_read_error(struct dgf_redis_stream *stream,
     } else if (dgf_redis_error_is(item, "WRONGTYPE")) {
         stream->wrong_type = true;
         trouble(stream, "is no stream: it holds another type of value");
-    } else if (dgf_redis_error_is(item, "MOVED") || dgf_redis_error_is(item, "ASK") ||
+    } else if (dgf_redis_error_is(item, "ASK ")) {
+        dgf_redis_asked(stream, text);
+    } else if (dgf_redis_error_is(item, "MOVED") ||
                dgf_redis_error_is(item, "CLUSTERDOWN")) {
         dgf_redis_moved(self);
     } else {
@@ -290,10 +298,10 @@ void dgf_redis_ask_facts(struct dgf_redis_stream *stream)
 
     command.arg = stream->fresh && stream->phase == DGF_REDIS_PHASE_NEW &&
                   DGF_REDIS_CONF(stream->source)->mode == DGF_REDIS_CURSOR;
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XINFO"), DGF_BYTES("STREAM"),
-                                             dgf_bytes_str(stream->name)},
-                        3);
+    dgf_redis_stream_send(stream, command,
+                          (struct dgf_bytes[]){DGF_BYTES("XINFO"), DGF_BYTES("STREAM"),
+                                               dgf_bytes_str(stream->name)},
+                          3);
 }
 
 /* Nothing is remembered: where it begins, and what that says of the past. */
@@ -303,7 +311,7 @@ void dgf_redis_first(struct dgf_redis_stream *stream)
     struct dgf_redis_memory *memory = &stream->memory;
     bool now = DGF_REDIS_CONF(self)->start == DGF_REDIS_NOW && !self->caught_up;
 
-    if (stream->wrong_type) {
+    if (stream->wrong_type || stream->ask) {
         dgf_redis_done(stream, false);
         return;
     }
@@ -508,12 +516,12 @@ void dgf_redis_look(struct dgf_redis_stream *stream)
                       from);
     dgf_redis_id_text(stream->memory.last, to);
     dgf_redis_ask_facts(stream);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XRANGE"),
-                                             dgf_bytes_str(stream->name),
-                                             dgf_bytes_str(from), dgf_bytes_str(to),
-                                             DGF_BYTES("COUNT"), DGF_BYTES("4096")},
-                        6);
+    dgf_redis_stream_send(stream, command,
+                          (struct dgf_bytes[]){DGF_BYTES("XRANGE"),
+                                               dgf_bytes_str(stream->name),
+                                               dgf_bytes_str(from), dgf_bytes_str(to),
+                                               DGF_BYTES("COUNT"), DGF_BYTES("4096")},
+                          6);
     dgf_redis_link_flush(&stream->node->data);
 }
 
@@ -656,12 +664,12 @@ static void send_range(struct dgf_redis_stream *stream, struct dgf_redis_id id)
 
     dgf_redis_id_text(id, from);
     (void)snprintf(count, sizeof(count), "%lld", (long long)conf->count + 1);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XRANGE"),
-                                             dgf_bytes_str(stream->name),
-                                             dgf_bytes_str(from), DGF_BYTES("+"),
-                                             DGF_BYTES("COUNT"), dgf_bytes_str(count)},
-                        6);
+    dgf_redis_stream_send(
+        stream, command,
+        (struct dgf_bytes[]){DGF_BYTES("XRANGE"), dgf_bytes_str(stream->name),
+                             dgf_bytes_str(from), DGF_BYTES("+"), DGF_BYTES("COUNT"),
+                             dgf_bytes_str(count)},
+        6);
 }
 
 static void begin_read(struct dgf_redis_stream *stream)
