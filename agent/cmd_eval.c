@@ -8,11 +8,12 @@
 #include "cel/cel.h"
 #include "cel/json.h"
 #include "cmd.h"
+#include "pii.h"
 
 const struct dgf_arg dgf_args_eval[] = {
     {"batch", 0, NULL,
      "read one JSON object a line: {\"expr\", \"bindings\"?, \"typeEnv\"?, ...}"},
-    {"policy", 0, NULL, "the rules of policies for null, decimal and unknown"},
+    {"policy", 0, NULL, "as in policies: their functions, null, decimal and unknown"},
     {"bench", 0, "N", "evaluate N times and add \"ns\", the median of one evaluation"},
     {"bindings", 'b', "JSON", "variables: {\"x\": {\"int64Value\": \"1\"}}"},
     {"code", 0, NULL, "print the instructions instead of the value"},
@@ -78,6 +79,11 @@ static enum dgf_rc declare(struct session *s, const struct request *request,
     s->env = dgf_cel_env_new(request->flags, request->container);
     if (!s->env)
         return dgf_err_set(err, DGF_NOMEM, "cannot declare variables: out of memory");
+    if (request->flags & DGF_CEL_POLICY) {
+        rc = dgf_cel_env_functions(s->env, dgf_policy_functions, err);
+        if (rc)
+            return rc;
+    }
     for (i = 0; i < json_array_size(request->type_env); i++) {
         const json_t *decl = json_array_get(request->type_env, i);
         unsigned slot = s->n_vars;

@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
 #include "cmd.h"
+#include "keys.h"
 
 const struct dgf_arg dgf_args_init[] = {
     {"dir", 'd', "FOLDER", "where to write (default: here)"}, DGF_ARG_END};
@@ -85,6 +88,39 @@ static int write_new(const char *path, const char *text)
     return DGF_EXIT_OK;
 }
 
+static bool make_folder(const char *path)
+{
+    if (mkdir(path, 0755) == 0 || errno == EEXIST)
+        return true;
+    fprintf(stderr, "dgf init: cannot make '%s': %s\n", path, dgf_errno_text(errno));
+    return false;
+}
+
+/* Where the agent looks for them.  Who has them can join what was masked. */
+static int make_keys(const char *dir)
+{
+    uint8_t tenant[32], token[32];
+    struct dgf_err err = {0};
+    char data_dir[4096];
+    enum dgf_rc rc;
+
+    dgf_log_init(STDERR_FILENO, DGF_LOG_WARN, true); /* we say it ourselves */
+    snprintf(data_dir, sizeof(data_dir), "%.4000s/data", dir);
+    rc = dgf_dir_make(data_dir, &err);
+    if (!rc)
+        rc = dgf_keys_load(data_dir, NULL, NULL, tenant, token, &err);
+    dgf_wipe(tenant, sizeof(tenant));
+    dgf_wipe(token, sizeof(token));
+    if (rc) {
+        fprintf(stderr, "dgf init: %s\n", err.text);
+        return DGF_EXIT_CANNOT;
+    }
+    printf("wrote %s/keys: keep a copy; another tenant key gives every violation "
+           "another id\n",
+           data_dir);
+    return DGF_EXIT_OK;
+}
+
 int dgf_cmd_init(int argc, char **argv)
 {
     struct dgf_args args;
@@ -107,14 +143,13 @@ int dgf_cmd_init(int argc, char **argv)
                 dgf_file_exists(config) ? config : policy);
         return DGF_EXIT_CANNOT;
     }
-    if (mkdir(folder, 0755) && errno != EEXIST) {
-        fprintf(stderr, "dgf init: cannot make '%s': %s\n", folder,
-                dgf_errno_text(errno));
+    if (!make_folder(dir) || !make_folder(folder))
         return DGF_EXIT_CANNOT;
-    }
     exit_code = write_new(config, config_text);
     if (!exit_code)
         exit_code = write_new(policy, policy_text);
+    if (!exit_code)
+        exit_code = make_keys(dir);
     if (!exit_code)
         printf(
             "next: set DGF_POSTGRES_URL, then run\n  dgf check -c %s\n  dgf run -c %s\n",

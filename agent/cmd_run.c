@@ -17,6 +17,8 @@ const struct dgf_arg dgf_args_run[] = {
     DGF_ARG_CONFIG,
     {"until-caught-up", 0, NULL,
      "stop when everything the sources had at start is judged and delivered"},
+    {"until", 0, "[SOURCE=]POSITION",
+     "stop when this position (as in records) is judged and delivered"},
     {"log-format", 0, "FORMAT", "json, or text (the default on a terminal)"},
     DGF_ARG_END};
 
@@ -29,6 +31,8 @@ struct daemon {
     struct dgf_pipeline *pipeline;
     struct dgf_settings *settings;
     struct event *timer, *ledger, *archive, *sigterm, *sigint, *sighup, *sigusr1;
+    const char *until; /* position to end at; NULL: none */
+    char until_source[64];
 };
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -179,7 +183,10 @@ static int start(struct daemon *d, struct dgf_policy_set *set,
                    .keep_ns = s->ledger.keep_ns,
                    .threaded = true},
         .ack_sinks = s->agent.ack == DGF_ACK_SINKS,
-        .until_caught_up = dgf_args_has(args, "until-caught-up"),
+        .until_caught_up =
+            dgf_args_has(args, "until-caught-up") || dgf_args_has(args, "until"),
+        .until = d->until,
+        .until_source = d->until_source,
         .event_bytes = s->limits.event_bytes,
         .sources = s->sources,
         .n_sources = s->n_sources,
@@ -220,6 +227,29 @@ static int start(struct daemon *d, struct dgf_policy_set *set,
     return exit_code;
 }
 
+/* [SOURCE=]POSITION; with several sources it must be said which one ends there. */
+static int read_until(struct daemon *d, const char *text)
+{
+    const struct dgf_settings *s = d->settings;
+    const char *equals = text ? strchr(text, '=') : NULL;
+    size_t len = equals ? (size_t)(equals - text) : 0;
+
+    if (!text)
+        return 0;
+    d->until = equals ? equals + 1 : text;
+    if (!equals && s->n_sources != 1)
+        return dgf_usage("run", "--until needs the source: --until %s=%s",
+                         s->n_sources ? s->sources[0].name : "SOURCE", text);
+    if (!equals)
+        len = strlen(s->sources[0].name);
+    if (len < sizeof(d->until_source))
+        memcpy(d->until_source, equals ? text : s->sources[0].name, len);
+    for (size_t i = 0; i < s->n_sources; i++)
+        if (strcmp(s->sources[i].name, d->until_source) == 0)
+            return 0;
+    return dgf_usage("run", "--until: there is no source '%.*s'", (int)len, text);
+}
+
 int dgf_cmd_run(int argc, char **argv)
 {
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *settings = NULL;
@@ -247,11 +277,14 @@ int dgf_cmd_run(int argc, char **argv)
     (void)dgf_report_findings(&findings);
     dgf_log_init(STDERR_FILENO, (enum dgf_log_level)settings->log.level,
                  format ? strcmp(format, "text") == 0 : isatty(STDERR_FILENO));
+    d.settings = settings;
+    exit_code = read_until(&d, dgf_args_get(&args, "until"));
+    if (exit_code)
+        return exit_code;
     evthread_use_pthreads();
     d.loop = event_base_new();
     if (!d.loop)
         return DGF_EXIT_CANNOT;
-    d.settings = settings;
     exit_code = start(&d, set, &args);
     free_event(d.timer);
     free_event(d.ledger);

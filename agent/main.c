@@ -33,13 +33,29 @@ static int unknown(const char *word)
     return DGF_EXIT_USAGE;
 }
 
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* `dgf COMMAND ... --help` is `dgf help COMMAND`. */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (is_help(argv[i]))
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "help";
 
     signal(SIGPIPE, SIG_IGN);
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+    if (is_help(word))
         word = "help";
+    if (wants_help(argc, argv))
+        return dgf_cmd_help(2, argv);
     if (strcmp(word, "--version") == 0)
         word = "version";
     for (size_t i = 0; i < N_COMMANDS; i++)

@@ -379,6 +379,24 @@ static void make_metrics(struct pipe_source *ps)
                                  "state of a source, numbered as in the docs", labels);
 }
 
+/* `run --until`: the position belongs to one source. */
+static enum dgf_rc set_until(struct pipe_source *ps, struct dgf_err *err)
+{
+    const struct dgf_pipeline_conf *conf = ps->pipeline->conf;
+    enum dgf_rc rc;
+
+    if (!conf->until ||
+        (conf->until_source && strcmp(conf->until_source, ps->conf->name) != 0))
+        return DGF_OK;
+    if (!ps->conf->type->until)
+        return dgf_err_set(err, DGF_BAD_CONFIG,
+                           "source '%s' cannot end at a position: only sources of type "
+                           "postgres can; use --until-caught-up",
+                           ps->conf->name);
+    rc = ps->conf->type->until(ps->src, conf->until, err);
+    return rc ? dgf_err_prefix(err, "source '%s'", ps->conf->name) : DGF_OK;
+}
+
 enum dgf_rc pipe_source_init(struct pipe_source *ps, struct dgf_pipeline *pipeline,
                              const struct dgf_source_conf *conf, struct dgf_err *err)
 {
@@ -407,6 +425,8 @@ enum dgf_rc pipe_source_init(struct pipe_source *ps, struct dgf_pipeline *pipeli
     ps->src->max_event_bytes = pipeline->conf->event_bytes;
     ps->src->data_id = dgf_ledger_log_id_text(pipeline->ledger);
     rc = dgf_engine_new(pipeline->set, &pipeline->recorder.masker, &ps->engine, err);
+    if (!rc)
+        rc = set_until(ps, err);
     if (rc)
         return rc;
     ps->set = dgf_policy_set_ref(pipeline->set);

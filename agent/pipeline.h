@@ -37,9 +37,11 @@ struct dgf_sink_setup {
 struct dgf_pipeline_conf {
     const char *agent, *env;
     struct dgf_ledger_conf ledger;
-    bool ack_sinks;       /* acknowledge only what required sinks have */
-    bool until_caught_up; /* stop when all there was at start is through */
-    size_t event_bytes;   /* limits.event_bytes */
+    bool ack_sinks;           /* acknowledge only what required sinks have */
+    bool until_caught_up;     /* stop when all there was at start is through */
+    const char *until;        /* the same, but one source ends at this position */
+    const char *until_source; /* which; NULL: the only one */
+    size_t event_bytes;       /* limits.event_bytes */
     const struct dgf_source_conf *sources;
     size_t n_sources;
     const struct dgf_sink_setup *sinks;

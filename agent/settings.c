@@ -415,13 +415,16 @@ enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
     if (!s->folder)
         return no_memory(findings);
     rc = dgf_settings_read(path, s->folder, findings, &s->doc);
-    if (rc)
-        return rc == DGF_NOMEM ? no_memory(findings) : rc;
+    if (rc == DGF_NOMEM)
+        return no_memory(findings);
+    if (!s->doc)
+        return rc;
     if (!path && !dgf_yaml_get(dgf_yaml_root(s->doc), "sources")) {
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0101", (struct dgf_mark){0},
                          NULL,
                          "no configuration: there is no dgf.yaml here, no "
-                         "/etc/dgf/dgf.yaml, and POSTGRESQL_HOST is not set");
+                         "/etc/dgf/dgf.yaml, and none of POSTGRESQL_HOST, REDIS_HOST "
+                         "and MONGODB_HOST is set");
         dgf_findings_fix(findings, "dgf init");
         return DGF_BAD_CONFIG;
     }
@@ -517,6 +520,34 @@ void dgf_settings_show(const struct dgf_settings *s, struct dgf_buf *out)
     }
 }
 
+/* Where options may stand besides the file. */
+static void add_places(struct dgf_buf *out)
+{
+    dgf_buf_add_str(
+        out,
+        "\n## Other files and the environment\n\n"
+        "The file is the one given with `-c`, else `dgf.yaml` here, else "
+        "`/etc/dgf/dgf.yaml`. Over it go, in\nthis order:\n\n"
+        "1. the files of `conf.d/*.yaml` beside it, by name; maps are merged key by "
+        "key;\n"
+        "2. variables `DGF_SECTION__KEY`: `DGF_AGENT__NAME=orders`, "
+        "`DGF_LEDGER__KEEP=7d`,\n"
+        "   `DGF_SOURCES__ORDERS__TABLES='[shop.*]'`, and "
+        "`DGF_POLICIES=/etc/dgf/policies`.\n\n"
+        "Values may refer to `${NAME}`, `${NAME:-default}` and `${file:PATH}`; "
+        "`$${` is a plain `${`. `dgf config\nshow` prints the configuration in "
+        "force, with secrets as `***`.\n\n"
+        "Without any file the environment alone is enough:\n\n"
+        "| variables | give |\n| --- | --- |\n"
+        "| `POSTGRESQL_HOST`, `POSTGRESQL_PORT`, `POSTGRESQL_USER`, "
+        "`POSTGRESQL_PASSWORD`, `POSTGRESQL_DATABASE` | the source `postgresql` |\n"
+        "| `REDIS_HOST`, `REDIS_PORT`, `REDIS_USER`, `REDIS_PASSWORD`, "
+        "`REDIS_STREAMS` (with commas) | the source `redis` |\n"
+        "| `MONGODB_HOST`, `MONGODB_PORT`, `MONGODB_USER`, `MONGODB_PASSWORD`, "
+        "`MONGODB_DATABASE` | the source `mongodb` |\n"
+        "| `KAFKA_BROKERS` (with commas) | the sink `kafka` |\n");
+}
+
 void dgf_settings_reference(struct dgf_buf *out)
 {
     static const char head[] = "\n| option | type | default | bounds | meaning |\n"
@@ -540,6 +571,7 @@ void dgf_settings_reference(struct dgf_buf *out)
         dgf_buf_add_str(out, head);
         dgf_opt_reference(sink->opts, "", out);
     }
+    add_places(out);
 }
 
 /* ---- schema ---- */

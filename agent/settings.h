@@ -2,7 +2,8 @@
  *
  * Order: built-in defaults, the file, then conf.d beside it, then the environment
  * (DGF_SECTION__KEY).  With no file the environment alone is enough
- * (POSTGRESQL_HOST ..., KAFKA_BROKERS).  Everything wrong is found at once.
+ * (POSTGRESQL_HOST, REDIS_HOST, MONGODB_HOST ..., KAFKA_BROKERS).  Everything wrong is
+ * found at once.
  * Relative paths are relative to the folder of the file.  Thread: loop. */
 #ifndef DGF_SETTINGS_H
 #define DGF_SETTINGS_H

@@ -11,10 +11,22 @@
 
 #define MAX_TEXT (1u << 20)
 #define PREFIX "DGF_"
+#define POLICIES "DGF_POLICIES"
 
 extern char **environ;
 
 /* ---- DGF_SECTION__KEY=value --------------------------------------------------- */
+
+/* Names without a section may be anybody's, but for the one that a configuration
+ * made of variables alone cannot do without. */
+static bool is_ours(const char *entry, const char *equals)
+{
+    const char *section = strstr(entry, "__");
+
+    return strncmp(entry, PREFIX, strlen(PREFIX)) == 0 &&
+           ((section && section < equals) ||
+            strncmp(entry, POLICIES "=", strlen(POLICIES "=")) == 0);
+}
 
 /* One variable as a nested flow map: {"agent": {"name": value}}. */
 static bool variable_as_yaml(const char *entry, struct dgf_buf *out)
@@ -23,8 +35,7 @@ static bool variable_as_yaml(const char *entry, struct dgf_buf *out)
     const char *at = entry + strlen(PREFIX);
     int depth = 0;
 
-    if (!equals || strncmp(entry, PREFIX, strlen(PREFIX)) != 0 ||
-        !strstr(entry, "__") || strstr(entry, "__") > equals)
+    if (!equals || !is_ours(entry, equals))
         return false;
     while (at < equals) {
         const char *end = strstr(at, "__");
@@ -112,8 +123,8 @@ static enum dgf_rc overlay_environment(struct dgf_yaml *doc,
         rc = dgf_buf_rc(&text);
         if (!rc)
             rc = dgf_yaml_parse(name, dgf_buf_bytes(&text), findings, &overlay);
-        if (!rc)
-            rc = put_over(doc, overlay, findings);
+        if (overlay)
+            rc = worse(rc, put_over(doc, overlay, findings));
         if (text.ptr)
             dgf_wipe(text.ptr, text.len);
         worst = worse(worst, rc);
@@ -173,8 +184,8 @@ static enum dgf_rc overlay_folder(struct dgf_yaml *doc, const char *folder,
 
         snprintf(path, sizeof(path), "%s/conf.d/%s", folder, names.list[i]);
         rc = dgf_yaml_load(path, findings, &overlay);
-        if (!rc)
-            rc = put_over(doc, overlay, findings);
+        if (overlay)
+            rc = worse(rc, put_over(doc, overlay, findings));
         worst = worse(worst, rc);
         dgf_free(names.list[i]);
     }
@@ -211,42 +222,101 @@ static void add_keyword(struct dgf_buf *out, const char *keyword, const char *va
     dgf_buf_add_str(out, "' ");
 }
 
-/* The variables people set in a sidecar's manifest.  Values are not expanded
- * again: a password may hold ${ }. */
-static void environment_as_yaml(struct dgf_buf *out)
+/* [a, b] of "a,b". */
+static void add_list(struct dgf_buf *out, const char *list)
+{
+    dgf_buf_add_byte(out, '[');
+    for (const char *at = list; *at;) {
+        size_t n = strcspn(at, ",");
+        size_t blank = strspn(at, " ");
+        char *one = dgf_strndup(at + blank, n > blank ? n - blank : 0);
+
+        if (one)
+            add_quoted(out, one);
+        dgf_free(one);
+        at += n;
+        if (*at == ',') {
+            dgf_buf_add_byte(out, ',');
+            at++;
+        }
+    }
+    dgf_buf_add_str(out, "]\n");
+}
+
+static void add_postgres(struct dgf_buf *out)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf url = {0};
 
+    if (!env("POSTGRESQL_HOST"))
+        return;
     dgf_buf_init(&url, 65536);
-    if (env("POSTGRESQL_HOST")) {
-        dgf_buf_add_str(out, "sources:\n");
-        add_keyword(&url, "host", env("POSTGRESQL_HOST"));
-        add_keyword(&url, "port", env("POSTGRESQL_PORT"));
-        add_keyword(&url, "user", env("POSTGRESQL_USER"));
-        add_keyword(&url, "password", env("POSTGRESQL_PASSWORD"));
-        add_keyword(&url, "dbname", env("POSTGRESQL_DATABASE"));
-        setenv("DGF_POSTGRESQL_CONNINFO", dgf_buf_str(&url), 1);
-        if (url.ptr)
-            dgf_wipe(url.ptr, url.len);
-        dgf_buf_add_str(out, "  postgresql:\n    type: postgres\n"
-                             "    url: ${DGF_POSTGRESQL_CONNINFO}\n");
-    }
-    if (env("KAFKA_BROKERS")) {
-        dgf_buf_add_str(out, "sinks:\n  kafka:\n    type: kafka\n    brokers: [");
-        for (const char *at = env("KAFKA_BROKERS"); *at;) {
-            size_t n = strcspn(at, ",");
-            char *one = dgf_strndup(at, n);
+    add_keyword(&url, "host", env("POSTGRESQL_HOST"));
+    add_keyword(&url, "port", env("POSTGRESQL_PORT"));
+    add_keyword(&url, "user", env("POSTGRESQL_USER"));
+    add_keyword(&url, "password", env("POSTGRESQL_PASSWORD"));
+    add_keyword(&url, "dbname", env("POSTGRESQL_DATABASE"));
+    setenv("DGF_POSTGRESQL_CONNINFO", dgf_buf_str(&url), 1);
+    if (url.ptr)
+        dgf_wipe(url.ptr, url.len);
+    dgf_buf_add_str(out, "  postgresql:\n    type: postgres\n"
+                         "    url: ${DGF_POSTGRESQL_CONNINFO}\n");
+}
 
-            if (one)
-                add_quoted(out, one);
-            dgf_free(one);
-            at += n;
-            if (*at == ',') {
-                dgf_buf_add_byte(out, ',');
-                at++;
-            }
-        }
-        dgf_buf_add_str(out, "]\n");
+static void add_redis(struct dgf_buf *out)
+{
+    if (!env("REDIS_HOST"))
+        return;
+    dgf_buf_add_str(out, "  redis:\n    type: redis\n"
+                         "    url: rediss://${REDIS_HOST}:${REDIS_PORT:-6379}\n");
+    if (env("REDIS_USER"))
+        dgf_buf_add_str(out, "    user: ${REDIS_USER}\n");
+    if (env("REDIS_PASSWORD"))
+        dgf_buf_add_str(out, "    password: ${REDIS_PASSWORD}\n");
+    if (env("REDIS_STREAMS")) {
+        dgf_buf_add_str(out, "    streams: ");
+        add_list(out, env("REDIS_STREAMS"));
+    }
+}
+
+/* A user's name stands in the URL, where some characters mean something. */
+static void add_percent(struct dgf_buf *out, const char *text)
+{
+    for (; *text; text++) {
+        if (isalnum((unsigned char)*text) || strchr("-._~", *text))
+            dgf_buf_add_byte(out, (uint8_t)*text);
+        else
+            dgf_buf_addf(out, "%%%02X", (unsigned char)*text);
+    }
+}
+
+static void add_mongo(struct dgf_buf *out)
+{
+    if (!env("MONGODB_HOST"))
+        return;
+    dgf_buf_add_str(out, "  mongodb:\n    type: mongo\n    url: mongodb://");
+    if (env("MONGODB_USER")) {
+        add_percent(out, env("MONGODB_USER"));
+        dgf_buf_add_byte(out, '@');
+    }
+    dgf_buf_add_str(out, "${MONGODB_HOST}:${MONGODB_PORT:-27017}/\n");
+    if (env("MONGODB_PASSWORD"))
+        dgf_buf_add_str(out, "    password: ${MONGODB_PASSWORD}\n");
+    if (env("MONGODB_DATABASE"))
+        dgf_buf_add_str(out, "    database: ${MONGODB_DATABASE}\n");
+}
+
+/* The variables people set in a sidecar's manifest.  Values are referred to and
+ * not expanded again: a password may hold ${ }. */
+static void environment_as_yaml(struct dgf_buf *out)
+{
+    if (env("POSTGRESQL_HOST") || env("REDIS_HOST") || env("MONGODB_HOST"))
+        dgf_buf_add_str(out, "sources:\n");
+    add_postgres(out);
+    add_redis(out);
+    add_mongo(out);
+    if (env("KAFKA_BROKERS")) {
+        dgf_buf_add_str(out, "sinks:\n  kafka:\n    type: kafka\n    brokers: ");
+        add_list(out, env("KAFKA_BROKERS"));
     }
 }
 
@@ -260,8 +330,8 @@ enum dgf_rc dgf_settings_read(const char *path, const char *folder,
     dgf_buf_init(&text, MAX_TEXT);
     if (path) {
         rc = dgf_yaml_load(path, findings, &doc);
-        if (!rc)
-            rc = overlay_folder(doc, folder, findings);
+        if (doc)
+            rc = worse(rc, overlay_folder(doc, folder, findings));
     } else {
         environment_as_yaml(&text);
         rc = dgf_yaml_parse("environment", dgf_buf_bytes(&text), findings, &doc);
@@ -269,8 +339,6 @@ enum dgf_rc dgf_settings_read(const char *path, const char *folder,
     if (doc && rc != DGF_NOMEM)
         rc = worse(rc, overlay_environment(doc, findings));
     dgf_settings_forget_lines(findings);
-    if (rc)
-        return rc;
     *ret = dgf_steal(doc);
-    return DGF_OK;
+    return rc;
 }

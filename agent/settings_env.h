@@ -4,7 +4,8 @@
 
 #include "base/yaml.h"
 
-/* path NULL: the environment alone.  DGF_BAD_CONFIG with findings. */
+/* path NULL: the environment alone.  DGF_BAD_CONFIG with findings, and with *ret
+ * when the rest can be read all the same. */
 enum dgf_rc dgf_settings_read(const char *path, const char *folder,
                               struct dgf_findings *findings, struct dgf_yaml **ret)
     DGF_MUST_USE;

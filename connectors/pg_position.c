@@ -97,6 +97,30 @@ bool dgf_pg_lsn_parse(const char *text, uint64_t *ret)
     return true;
 }
 
+bool dgf_pg_position_parse(const char *text, struct dgf_pg_position *ret)
+{
+    const char *slash = strchr(text, '/'), *dot = strchr(text, '.');
+    struct dgf_pg_position position = {0};
+    uint64_t timeline, lsn;
+    char middle[20];
+
+    if (!slash || !dot || dot <= slash || (size_t)(dot - slash) > sizeof(middle))
+        return false;
+    memcpy(middle, slash + 1, (size_t)(dot - slash) - 1);
+    middle[dot - slash - 1] = '\0';
+    if (!dgf_parse_u64(dgf_bytes_of(text, (size_t)(slash - text)), &timeline) ||
+        timeline == 0 || timeline > UINT32_MAX || !dgf_pg_lsn_parse(middle, &lsn) ||
+        !dgf_parse_u64(dgf_bytes_str(dot + 1), &position.ordinal))
+        return false;
+    position.timeline = (uint32_t)timeline;
+    if (position.ordinal)
+        position.commit_lsn = lsn;
+    else
+        position.end_lsn = lsn;
+    *ret = position;
+    return true;
+}
+
 /* Why the stored position cannot simply be gone on from; -1: it can. */
 static int gap_of(const struct dgf_pg_position *stored,
                   const struct dgf_pg_server *server)

@@ -29,6 +29,8 @@ bool dgf_pg_position_read(struct dgf_bytes bytes, struct dgf_pg_position *ret);
 /* 1/16/B374D848.3; nothing for bytes that are no position. */
 void dgf_pg_position_text(struct dgf_bytes bytes, struct dgf_buf *out);
 void dgf_pg_lsn_text(uint64_t lsn, struct dgf_buf *out);
+/* The text above, back; the system and the options are not in it. */
+bool dgf_pg_position_parse(const char *text, struct dgf_pg_position *ret);
 /* 16/B374D848 */
 bool dgf_pg_lsn_parse(const char *text, uint64_t *ret);
 

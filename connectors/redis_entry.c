@@ -1,11 +1,10 @@
 #include "redis_entry.h"
 
-#include <inttypes.h>
-
 #include "base/json.h"
 #include "base/parse.h"
 
 #define JSON_DEPTH_MAX 64
+#define FEW_FIELDS 16 /* are compared with each other; more are hashed */
 
 bool dgf_redis_id_parse(struct dgf_bytes text, struct dgf_redis_id *ret)
 {
@@ -23,9 +22,26 @@ bool dgf_redis_id_parse(struct dgf_bytes text, struct dgf_redis_id *ret)
     return true;
 }
 
+/* Every event has such a text: no printf.  Answers its end. */
+static char *put_u64(char *to, uint64_t n)
+{
+    char digits[20];
+    size_t i = sizeof(digits);
+
+    do {
+        digits[--i] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    memcpy(to, digits + i, sizeof(digits) - i);
+    return to + (sizeof(digits) - i);
+}
+
 void dgf_redis_id_text(struct dgf_redis_id id, char ret[DGF_REDIS_ID_TEXT])
 {
-    (void)snprintf(ret, DGF_REDIS_ID_TEXT, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
+    char *at = put_u64(ret, id.ms);
+
+    *at++ = '-';
+    *put_u64(at, id.seq) = '\0';
 }
 
 struct dgf_redis_id dgf_redis_id_before(struct dgf_redis_id id)
@@ -110,11 +126,23 @@ static bool find_field(const struct dgf_redis_entry *entry, const char *name,
     return false;
 }
 
+/* NULL: a good name for the n-th field, after those seen. */
+static const char *why_not_name(struct dgf_bytes name, const struct dgf_bytes *seen,
+                                uint32_t n)
+{
+    if (!dgf_utf8_valid(name))
+        return "the name of a field is not UTF-8";
+    for (uint32_t i = 0; i < n; i++)
+        if (dgf_bytes_eq(seen[i], name))
+            return "a field stands twice";
+    return NULL;
+}
+
 /* Names are text, each stands once; few are compared, many are hashed. */
 static enum dgf_rc check_names(const struct dgf_redis_entry *entry, const char **why)
 {
     struct dgf_resp resp = dgf_resp_of(entry->fields);
-    struct dgf_bytes seen[16];
+    struct dgf_bytes seen[FEW_FIELDS];
     struct dgf_map map;
     struct field field;
     enum dgf_rc rc = DGF_OK;
@@ -129,13 +157,11 @@ static enum dgf_rc check_names(const struct dgf_redis_entry *entry, const char *
     for (uint32_t i = 0; i < entry->n_fields && !rc && !*why; i++) {
         if (!next_field(&resp, &field))
             *why = "fields are damaged";
-        else if (!dgf_utf8_valid(field.name))
-            *why = "the name of a field is not UTF-8";
-        else if (entry->n_fields > DGF_ARRAY_LEN(seen))
+        else if (entry->n_fields > FEW_FIELDS) {
+            *why = why_not_name(field.name, seen, 0);
             rc = dgf_map_put(&map, field.name, &map, &old);
-        else {
-            for (uint32_t j = 0; j < i && !old; j++)
-                old = dgf_bytes_eq(seen[j], field.name) ? &map : NULL;
+        } else {
+            *why = why_not_name(field.name, seen, i);
             seen[i] = field.name;
         }
         if (old)
@@ -446,6 +472,35 @@ static enum dgf_rc build(const struct dgf_redis_map *map,
     return rc ? rc : put_fields(map, decode, entry, DGF_SECTION_EXTRA, builder, why);
 }
 
+/* Nothing is mapped: names are checked and values put in one pass. */
+static enum dgf_rc build_plain(const struct dgf_str_map *decode,
+                               const struct dgf_redis_entry *entry,
+                               struct dgf_event_builder *builder, const char **why)
+{
+    struct dgf_resp resp = dgf_resp_of(entry->fields);
+    struct dgf_bytes seen[FEW_FIELDS];
+    char text[DGF_REDIS_ID_TEXT];
+    struct field field;
+    enum dgf_rc rc = DGF_OK;
+
+    dgf_redis_id_text(entry->id, text);
+    dgf_event_section(builder, DGF_SECTION_KEY);
+    dgf_mp_put_str(dgf_event_named(builder, DGF_BYTES("id")), dgf_bytes_str(text));
+    dgf_event_section_end(builder);
+    dgf_event_section_nil(builder, DGF_SECTION_BEFORE);
+    dgf_event_section(builder, DGF_SECTION_AFTER);
+    for (uint32_t i = 0; i < entry->n_fields && !rc; i++) {
+        *why = next_field(&resp, &field) ? why_not_name(field.name, seen, i)
+                                         : "fields are damaged";
+        if (*why)
+            return DGF_BAD_DATA;
+        seen[i] = field.name;
+        rc = put_value(decode, &field, dgf_event_named(builder, field.name), why);
+    }
+    dgf_event_section_end(builder);
+    return rc;
+}
+
 enum dgf_rc dgf_redis_entry_build(const struct dgf_redis_map *map,
                                   const struct dgf_str_map *decode,
                                   const struct dgf_redis_entry *entry, enum dgf_op op,
@@ -453,8 +508,15 @@ enum dgf_rc dgf_redis_entry_build(const struct dgf_redis_map *map,
                                   struct dgf_event_builder *builder, const char **why)
 {
     struct dgf_buf before, after;
-    enum dgf_rc rc = check_names(entry, why);
+    enum dgf_rc rc;
 
+    *why = NULL;
+    if (op == DGF_OP_INSERT && !map->before && !map->after && map->key.n == 0 &&
+        entry->n_fields <= FEW_FIELDS) {
+        dgf_event_begin(builder, object, DGF_KIND_CHANGE, op);
+        return build_plain(decode, entry, builder, why);
+    }
+    rc = check_names(entry, why);
     if (rc)
         return rc;
     dgf_buf_init(&before, builder->body.max);

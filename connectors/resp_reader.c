@@ -3,6 +3,7 @@
 #include "base/parse.h"
 
 #define MAX_ITEMS INT64_C(0x7fffffff)
+#define SHORT_DIGITS 6 /* of a length that is read without a search */
 #define MAX_BULK (INT64_C(1) << 32)
 
 /* The line at ptr without its end, or DGF_AGAIN. */
@@ -45,6 +46,25 @@ struct head {
     size_t len; /* with type byte and line end */
 };
 
+/* "$12\r\n" and "*2\r\n" are nearly all there is: read without a search. */
+static bool read_short_head(const uint8_t *ptr, const uint8_t *end, struct head *ret)
+{
+    const uint8_t *at = ptr + 1;
+    int64_t number = 0;
+
+    if (end - ptr < SHORT_DIGITS + 3 || (*ptr != '$' && *ptr != '*'))
+        return false;
+    for (; at < ptr + 1 + SHORT_DIGITS && *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (*at - '0');
+    if (at == ptr + 1 || at[0] != '\r' || at[1] != '\n')
+        return false;
+    *ret = (struct head){.kind = *ptr == '$' ? DGF_RESP_BULK : DGF_RESP_ARRAY,
+                         .number = number,
+                         .text = dgf_bytes_of(ptr + 1, (size_t)(at - ptr) - 1),
+                         .len = (size_t)(at - ptr) + 2};
+    return true;
+}
+
 static enum dgf_rc read_head(const uint8_t *ptr, const uint8_t *end, struct head *ret)
 {
     struct dgf_bytes line;
@@ -52,6 +72,8 @@ static enum dgf_rc read_head(const uint8_t *ptr, const uint8_t *end, struct head
 
     if (ptr == end)
         return DGF_AGAIN;
+    if (read_short_head(ptr, end, ret))
+        return DGF_OK;
     if (!memchr("+-:$*", *ptr, 5))
         return DGF_BAD_DATA;
     rc = line_at(ptr + 1, end, &line);
@@ -78,12 +100,39 @@ static enum dgf_rc read_head(const uint8_t *ptr, const uint8_t *end, struct head
     return DGF_OK;
 }
 
+/* A bulk with a short length that is all there: its bytes.  False: not that. */
+static inline bool read_short_bulk(const uint8_t *ptr, const uint8_t *end,
+                                   struct dgf_bytes *ret)
+{
+    const uint8_t *at = ptr + 1;
+    size_t len = 0;
+
+    if (end - ptr < SHORT_DIGITS + 3 || *ptr != '$' || *at < '0' || *at > '9')
+        return false;
+    for (; at < ptr + 1 + SHORT_DIGITS && *at >= '0' && *at <= '9'; at++)
+        len = len * 10 + (size_t)(*at - '0');
+    if (at[0] != '\r' || at[1] != '\n')
+        return false;
+    at += 2;
+    if ((size_t)(end - at) < len + 2 || at[len] != '\r' || at[len + 1] != '\n')
+        return false;
+    *ret = dgf_bytes_of(at, len);
+    return true;
+}
+
 enum dgf_rc dgf_resp_next(struct dgf_resp *resp, struct dgf_resp_token *ret)
 {
     struct head head;
-    enum dgf_rc rc = read_head(resp->ptr, resp->end, &head);
     const uint8_t *at;
+    enum dgf_rc rc;
 
+    if (read_short_bulk(resp->ptr, resp->end, &ret->bytes)) {
+        ret->kind = DGF_RESP_BULK;
+        ret->number = (int64_t)ret->bytes.len;
+        resp->ptr = ret->bytes.ptr + ret->bytes.len + 2;
+        return DGF_OK;
+    }
+    rc = read_head(resp->ptr, resp->end, &head);
     if (rc)
         return rc;
     at = resp->ptr + head.len;
@@ -216,6 +265,24 @@ static enum dgf_rc scan_bulk(struct dgf_resp_reader *reader)
     return end[-2] == '\r' && end[-1] == '\n' ? DGF_OK : DGF_BAD_DATA;
 }
 
+/* Over the short bulks that are all here: what nearly every entry consists of. */
+static void scan_short_bulks(struct dgf_resp_reader *reader)
+{
+    const uint8_t *ptr = reader->in.ptr + reader->scan;
+    const uint8_t *end = reader->in.ptr + reader->in.len;
+    const uint8_t *limit = reader->in.ptr + reader->at + reader->max_item;
+    struct dgf_bytes bulk;
+
+    if (end > limit)
+        end = limit; /* a larger item is cut, with care */
+    while (reader->inner_left[reader->inner] > 0 && ptr < end &&
+           read_short_bulk(ptr, end, &bulk)) {
+        ptr = bulk.ptr + bulk.len + 2;
+        reader->inner_left[reader->inner]--;
+    }
+    reader->scan = (size_t)(ptr - reader->in.ptr);
+}
+
 /* To the end of the item in hand. */
 static enum dgf_rc scan_item(struct dgf_resp_reader *reader)
 {
@@ -225,6 +292,8 @@ static enum dgf_rc scan_item(struct dgf_resp_reader *reader)
 
         if (rc)
             return rc;
+        if (!reader->cut)
+            scan_short_bulks(reader);
         while (reader->inner > 0 && reader->inner_left[reader->inner] == 0)
             reader->inner--;
         if (reader->inner_left[reader->inner] == 0)

@@ -382,7 +382,9 @@ static bool stream_state(struct dgf_mongo_session *session)
 
     (void)snprintf(
         text, sizeof(text), "%s of %s%s", scope_of(session, scope, 400),
-        session->link.sharded ? "mongos" : session->link.set,
+        session->link.sharded  ? "mongos"
+        : session->link.set[0] ? session->link.set
+                               : "a single server",
         session->degraded
             ? "; the server leaves out ns or updateDescription: less can be judged"
             : "");
@@ -503,6 +505,23 @@ static bool lost(struct dgf_mongo_session *session, enum dgf_gap reason,
 
 /* ---- opening ---- */
 
+/* The server knows no times and gave no token before the connection ended: what
+ * came meanwhile cannot be asked for. */
+static bool begin_without_position(struct dgf_mongo_session *session)
+{
+    struct dgf_mongo_position to = {.how = DGF_MONGO_AT_TIME};
+
+    to.floor = session->link.operation_time;
+    to.time = now_of(session);
+    memcpy(to.system, session->link.system, sizeof(to.system));
+    if (session->conf->on_lost == DGF_MONGO_LOST_STOP)
+        return lost(session, DGF_GAP_HISTORY_LOST, "it never gave a position");
+    return dgf_mongo_emit_gap(
+        session, DGF_GAP_HISTORY_LOST, &to,
+        "the server had given no position to go on from; what came "
+        "meanwhile is unknown");
+}
+
 /* What the server says of itself, before the first command.  False: ended. */
 static bool check_server(struct dgf_mongo_session *session)
 {
@@ -527,6 +546,8 @@ static bool check_server(struct dgf_mongo_session *session)
     }
     if (!session->has_position)
         return true;
+    if (session->position.how == DGF_MONGO_AT_TIME && !session->position.floor)
+        return begin_without_position(session);
     if (memcmp(session->position.system, unknown, sizeof(unknown)) != 0 &&
         memcmp(link->system, unknown, sizeof(unknown)) != 0 &&
         memcmp(session->position.system, link->system, sizeof(unknown)) != 0)

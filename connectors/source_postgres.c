@@ -139,6 +139,7 @@ static void begin_session(struct dgf_pg_source *self)
 {
     struct dgf_source base = self->base;
     uint64_t version = self->version, durable_seq = self->durable_seq;
+    uint64_t until_lsn = self->until_lsn;
     bool want_binary = self->want_binary;
 
     memset(self, 0, sizeof(*self));
@@ -146,6 +147,7 @@ static void begin_session(struct dgf_pg_source *self)
     self->version = version;
     self->durable_seq = durable_seq;
     self->want_binary = want_binary;
+    self->until_lsn = until_lsn;
     self->is_open = true;
     self->control = (struct dgf_pg_link){.source = self, .what = "connection"};
     self->wal = (struct dgf_pg_link){.source = self, .what = "replication connection"};
@@ -274,6 +276,24 @@ static unsigned pg_gives(struct dgf_source *src, const struct dgf_object *object
     return gives;
 }
 
+static enum dgf_rc pg_until(struct dgf_source *src, const char *text,
+                            struct dgf_err *err)
+{
+    struct dgf_pg_source *self = (struct dgf_pg_source *)src;
+    struct dgf_pg_position position;
+
+    if (!dgf_pg_position_parse(text, &position))
+        return dgf_err_set(err, DGF_BAD_CONFIG,
+                           "'%s' is no position; one looks like 1/16/B374D848.0", text);
+    if (position.ordinal)
+        return dgf_err_set(err, DGF_BAD_CONFIG,
+                           "'%s' is inside a transaction; a position to end at ends "
+                           "in .0",
+                           text);
+    self->until_lsn = position.end_lsn;
+    return DGF_OK;
+}
+
 const struct dgf_source_type dgf_source_postgres = {
     .name = "postgres",
     .summary = "PostgreSQL 14 and later: logical decoding with pgoutput",
@@ -291,4 +311,5 @@ const struct dgf_source_type dgf_source_postgres = {
     .close = pg_close,
     .position_text = dgf_pg_position_text,
     .gives = pg_gives,
+    .until = pg_until,
 };

@@ -204,8 +204,10 @@ struct dgf_pg_source {
     uint64_t version;     /* of the last object made */
     uint64_t durable_seq; /* last one told by the host */
     bool want_binary;     /* text form failed: ask for binary */
+    uint64_t until_lsn;   /* read no transaction that ends behind it; 0: all */
 
     bool is_open, failed, paused, blocked, waiting, streaming, caught_up;
+    bool at_end;                  /* until_lsn is reached: nothing more is read */
     struct dgf_pg_lookup *lookup; /* running; owns itself */
     struct dgf_pg_params params;  /* looked up */
     struct dgf_pg_link control, wal;

@@ -536,7 +536,7 @@ static void on_identify(struct dgf_pg_source *self, PGresult *result)
     }
     server->timeline = (uint32_t)timeline;
     server->left_lsn = 0;
-    self->target_lsn = server->flush_lsn;
+    self->target_lsn = self->until_lsn ? self->until_lsn : server->flush_lsn;
     if (self->has_stored && self->stored.system == server->system &&
         self->stored.timeline != server->timeline && server->timeline > 1) {
         (void)snprintf(sql, sizeof(sql), "TIMELINE_HISTORY %" PRIu32, server->timeline);

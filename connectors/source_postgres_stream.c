@@ -76,7 +76,7 @@ static void await(struct dgf_pg_source *self)
 
     if (self->failed)
         return;
-    if (self->paused || self->blocked || self->waiting) {
+    if (self->paused || self->blocked || self->waiting || self->at_end) {
         (void)event_del(self->wal.read);
         (void)event_del(self->again);
         return;
@@ -106,6 +106,7 @@ static void note_caught_up(struct dgf_pg_source *self, uint64_t lsn)
     if (self->caught_up || lsn < self->target_lsn || self->in_tx || self->failed)
         return;
     self->caught_up = true;
+    self->at_end = self->until_lsn != 0;
     dgf_source_caught_up(&self->base);
 }
 
@@ -155,12 +156,25 @@ static void free_held(struct dgf_pg_source *self)
     self->held = NULL;
 }
 
+/* The BEGIN of a transaction that ends behind the position we are to end at.  It
+ * carries the LSN of its commit record. */
+static bool is_beyond(const struct dgf_pg_source *self, const char *message, int len)
+{
+    return self->until_lsn && !self->in_tx && len >= 34 && message[0] == 'w' &&
+           message[25] == 'B' && be64(message + 26) >= self->until_lsn;
+}
+
 /* False: read no more now. */
 static bool take(struct dgf_pg_source *self, char *message, int len)
 {
     enum dgf_rc rc = DGF_OK;
     uint64_t end;
 
+    if (is_beyond(self, message, len)) {
+        note_caught_up(self, UINT64_MAX);
+        PQfreemem(message);
+        return false;
+    }
     if (len >= 25 && message[0] == 'w') {
         end = be64(message + 9);
         if (end > self->received_lsn)
@@ -183,7 +197,7 @@ static bool take(struct dgf_pg_source *self, char *message, int len)
     PQfreemem(message);
     if (!self->in_tx)
         note_caught_up(self, dgf_pg_position_lsn(&self->position));
-    return !self->failed && !self->blocked;
+    return !self->failed && !self->blocked && !self->at_end;
 }
 
 /* The stream ended: say why, in the server's words. */
@@ -236,7 +250,7 @@ void dgf_pg_stream_read(struct dgf_pg_source *self)
     size_t bytes = 0, before;
     bool more;
 
-    if (self->failed || self->paused || self->blocked || self->waiting)
+    if (self->failed || self->paused || self->blocked || self->waiting || self->at_end)
         return;
     self->seen_ns = dgf_clock_ns();
     self->heard_ns = dgf_clock_mono_ns();
@@ -301,7 +315,7 @@ void dgf_pg_stream_say(struct dgf_pg_source *self)
 void dgf_pg_stream_tick(struct dgf_pg_source *self)
 {
     int64_t now = dgf_clock_mono_ns();
-    bool idle = !self->paused && !self->blocked && !self->waiting;
+    bool idle = !self->paused && !self->blocked && !self->waiting && !self->at_end;
 
     if (self->failed || !self->streaming)
         return;

@@ -97,6 +97,11 @@ struct dgf_redis_link {
     size_t out_at;
     struct dgf_redis_command *queue; /* ring: sent, not answered */
     size_t first, n, cap;
+    /* Found in what was received, not dealt with yet; `answered` is their command. */
+    struct dgf_resp_item *held;
+    size_t held_at, n_held;
+    struct dgf_redis_command answered;
+    bool damaged; /* what follows them is no RESP */
     bool made, connecting, shaking, up;
     int64_t since_ns; /* the oldest unanswered command, or connecting, waits since */
     dgf_redis_on_up *on_up;
@@ -108,6 +113,9 @@ void dgf_redis_link_close(struct dgf_redis_link *link);
 void dgf_redis_link_send(struct dgf_redis_link *link, struct dgf_redis_command command,
                          const struct dgf_bytes *words, size_t n);
 void dgf_redis_link_flush(struct dgf_redis_link *link);
+/* The last item of the reply whose items are handed out, when it is here already;
+ * NULL when it is not. */
+const struct dgf_resp_item *dgf_redis_link_last(const struct dgf_redis_link *link);
 /* Hands out what was received meanwhile and reads on. */
 void dgf_redis_link_go_on(struct dgf_redis_link *link);
 void dgf_redis_link_tick(struct dgf_redis_link *link, int64_t now_ns);
@@ -145,11 +153,14 @@ struct dgf_redis_stream {
     bool gone, wrong_type, named; /* named: configured without a wildcard */
     bool first_read;              /* was read to its end once */
     bool in_wait, again;
+    struct dgf_redis_node *ask; /* where the next turn goes; NULL: no other */
+    bool asking;                /* node is not the owner of the slot yet */
     int64_t checked_ns, claimed_ns;
 
     /* Of the read under way. */
     struct dgf_redis_facts facts;
     bool has_facts, discard, look, retry;
+    bool ahead; /* the next read is under way as well */
     struct dgf_redis_verdict verdict;
     uint64_t n_items;
     struct dgf_redis_mark *present; /* of a comparison */
@@ -214,7 +225,8 @@ struct dgf_redis_source {
     struct dgf_redis_node **nodes;
     size_t n_nodes;
     bool cluster;
-    uint16_t *slots; /* cluster: slot -> node + 1 */
+    uint16_t *slots;  /* cluster: slot -> node + 1 */
+    int64_t slots_ns; /* when they were asked for */
 
     struct dgf_map streams; /* name -> struct dgf_redis_stream */
     struct dgf_map objects; /* mapped name -> struct dgf_object */
@@ -260,6 +272,13 @@ struct dgf_redis_stream *dgf_redis_stream_find(struct dgf_redis_source *self,
 void dgf_redis_stream_free(struct dgf_redis_stream *stream);
 /* A cluster answered that a slot is elsewhere. */
 void dgf_redis_moved(struct dgf_redis_source *self);
+/* "ASK 12182 10.0.0.7:6379": this key has moved already, its slot has not yet.  The
+ * stream is read there from its next turn on. */
+void dgf_redis_asked(struct dgf_redis_stream *stream, struct dgf_bytes text);
+/* A command about the stream, to the node that has it. */
+void dgf_redis_stream_send(struct dgf_redis_stream *stream,
+                           struct dgf_redis_command command,
+                           const struct dgf_bytes *words, size_t n);
 void dgf_redis_say_state(struct dgf_redis_source *self);
 bool dgf_redis_is_glob(const char *pattern);
 /* The number of an answer of INFO, or its text. */
@@ -273,6 +292,9 @@ void dgf_redis_done(struct dgf_redis_stream *stream, bool more);
 bool dgf_redis_read_error(struct dgf_redis_stream *stream,
                           const struct dgf_resp_item *item);
 void dgf_redis_ask_facts(struct dgf_redis_stream *stream);
+/* May the next read be asked for while this one is dealt with?  Not while another
+ * stream waits for its turn. */
+bool dgf_redis_may_go_ahead(const struct dgf_redis_stream *stream);
 /* Takes one entry that was read in order. */
 void dgf_redis_take(struct dgf_redis_stream *stream, const struct dgf_resp_item *item);
 /* After the facts: gaps that must be said first.  False: read no further. */

@@ -104,7 +104,7 @@ static void send_acks(struct dgf_redis_source *self, size_t n)
     self->n_acks -= n;
     stream->n_unacked -= n;
     stream->unacked_since_ns = dgf_clock_mono_ns();
-    dgf_redis_link_send(&stream->node->data, command, words, n + 3);
+    dgf_redis_stream_send(stream, command, words, n + 3);
     dgf_redis_link_flush(&stream->node->data);
 }
 
@@ -213,7 +213,7 @@ static void ask_pending(struct dgf_redis_stream *stream, const char *consumer)
     words[n++] = DGF_BYTES("1000");
     if (consumer)
         words[n++] = dgf_bytes_str(consumer);
-    dgf_redis_link_send(&stream->node->data, command, words, n);
+    dgf_redis_stream_send(stream, command, words, n);
 }
 
 static bool is_poison(const struct dgf_redis_stream *stream, struct dgf_redis_id id)
@@ -322,6 +322,10 @@ static void end_read(struct dgf_redis_stream *stream)
     if (stream->source->failed)
         return;
     dgf_redis_group_durable(stream->source);
+    if (stream->ahead) {
+        stream->ahead = false;
+        return;
+    }
     if (stream->look) {
         dgf_redis_look(stream);
         return;
@@ -346,6 +350,19 @@ static void end_read(struct dgf_redis_stream *stream)
     dgf_redis_done(stream, more);
 }
 
+/* Of a whole answer of new entries: the server makes the next one while we judge
+ * this.  What is pending then is read again should this one end in a failure. */
+static void go_ahead(struct dgf_redis_stream *stream, uint64_t n)
+{
+    if (stream->phase != DGF_REDIS_PHASE_STREAM || stream->claiming ||
+        n < (uint64_t)DGF_REDIS_CONF(stream->source)->count ||
+        !dgf_redis_may_go_ahead(stream))
+        return;
+    stream->ahead = true;
+    dgf_redis_group_read(stream);
+    dgf_redis_link_flush(&stream->node->data);
+}
+
 /* [[name, [entries]]] or nil; entries are three deep. */
 static void on_read(struct dgf_redis_link *link,
                     const struct dgf_redis_command *command,
@@ -357,8 +374,11 @@ static void on_read(struct dgf_redis_link *link,
         stream->phase = DGF_REDIS_PHASE_NEW; /* made again at what we remember */
     else if (item->depth == 0 && dgf_redis_read_error(stream, item))
         stream->discard = true;
-    else if (item->depth == 3 && !stream->discard && !link->source->failed)
+    else if (item->depth == 3 && !stream->discard && !link->source->failed) {
+        if (item->index == 1)
+            go_ahead(stream, item->n);
         take(stream, item);
+    }
     if (item->last)
         end_read(stream);
 }
@@ -374,13 +394,13 @@ static void send_read(struct dgf_redis_stream *stream, const char *consumer,
     if (stream->phase != DGF_REDIS_PHASE_STREAM && most > PAGE)
         most = PAGE;
     (void)snprintf(count, sizeof(count), "%lld", (long long)most);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){
-                            DGF_BYTES("XREADGROUP"), DGF_BYTES("GROUP"),
-                            group_of(stream), dgf_bytes_str(consumer),
-                            DGF_BYTES("COUNT"), dgf_bytes_str(count),
-                            DGF_BYTES("STREAMS"), name_of(stream), dgf_bytes_str(from)},
-                        9);
+    dgf_redis_stream_send(
+        stream, command,
+        (struct dgf_bytes[]){
+            DGF_BYTES("XREADGROUP"), DGF_BYTES("GROUP"), group_of(stream),
+            dgf_bytes_str(consumer), DGF_BYTES("COUNT"), dgf_bytes_str(count),
+            DGF_BYTES("STREAMS"), name_of(stream), dgf_bytes_str(from)},
+        9);
 }
 
 /* ---- what the group says ---- */
@@ -434,11 +454,11 @@ static void put_back(struct dgf_redis_stream *stream)
     char id[DGF_REDIS_ID_TEXT];
 
     dgf_redis_id_text(stream->memory.last, id);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("SETID"),
-                                             name_of(stream), group_of(stream),
-                                             dgf_bytes_str(id)},
-                        5);
+    dgf_redis_stream_send(stream, command,
+                          (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("SETID"),
+                                               name_of(stream), group_of(stream),
+                                               dgf_bytes_str(id)},
+                          5);
     dgf_redis_link_flush(&stream->node->data);
     stream->discard = true;
 }
@@ -498,8 +518,8 @@ static void ask_groups(struct dgf_redis_stream *stream)
 {
     struct dgf_redis_command command = {.on_item = on_groups, .ctx = stream};
 
-    dgf_redis_link_send(
-        &stream->node->data, command,
+    dgf_redis_stream_send(
+        stream, command,
         (struct dgf_bytes[]){DGF_BYTES("XINFO"), DGF_BYTES("GROUPS"), name_of(stream)},
         3);
 }
@@ -580,17 +600,19 @@ static void create_group(struct dgf_redis_stream *stream)
                       : now          ? stream->facts.last
                                      : (struct dgf_redis_id){0},
                       id);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("CREATE"),
-                                             name_of(stream), group_of(stream),
-                                             dgf_bytes_str(id), DGF_BYTES("MKSTREAM")},
-                        stream->named && stream->fresh ? 6 : 5);
+    dgf_redis_stream_send(stream, command,
+                          (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("CREATE"),
+                                               name_of(stream), group_of(stream),
+                                               dgf_bytes_str(id),
+                                               DGF_BYTES("MKSTREAM")},
+                          stream->named && stream->fresh ? 6 : 5);
     dgf_redis_link_flush(&stream->node->data);
 }
 
 static void begin(struct dgf_redis_stream *stream)
 {
-    if (stream->wrong_type || (stream->gone && !(stream->named && stream->fresh))) {
+    if (stream->wrong_type || stream->ask ||
+        (stream->gone && !(stream->named && stream->fresh))) {
         dgf_redis_done(stream, false);
         return;
     }
@@ -656,8 +678,8 @@ static void send_claim(struct dgf_redis_stream *stream)
     (void)snprintf(idle, sizeof(idle), "%lld",
                    (long long)(DGF_REDIS_CONF(self)->claim_idle_ns / 1000000));
     dgf_redis_id_text(stream->cursor, from);
-    dgf_redis_link_send(
-        &stream->node->data, command,
+    dgf_redis_stream_send(
+        stream, command,
         (struct dgf_bytes[]){DGF_BYTES("XAUTOCLAIM"), name_of(stream), group_of(stream),
                              dgf_bytes_str(self->claimer), dgf_bytes_str(idle),
                              dgf_bytes_str(from), DGF_BYTES("COUNT"), DGF_BYTES("100")},

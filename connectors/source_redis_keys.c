@@ -409,11 +409,16 @@ static void compare(struct dgf_redis_node *node, enum dgf_event_kind kind,
         dgf_redis_fail(self, DGF_RETRY, "cannot remember what was seen");
 }
 
-/* Passwords, as CONFIG GET gives them, are no business of records. */
+/* Passwords, as CONFIG GET gives them, are no business of records: requirepass,
+ * masterauth, tls-key-file-pass and the like; tls-auth-clients is none. */
 static bool is_secret(struct dgf_bytes name)
 {
-    return memmem(name.ptr, name.len, "pass", 4) ||
-           memmem(name.ptr, name.len, "auth", 4);
+    const uint8_t *end = name.ptr + name.len;
+
+    return (name.len >= 4 &&
+            (memcmp(end - 4, "pass", 4) == 0 || memcmp(end - 4, "auth", 4) == 0)) ||
+           memmem(name.ptr, name.len, "password", 8) ||
+           memmem(name.ptr, name.len, "secret", 6);
 }
 
 static void on_config(struct dgf_redis_link *link,

@@ -15,6 +15,7 @@
 #define READ_BYTES ((size_t)256 << 10)
 #define TURN_BYTES ((size_t)1 << 20)
 #define OUT_MAX ((size_t)64 << 20)
+#define HELD_MAX 1024
 
 struct dgf_redis_lookup {
     struct dgf_job job;
@@ -202,34 +203,66 @@ void dgf_redis_link_flush(struct dgf_redis_link *link)
 
 /* ---- replies ---- */
 
+/* Finds the items of one reply in what was received, so that who deals with the
+ * first already sees the last.  False: the connection is over. */
+static bool find_items(struct dgf_redis_link *link)
+{
+    const struct dgf_redis_command *command = &link->queue[link->first];
+    enum dgf_rc rc = DGF_OK;
+
+    link->held_at = link->n_held = 0;
+    if (link->n == 0) {
+        if (dgf_resp_waiting(&link->reader) == 0)
+            return true;
+        lost(link, "an answer nobody asked for");
+        return false;
+    }
+    link->answered = *command;
+    while (link->n_held < HELD_MAX) {
+        struct dgf_resp_item *item = &link->held[link->n_held];
+
+        rc = dgf_resp_reader_next(&link->reader, command->explode, item);
+        if (rc)
+            break;
+        link->n_held++;
+        if (item->last || item->cut) /* of a cut one the reader holds the head */
+            break;
+    }
+    link->damaged = rc && rc != DGF_AGAIN;
+    if (link->n_held && link->held[link->n_held - 1].last && !command->keep) {
+        link->first = (link->first + 1) % link->cap;
+        link->n--;
+        link->since_ns = dgf_clock_mono_ns();
+    }
+    return true;
+}
+
+const struct dgf_resp_item *dgf_redis_link_last(const struct dgf_redis_link *link)
+{
+    const struct dgf_resp_item *item =
+        link->n_held ? &link->held[link->n_held - 1] : NULL;
+
+    return item && item->last ? item : NULL;
+}
+
 /* False: stop for now. */
 static bool take_items(struct dgf_redis_link *link)
 {
     while (!dgf_redis_stopped(link->source) && link->fd >= 0) {
-        struct dgf_redis_command command;
-        struct dgf_resp_item item;
-        enum dgf_rc rc;
-
-        if (link->n == 0) {
-            if (dgf_resp_waiting(&link->reader) == 0)
+        if (link->held_at == link->n_held) {
+            if (link->damaged) {
+                lost(link, "the answer is no answer of Redis");
+                return false;
+            }
+            if (!find_items(link))
+                return false;
+            if (link->n_held == 0 && !link->damaged)
                 return true;
-            lost(link, "an answer nobody asked for");
-            return false;
+            if (link->n_held == 0)
+                continue;
         }
-        command = link->queue[link->first];
-        rc = dgf_resp_reader_next(&link->reader, command.explode, &item);
-        if (rc == DGF_AGAIN)
-            return true;
-        if (rc) {
-            lost(link, "the answer is no answer of Redis");
-            return false;
-        }
-        if (item.last && !command.keep) {
-            link->first = (link->first + 1) % link->cap;
-            link->n--;
-            link->since_ns = dgf_clock_mono_ns();
-        }
-        command.on_item(link, &command, &item);
+        link->held_at++;
+        link->answered.on_item(link, &link->answered, &link->held[link->held_at - 1]);
     }
     return false;
 }
@@ -535,6 +568,11 @@ void dgf_redis_link_connect(struct dgf_redis_link *link, dgf_redis_on_up *on_up)
                                             ? self->base.max_event_bytes
                                             : (size_t)16 << 20);
     dgf_buf_init(&link->out, OUT_MAX);
+    link->held = dgf_calloc(HELD_MAX, sizeof(*link->held));
+    if (!link->held) {
+        dgf_redis_fail(self, DGF_RETRY, "out of memory");
+        return;
+    }
     if (link->node->address.path) {
         connect_unix(link);
         return;
@@ -577,6 +615,7 @@ void dgf_redis_link_close(struct dgf_redis_link *link)
     dgf_wipe(link->out.ptr, link->out.cap); /* it held the password */
     dgf_buf_release(&link->out);
     dgf_free(link->queue);
+    dgf_free(link->held);
     *link = (struct dgf_redis_link){
         .source = link->source, .node = link->node, .what = link->what, .fd = -1};
 }

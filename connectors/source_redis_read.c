@@ -12,6 +12,7 @@
 #define PACE_NS INT64_C(20000000)
 
 static void begin_read(struct dgf_redis_stream *stream);
+static void send_range(struct dgf_redis_stream *stream, struct dgf_redis_id id);
 
 /* ---- turns ---- */
 
@@ -200,6 +201,12 @@ void dgf_redis_done(struct dgf_redis_stream *stream, bool more)
 
     stream->node->reading = NULL;
     stream->state = DGF_REDIS_IDLE;
+    if (stream->ask) {
+        dgf_redis_next(stream->node); /* others wait for their turn there */
+        stream->node = stream->ask;
+        stream->asking = stream->again = true;
+        stream->ask = NULL;
+    }
     stream->checked_ns = dgf_clock_mono_ns();
     if (more || stream->again) {
         stream->again = false;
@@ -239,7 +246,9 @@ bool dgf_redis_read_error(struct dgf_redis_stream *stream,
     } else if (dgf_redis_error_is(item, "WRONGTYPE")) {
         stream->wrong_type = true;
         trouble(stream, "is no stream: it holds another type of value");
-    } else if (dgf_redis_error_is(item, "MOVED") || dgf_redis_error_is(item, "ASK") ||
+    } else if (dgf_redis_error_is(item, "ASK ")) {
+        dgf_redis_asked(stream, text);
+    } else if (dgf_redis_error_is(item, "MOVED") ||
                dgf_redis_error_is(item, "CLUSTERDOWN")) {
         dgf_redis_moved(self);
     } else {
@@ -260,6 +269,10 @@ static void on_facts(struct dgf_redis_link *link,
     struct dgf_redis_stream *stream = command->ctx;
     struct dgf_redis_source *self = link->source;
 
+    /* The first answer of a read: one that was sent ahead begins only now. */
+    stream->has_facts = stream->discard = false;
+    stream->look = stream->retry = false;
+    stream->n_items = 0;
     if (dgf_redis_read_error(stream, item)) {
         stream->discard = true;
     } else if (!dgf_redis_facts_read(item->bytes, &stream->facts)) {
@@ -283,15 +296,12 @@ void dgf_redis_ask_facts(struct dgf_redis_stream *stream)
 {
     struct dgf_redis_command command = {.on_item = on_facts, .ctx = stream};
 
-    stream->has_facts = stream->discard = false;
-    stream->look = stream->retry = false;
-    stream->n_items = 0;
     command.arg = stream->fresh && stream->phase == DGF_REDIS_PHASE_NEW &&
                   DGF_REDIS_CONF(stream->source)->mode == DGF_REDIS_CURSOR;
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XINFO"), DGF_BYTES("STREAM"),
-                                             dgf_bytes_str(stream->name)},
-                        3);
+    dgf_redis_stream_send(stream, command,
+                          (struct dgf_bytes[]){DGF_BYTES("XINFO"), DGF_BYTES("STREAM"),
+                                               dgf_bytes_str(stream->name)},
+                          3);
 }
 
 /* Nothing is remembered: where it begins, and what that says of the past. */
@@ -301,7 +311,7 @@ void dgf_redis_first(struct dgf_redis_stream *stream)
     struct dgf_redis_memory *memory = &stream->memory;
     bool now = DGF_REDIS_CONF(self)->start == DGF_REDIS_NOW && !self->caught_up;
 
-    if (stream->wrong_type) {
+    if (stream->wrong_type || stream->ask) {
         dgf_redis_done(stream, false);
         return;
     }
@@ -506,12 +516,12 @@ void dgf_redis_look(struct dgf_redis_stream *stream)
                       from);
     dgf_redis_id_text(stream->memory.last, to);
     dgf_redis_ask_facts(stream);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XRANGE"),
-                                             dgf_bytes_str(stream->name),
-                                             dgf_bytes_str(from), dgf_bytes_str(to),
-                                             DGF_BYTES("COUNT"), DGF_BYTES("4096")},
-                        6);
+    dgf_redis_stream_send(stream, command,
+                          (struct dgf_bytes[]){DGF_BYTES("XRANGE"),
+                                               dgf_bytes_str(stream->name),
+                                               dgf_bytes_str(from), dgf_bytes_str(to),
+                                               DGF_BYTES("COUNT"), DGF_BYTES("4096")},
+                          6);
     dgf_redis_link_flush(&stream->node->data);
 }
 
@@ -591,7 +601,36 @@ static void end_range(struct dgf_redis_stream *stream)
         dgf_redis_look(stream);
         return;
     }
-    dgf_redis_done(stream, stream->n_items > (uint64_t)conf->count);
+    if (stream->ahead)
+        stream->ahead = false; /* the next read goes on by itself */
+    else
+        dgf_redis_done(stream, stream->n_items > (uint64_t)conf->count);
+}
+
+bool dgf_redis_may_go_ahead(const struct dgf_redis_stream *stream)
+{
+    const struct dgf_redis_source *self = stream->source;
+
+    return !stream->ahead && !stream->discard && !self->failed && !stream->node->queue;
+}
+
+/* The server makes the next answer while we judge this one.  By the second entry
+ * what the first one says of the past has been dealt with. */
+static void go_ahead(struct dgf_redis_stream *stream, const struct dgf_redis_link *link,
+                     const struct dgf_resp_item *item)
+{
+    const struct dgf_resp_item *last = dgf_redis_link_last(link);
+    struct dgf_redis_entry entry;
+    const char *why;
+
+    if (!last || item->index == 0 || !dgf_redis_may_go_ahead(stream) ||
+        last->n <= (uint64_t)DGF_REDIS_CONF(stream->source)->count ||
+        dgf_redis_entry_read(last->bytes, last->cut, &entry, &why))
+        return;
+    stream->ahead = true;
+    dgf_redis_ask_facts(stream);
+    send_range(stream, entry.id);
+    dgf_redis_link_flush(&stream->node->data);
 }
 
 static void on_range(struct dgf_redis_link *link,
@@ -600,13 +639,13 @@ static void on_range(struct dgf_redis_link *link,
 {
     struct dgf_redis_stream *stream = command->ctx;
 
-    (void)link;
     if (item->depth == 0) { /* nothing, or an error */
         if (!dgf_redis_read_error(stream, item) && !stream->discard &&
             dgf_redis_act(stream))
             dgf_redis_account(stream);
     } else if (!stream->discard && !stream->source->failed) {
         stream->n_items++;
+        go_ahead(stream, link, item);
         if (item->index > 0 || continues(stream, item))
             dgf_redis_take(stream, item);
         if (item->last && !stream->discard && !stream->source->failed)
@@ -616,14 +655,26 @@ static void on_range(struct dgf_redis_link *link,
         end_range(stream);
 }
 
-static void begin_read(struct dgf_redis_stream *stream)
+static void send_range(struct dgf_redis_stream *stream, struct dgf_redis_id id)
 {
     const struct dgf_redis_conf *conf = DGF_REDIS_CONF(stream->source);
     struct dgf_redis_command command = {
         .on_item = on_range, .ctx = stream, .explode = 1};
     char from[DGF_REDIS_ID_TEXT], count[24];
 
-    if (conf->mode == DGF_REDIS_GROUP) {
+    dgf_redis_id_text(id, from);
+    (void)snprintf(count, sizeof(count), "%lld", (long long)conf->count + 1);
+    dgf_redis_stream_send(
+        stream, command,
+        (struct dgf_bytes[]){DGF_BYTES("XRANGE"), dgf_bytes_str(stream->name),
+                             dgf_bytes_str(from), DGF_BYTES("+"), DGF_BYTES("COUNT"),
+                             dgf_bytes_str(count)},
+        6);
+}
+
+static void begin_read(struct dgf_redis_stream *stream)
+{
+    if (DGF_REDIS_CONF(stream->source)->mode == DGF_REDIS_GROUP) {
         dgf_redis_group_read(stream);
         return;
     }
@@ -631,12 +682,5 @@ static void begin_read(struct dgf_redis_stream *stream)
     if (stream->fresh)
         return; /* dgf_redis_first goes on */
     stream->phase = DGF_REDIS_PHASE_STREAM;
-    dgf_redis_id_text(stream->memory.last, from);
-    (void)snprintf(count, sizeof(count), "%lld", (long long)conf->count + 1);
-    dgf_redis_link_send(&stream->node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("XRANGE"),
-                                             dgf_bytes_str(stream->name),
-                                             dgf_bytes_str(from), DGF_BYTES("+"),
-                                             DGF_BYTES("COUNT"), dgf_bytes_str(count)},
-                        6);
+    send_range(stream, stream->memory.last);
 }

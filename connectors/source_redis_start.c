@@ -10,6 +10,7 @@
  * then read once to its end, and from there on whenever it has something new. */
 
 #define MIN_VERSION 7
+#define SLOTS_NS INT64_C(5000000000) /* how often a cluster is asked for its slots */
 
 /* ---- the address ---- */
 
@@ -506,17 +507,11 @@ void dgf_redis_moved(struct dgf_redis_source *self)
                    "the cluster moved slots; its nodes are asked again");
 }
 
-static struct dgf_redis_node *node_find(struct dgf_redis_source *self,
-                                        struct dgf_bytes host, int64_t port)
+static struct dgf_redis_node *node_known(struct dgf_redis_source *self,
+                                         struct dgf_bytes host, int64_t port)
 {
-    char text[256];
-
-    if (host.len == 0) { /* the one we asked */
+    if (host.len == 0) /* the one we asked */
         host = dgf_bytes_str(self->nodes[0]->address.host);
-    }
-    if (host.len >= sizeof(text) || port <= 0 || port > 65535 ||
-        self->n_nodes >= DGF_REDIS_NODES_MAX)
-        return NULL;
     for (size_t i = 0; i < self->n_nodes; i++) {
         const struct dgf_redis_address *address = &self->nodes[i]->address;
 
@@ -524,9 +519,75 @@ static struct dgf_redis_node *node_find(struct dgf_redis_source *self,
             dgf_bytes_eq(dgf_bytes_str(address->host), host))
             return self->nodes[i];
     }
+    return NULL;
+}
+
+static struct dgf_redis_node *node_find(struct dgf_redis_source *self,
+                                        struct dgf_bytes host, int64_t port)
+{
+    struct dgf_redis_node *node = node_known(self, host, port);
+    char text[256];
+
+    if (node)
+        return node;
+    if (host.len == 0)
+        host = dgf_bytes_str(self->nodes[0]->address.host);
+    if (host.len >= sizeof(text) || port <= 0 || port > 65535 ||
+        self->n_nodes >= DGF_REDIS_NODES_MAX)
+        return NULL;
     memcpy(text, host.ptr, host.len);
     text[host.len] = '\0';
     return node_new(self, text, NULL, (uint16_t)port);
+}
+
+void dgf_redis_asked(struct dgf_redis_stream *stream, struct dgf_bytes text)
+{
+    struct dgf_redis_source *self = stream->source;
+    const uint8_t *end = text.ptr + text.len, *host, *colon;
+    struct dgf_redis_node *node = NULL;
+    uint64_t port;
+
+    host = memrchr(text.ptr, ' ', text.len);
+    colon = memrchr(text.ptr, ':', text.len);
+    if (host && colon > host &&
+        dgf_parse_u64(dgf_bytes_of(colon + 1, (size_t)(end - colon) - 1), &port) &&
+        port <= 65535)
+        node = node_find(self, dgf_bytes_of(host + 1, (size_t)(colon - host) - 1),
+                         (int64_t)port);
+    if (self->failed)
+        return;
+    if (!node) {
+        dgf_redis_fail(self, DGF_RETRY,
+                       "the cluster sends us to a node without a name");
+        return;
+    }
+    stream->ask = node;
+    if (node->data.made)
+        return;
+    if (!self->streaming)
+        self->n_starting++;
+    dgf_redis_link_connect(&node->data, on_node_up);
+}
+
+static void on_asking(struct dgf_redis_link *link,
+                      const struct dgf_redis_command *command,
+                      const struct dgf_resp_item *item)
+{
+    (void)link;
+    (void)command;
+    (void)item; /* what follows it says what is wrong */
+}
+
+void dgf_redis_stream_send(struct dgf_redis_stream *stream,
+                           struct dgf_redis_command command,
+                           const struct dgf_bytes *words, size_t n)
+{
+    struct dgf_redis_link *link = &stream->node->data;
+
+    if (stream->asking)
+        dgf_redis_link_send(link, (struct dgf_redis_command){.on_item = on_asking},
+                            (struct dgf_bytes[]){DGF_BYTES("ASKING")}, 1);
+    dgf_redis_link_send(link, command, words, n);
 }
 
 static size_t index_of(const struct dgf_redis_source *self,
@@ -539,11 +600,15 @@ static size_t index_of(const struct dgf_redis_source *self,
     return i;
 }
 
-/* [[first, last, [host, port, id, ...], replicas...], ...] */
-static bool read_range(struct dgf_redis_source *self, struct dgf_resp *resp)
+struct range {
+    int64_t first, last, port;
+    struct dgf_bytes host;
+};
+
+/* [first, last, [host, port, id, ...], replicas...] */
+static bool read_range(struct dgf_resp *resp, struct range *ret)
 {
     struct dgf_resp_token head, first, last, primary, host, port;
-    struct dgf_redis_node *node;
     struct dgf_resp at;
 
     if (dgf_resp_next(resp, &head) || head.kind != DGF_RESP_ARRAY || head.number < 3 ||
@@ -559,13 +624,71 @@ static bool read_range(struct dgf_redis_source *self, struct dgf_resp *resp)
     if (first.kind != DGF_RESP_INT || last.kind != DGF_RESP_INT || first.number < 0 ||
         last.number >= DGF_REDIS_SLOTS || first.number > last.number)
         return false;
-    node = node_find(self, host.kind == DGF_RESP_BULK ? host.bytes : DGF_BYTES(""),
-                     port.number);
+    *ret = (struct range){first.number, last.number, port.number,
+                          host.kind == DGF_RESP_BULK ? host.bytes : DGF_BYTES("")};
+    return true;
+}
+
+static bool take_range(struct dgf_redis_source *self, struct dgf_resp *resp)
+{
+    struct dgf_redis_node *node;
+    struct range range;
+
+    if (!read_range(resp, &range))
+        return false;
+    node = node_find(self, range.host, range.port);
     if (!node)
         return false;
-    for (int64_t i = first.number; i <= last.number; i++)
+    for (int64_t i = range.first; i <= range.last; i++)
         self->slots[i] = (uint16_t)(index_of(self, node) + 1);
     return true;
+}
+
+/* Asked now and then: a node that joined has streams nobody told us of. */
+static void on_slots_again(struct dgf_redis_link *link,
+                           const struct dgf_redis_command *command,
+                           const struct dgf_resp_item *item)
+{
+    struct dgf_redis_source *self = link->source;
+    struct dgf_resp resp = dgf_resp_of(item->bytes);
+    struct dgf_resp_token head;
+    struct range range;
+
+    (void)command;
+    if (dgf_resp_next(&resp, &head) || head.kind != DGF_RESP_ARRAY)
+        return; /* what is wrong shows where streams are read */
+    for (int64_t i = 0; i < head.number; i++) {
+        struct dgf_redis_node *node;
+
+        if (!read_range(&resp, &range))
+            return;
+        node = node_known(self, range.host, range.port);
+        for (int64_t slot = range.first; slot <= range.last; slot++)
+            if (!node || self->slots[slot] != index_of(self, node) + 1) {
+                dgf_redis_moved(self);
+                return;
+            }
+    }
+}
+
+static void ask_slots_again(struct dgf_redis_source *self, int64_t now_ns)
+{
+    struct dgf_redis_command command = {.on_item = on_slots_again};
+
+    if (!self->cluster || now_ns - self->slots_ns < SLOTS_NS)
+        return;
+    self->slots_ns = now_ns;
+    for (size_t i = 0; i < self->n_nodes; i++) {
+        struct dgf_redis_link *link = &self->nodes[i]->data;
+
+        if (!link->up)
+            continue;
+        dgf_redis_link_send(
+            link, command,
+            (struct dgf_bytes[]){DGF_BYTES("CLUSTER"), DGF_BYTES("SLOTS")}, 2);
+        dgf_redis_link_flush(link);
+        return;
+    }
 }
 
 static void on_slots(struct dgf_redis_link *link,
@@ -589,7 +712,7 @@ static void on_slots(struct dgf_redis_link *link,
     if (dgf_resp_next(&resp, &head) || head.kind != DGF_RESP_ARRAY)
         head.number = -1;
     for (int64_t i = 0; i < head.number && !self->failed; i++)
-        if (!read_range(self, &resp))
+        if (!take_range(self, &resp))
             head.number = -1;
     if (self->failed)
         return;
@@ -623,6 +746,7 @@ static void ask_slots(struct dgf_redis_link *link)
     struct dgf_redis_command command = {.on_item = on_slots};
 
     self->cluster = true;
+    self->slots_ns = dgf_clock_mono_ns();
     self->slots = dgf_calloc(DGF_REDIS_SLOTS, sizeof(*self->slots));
     if (!self->slots) {
         dgf_redis_fail(self, DGF_RETRY, "out of memory");
@@ -756,6 +880,7 @@ void dgf_redis_start_tick(struct dgf_redis_source *self, int64_t now_ns)
 
     if (!self->streaming)
         return;
+    ask_slots_again(self, now_ns);
     if (self->keys) {
         dgf_redis_keys_tick(self, now_ns);
         return;

@@ -12,6 +12,8 @@ import time
 
 import servers
 from agent import DGF, Agent
+from mongo import Mongo
+from redis import Redis
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SCHEMA = """
@@ -30,8 +32,13 @@ sources:
     type: postgres
     url: ${{ORDERS_URL}}
     tables: [shop.*, pay.*]
-policies: [{{dir}}/policies]
+{sources}policies: [{{dir}}/policies]
 {sinks}"""
+REDIS_SOURCE = """  chat: {{type: redis, url: "{}", streams: [chat]}}
+"""
+MONGO_SOURCE = """  support: {{type: mongo, url: "{}", database: support, insecure: true}}
+"""
+SERVERS = ("redis", "mongo", "kafka")
 KAFKA_SINK = """sinks:
   events: {{type: kafka, brokers: ["{}"], topic_prefix: dgf.demo, insecure: true}}
 """
@@ -51,6 +58,16 @@ TRANSACTIONS = [
      "INSERT INTO pay.transfers VALUES (9, -1, 'pending', 'ada'); ROLLBACK; BEGIN;", 0),
     ("a transfer backwards",
      "INSERT INTO pay.transfers VALUES (10, -5, 'pending', 'ada');", 1),
+]
+# (what happens, command, violations it must give)
+ENTRIES = [
+    ("Redis: a harmless line of a chat", ["XADD", "chat", "*", "note", "where is my order?"], 0),
+    ("Redis: a card number in a chat",
+     ["XADD", "chat", "*", "note", "take it from 4111 1111 1111 1111"], 1),
+]
+DOCUMENTS = [
+    ("MongoDB: a harmless ticket", {"_id": 1, "note": "the parcel is wet"}, 0),
+    ("MongoDB: a card number in a ticket", {"_id": 2, "note": "card 5500 0000 0000 0004"}, 1),
 ]
 
 
@@ -103,24 +120,45 @@ def plain(agent, *args):
     return done
 
 
-def commit_all(pg, tail):
+def steps_of(held):
+    """(what happens, how it is written, what does it, violations it must give)"""
+    pg, redis, mongo = held["pg"], held.get("redis"), held.get("mongo")
+    found = [(what, sql, lambda sql=sql: pg.sql(f"BEGIN;\n{sql}\nCOMMIT;"), n)
+             for what, sql, n in TRANSACTIONS]
+    if redis:
+        found += [(what, " ".join(f'"{w}"' if " " in w else w for w in words),
+                   lambda words=words: redis.do(*words), n) for what, words, n in ENTRIES]
+    if mongo:
+        tickets = mongo.client().support.tickets
+        found += [(what, f"db.tickets.insertOne({json.dumps(document)})",
+                   lambda document=document: tickets.insert_one(document), n)
+                  for what, document, n in DOCUMENTS]
+    return found
+
+
+def commit_all(steps, tail):
     wanted = 0
-    for what, sql, n in TRANSACTIONS:
+    for what, text, commit, n in steps:
         say(f"\n  {what}")
-        for line in sql.splitlines():
+        for line in text.splitlines():
             say(f"    {line}")
         tail.committed = time.time_ns()
-        pg.sql(f"BEGIN;\n{sql}\nCOMMIT;")
+        commit()
         wanted += n
         tail.wait(wanted)
     return wanted
+
+
+def wait_streaming(agent):
+    for name in agent.status()["sources"]:
+        agent.wait_source(name, "streaming")
 
 
 def restart(agent, wanted):
     say("\n== kill -9, and start again: nothing is lost, nothing comes twice")
     agent.kill9()
     agent.start()
-    agent.wait_source("orders", "streaming")
+    wait_streaming(agent)
     found = agent.records("violation")
     if len(found) != wanted:
         raise servers.Failed(f"{len(found)} violations in the ledger after kill -9, not {wanted}")
@@ -152,20 +190,21 @@ def leave_running(agent, held):
     """Writes what a shell needs to go on, and a script that ends it all."""
     demo = os.path.join(servers.BUILD, "quickstart")
     os.makedirs(demo, exist_ok=True)
-    pg, kafka = held[0], held[1] if len(held) > 2 else None
+    pg, redis, mongo, kafka = (held.get(name) for name in ("pg", "redis", "mongo", "kafka"))
     pid_file = agent.folder / "dgf.pid"
     with open(pid_file, "w", encoding="utf-8") as file:
         file.write(f"{agent.child.pid}\n")
     values = {"DEMO": agent.folder.path, "PATH": f"{servers.BUILD}:{servers.PG_BIN}:$PATH",
               "PGHOST": pg.run, "PGPORT": pg.port, "PGUSER": "postgres", "PGDATABASE": "postgres",
               "ORDERS_URL": agent.env["ORDERS_URL"],
-              "KAFKA": kafka.bootstrap if kafka else ""}
+              "KAFKA": kafka.bootstrap if kafka else "",
+              "REDIS": redis.url() if redis else "", "MONGO": mongo.url() if mongo else ""}
     env, stop = os.path.join(demo, "env"), os.path.join(demo, "stop")
     with open(env, "w", encoding="utf-8") as file:
         file.write("".join(f'export {name}="{value}"\n' for name, value in values.items()))
     os.chmod(env, 0o600)
-    pids = " ".join(str(server.child.pid) for server in held[:-1])
-    folders = " ".join(server.folder.path for server in held)
+    pids = " ".join(str(server.child.pid) for server in held.values() if server is not agent)
+    folders = " ".join(server.folder.path for server in held.values())
     with open(stop, "w", encoding="utf-8") as file:
         file.write(f"""#!/bin/sh
 # Ends what contrib/quickstart --keep left running, and removes its folders.
@@ -180,26 +219,40 @@ rm -rf {folders}
     os.chmod(stop, 0o755)
     say(f"""
 Everything is still running.
-    . {env}     sets DEMO, PGHOST, KAFKA ... for psql, dgf and kcat
+    . {env}     sets DEMO, PGHOST, KAFKA, REDIS, MONGO ... for psql, dgf and kcat
     dgf tail -c $DEMO/dgf.yaml
     {stop}    ends it all""")
 
 
-def run(keep, with_kafka):
-    held = []
+def start_servers(chosen, held):
+    """What was asked for beside PostgreSQL; (sources, sinks) for the configuration."""
+    say("== a private " + ", ".join(name for name, wanted in (
+        ("PostgreSQL", True), ("Redis", "redis" in chosen), ("MongoDB-wire server (SecantusDB)",
+                                                            "mongo" in chosen),
+        ("Kafka", "kafka" in chosen)) if wanted))
+    held["pg"] = servers.Postgres().__enter__()
+    held["pg"].role()
+    held["pg"].sql(SCHEMA)
+    sources = sinks = ""
+    if "redis" in chosen:
+        held["redis"] = Redis().__enter__()
+        sources += REDIS_SOURCE.format(held["redis"].url())
+    if "mongo" in chosen:
+        held["mongo"] = Mongo().__enter__()
+        sources += MONGO_SOURCE.format(held["mongo"].url())
+    if "kafka" in chosen:
+        held["kafka"] = servers.Kafka().__enter__()
+        held["kafka"].create_dgf_topics("dgf.demo")
+        sinks = KAFKA_SINK.format(held["kafka"].bootstrap)
+    return sources, sinks
+
+
+def run(keep, chosen):
+    held = {}
     try:
-        say("== a private PostgreSQL" + (" and a private Kafka" if with_kafka else ""))
-        held.append(servers.Postgres().__enter__())
-        pg = held[0]
-        pg.role()
-        pg.sql(SCHEMA)
-        sinks = ""
-        if with_kafka:
-            held.append(servers.Kafka().__enter__())
-            held[1].create_dgf_topics("dgf.demo")
-            sinks = KAFKA_SINK.format(held[1].bootstrap)
-        agent = Agent(CONFIG.format(sinks=sinks),
-                      env={"ORDERS_URL": pg.conninfo("dgf", "dgf-secret")})
+        sources, sinks = start_servers(chosen, held)
+        agent = Agent(CONFIG.format(sources=sources, sinks=sinks),
+                      env={"ORDERS_URL": held["pg"].conninfo("dgf", "dgf-secret")})
         for name in ("shop.yaml", "shop_test.yaml"):
             shutil.copy(os.path.join(TOP, "contrib", "examples", name), agent.policies)
         say(f"    configuration {agent.config}, policies {agent.policies}/shop.yaml")
@@ -207,36 +260,40 @@ def run(keep, with_kafka):
         plain(agent, "check", "-c", agent.config)
         show("run -c dgf.yaml &")
         agent.start()
-        held.append(agent)
-        agent.wait_source("orders", "streaming")
+        held["agent"] = agent
+        wait_streaming(agent)
         show("tail -c dgf.yaml --kind violation")
         tail = Tail(agent)
-        wanted = commit_all(pg, tail)
+        steps = steps_of(held)
+        wanted = commit_all(steps, tail)
         restart(agent, wanted)
         tail.stop()
         if plain(agent, "ledger", "verify", "-c", agent.config).returncode:
             raise servers.Failed("the ledger does not verify")
         plain(agent, "status", "-c", agent.config)
-        if with_kafka:
-            read_topic(held[1], wanted)
+        if "kafka" in chosen:
+            read_topic(held["kafka"], wanted)
         next_steps()
+        n_databases = sum(name in held for name in ("pg", "redis", "mongo"))
         if keep:
             leave_running(agent, held)
-            held = []
-        say(f"\nquickstart: {len(TRANSACTIONS)} transactions, {wanted} violations, "
-            "the ledger verifies")
+            held = {}
+        say(f"\nquickstart: {len(steps)} transactions"
+            + (f" in {n_databases} databases" if n_databases > 1 else "")
+            + f", {wanted} violations, the ledger verifies")
     finally:
-        for server in reversed(held):
+        for server in reversed(list(held.values())):
             server.__exit__()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--kafka", action="store_true")
+    for name in SERVERS:
+        parser.add_argument(f"--{name}", action="store_true")
     args = parser.parse_args()
     try:
-        run(args.keep, args.kafka)
+        run(args.keep, [name for name in SERVERS if getattr(args, name)])
     except (servers.Failed, servers.Skip) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2

@@ -289,7 +289,7 @@ static void load_root(struct dgf_policy_load *load, const struct dgf_yaml_node *
     for (size_t i = 0; i < load->file->n_lists; i++) {
         const struct dgf_policy_list *list = &load->file->lists[i];
 
-        if (!list->used)
+        if (!list->used && !load->partial)
             dgf_findings_add(load->findings, DGF_FINDING_WARNING, "W0430", list->mark,
                              dgf_yaml_line(load->doc, list->mark.line),
                              "list '%s' is not used", list->name);
@@ -298,18 +298,16 @@ static void load_root(struct dgf_policy_load *load, const struct dgf_yaml_node *
 }
 
 /* An expression that YAML cannot read at all is told with what to do about it. */
-static void advise_quotes(struct dgf_findings *findings, size_t from)
+static void advise_quotes(struct dgf_findings *findings, size_t at)
 {
     static const char *const keys[] = {"when:", "require:", "message:"};
-    const struct dgf_finding *last =
-        findings->n > from && findings->list ? &findings->list[findings->n - 1] : NULL;
-    const char *line = last ? last->source_line : NULL;
+    const char *line = findings->list ? findings->list[at].source_line : NULL;
 
     for (size_t i = 0; line && i < DGF_ARRAY_LEN(keys); i++)
         if (strstr(line, keys[i])) {
-            dgf_findings_fix(findings,
-                             "write what stands after '%s' after `>-` or in quotes",
-                             keys[i]);
+            dgf_findings_fix_at(findings, at,
+                                "write what stands after '%s' after `>-` or in quotes",
+                                keys[i]);
             return;
         }
 }
@@ -335,10 +333,12 @@ static void load_text(struct dgf_policy_load *load, const char *path,
     dgf_sha256(text, load->file->sha256);
     if (load->nomem)
         return;
-    if (dgf_yaml_parse(load->file->path, text, load->findings, &doc)) {
-        advise_quotes(load->findings, before);
+    load->partial = dgf_yaml_parse(load->file->path, text, load->findings, &doc) != 0;
+    if (load->partial)
+        for (size_t i = before; i < load->findings->n; i++)
+            advise_quotes(load->findings, i);
+    if (!doc)
         return;
-    }
     load->doc = doc;
     root = dgf_yaml_root(doc);
     if (!root || root->kind != DGF_YAML_MAP)

@@ -11,6 +11,7 @@ struct dgf_policy_load {
     struct dgf_findings *findings;
     const struct dgf_yaml *doc; /* the file that is read now */
     struct dgf_policy_file *file;
+    bool partial; /* YAML refused a part of it: what is unused is not known */
     bool nomem;
 };
 

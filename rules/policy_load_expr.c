@@ -13,6 +13,8 @@ struct dgf_bytes dgf_policy_load_expr(struct dgf_policy_load *load,
     const struct dgf_bytes none = {NULL, 0};
     const char *copy;
 
+    if (node->refused)
+        return none;
     if (node->kind == DGF_YAML_MAP || node->kind == DGF_YAML_LIST) {
         DGF_POLICY_ERROR(
             load, "E0428", node,
@@ -166,6 +168,8 @@ static struct dgf_policy_part *add_part(struct dgf_policy_load *load,
 static bool message_node(struct dgf_policy_load *load, const struct dgf_policy *policy,
                          const struct dgf_yaml_node *node)
 {
+    if (node->refused)
+        return false;
     if (node->kind == DGF_YAML_MAP || node->kind == DGF_YAML_LIST)
         DGF_POLICY_ERROR(
             load, "E0428", node,

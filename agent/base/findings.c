@@ -91,20 +91,37 @@ void dgf_findings_add(struct dgf_findings *findings,
     findings->list[findings->n++] = finding;
 }
 
+static void set_fix(struct dgf_findings *findings, size_t at, const char *fmt,
+                    va_list ap)
+{
+    struct dgf_finding *finding = &findings->list[at];
+
+    dgf_free(finding->fix);
+    finding->fix = format(fmt, ap);
+    if (!finding->fix)
+        findings->nomem = true;
+}
+
 void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...)
 {
-    struct dgf_finding *last;
     va_list ap;
 
     if (findings->n == 0 || findings->n == KEPT || findings->nomem)
         return; /* the last one may not be the one that is meant */
-    last = &findings->list[findings->n - 1];
-    dgf_free(last->fix);
     va_start(ap, fmt);
-    last->fix = format(fmt, ap);
+    set_fix(findings, findings->n - 1, fmt, ap);
     va_end(ap);
-    if (!last->fix)
-        findings->nomem = true;
+}
+
+void dgf_findings_fix_at(struct dgf_findings *findings, size_t at, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (at >= findings->n || findings->nomem)
+        return;
+    va_start(ap, fmt);
+    set_fix(findings, at, fmt, ap);
+    va_end(ap);
 }
 
 bool dgf_code_explain(const char *code, const char **ret_title, const char **ret_text)
@@ -118,7 +135,7 @@ bool dgf_code_explain(const char *code, const char **ret_title, const char **ret
     };
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(codes); i++)
-        if (strcmp(codes[i].code, code) == 0) {
+        if (strcasecmp(codes[i].code, code) == 0) {
             *ret_title = codes[i].title;
             *ret_text = codes[i].text;
             return true;

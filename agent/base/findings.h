@@ -56,6 +56,9 @@ void dgf_findings_hide(char *line);
 /* Sets the fix of the finding added last. */
 void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...)
     DGF_PRINTF(2, 3);
+/* The same for list[at]. */
+void dgf_findings_fix_at(struct dgf_findings *findings, size_t at, const char *fmt, ...)
+    DGF_PRINTF(3, 4);
 
 enum dgf_findings_format {
     DGF_FINDINGS_HUMAN,

@@ -197,16 +197,41 @@ static bool token_is_good(const struct dgf_mp_token *token)
     return token->kind != DGF_MP_EXT || ext_is_good(token);
 }
 
+/* Behind a scalar of the common forms; NULL: another form, or not all there. */
+static inline const uint8_t *behind_scalar(const uint8_t *at, const uint8_t *end)
+{
+    size_t len = 1;
+
+    if (at == end)
+        return NULL;
+    if (*at < 0x80 || *at >= 0xe0 || *at == 0xc0 || *at == 0xc2 || *at == 0xc3)
+        len = 1;
+    else if ((*at & 0xe0) == 0xa0)
+        len = 1 + (size_t)(*at & 31);
+    else if (*at == 0xd9 && end - at > 1)
+        len = 2 + (size_t)at[1];
+    else if (*at == 0xcb || *at == 0xd3)
+        len = 9;
+    else
+        return NULL;
+    return (size_t)(end - at) < len ? NULL : at + len;
+}
+
 /* Walks over one value; left[] counts what each open container still misses. */
 static enum dgf_rc walk(struct dgf_mp *mp, bool look)
 {
     struct dgf_mp at = *mp;
     uint64_t left[DGF_MP_MAX_DEPTH];
+    const uint8_t *behind = look ? NULL : behind_scalar(mp->ptr, mp->end);
     struct dgf_mp_token token;
     size_t depth = 0;
     uint64_t items;
     enum dgf_rc rc;
 
+    if (behind) {
+        mp->ptr = behind;
+        return DGF_OK;
+    }
     for (;;) {
         rc = dgf_mp_next(&at, &token);
         if (rc)
@@ -265,6 +290,17 @@ enum dgf_rc dgf_mp_find(struct dgf_bytes map, struct dgf_bytes key,
         struct dgf_mp before = mp;
         bool found;
 
+        if (mp.ptr != mp.end && (*mp.ptr & 0xe0) == 0xa0) { /* a short name */
+            size_t len = *mp.ptr & 31;
+            const uint8_t *value = behind_scalar(mp.ptr, mp.end);
+
+            if (value && (len != key.len || memcmp(mp.ptr + 1, key.ptr, len) != 0)) {
+                mp.ptr = value;
+                if (dgf_mp_skip(&mp))
+                    return DGF_BAD_DATA;
+                continue;
+            }
+        }
         if (dgf_mp_next(&mp, &token))
             return DGF_BAD_DATA;
         found = token.kind == DGF_MP_STR && dgf_bytes_eq(token.bytes, key);

@@ -282,6 +282,8 @@ static void set_list(const struct loading *l, const struct dgf_opt *opt,
         const struct dgf_yaml_node *item =
             node->kind == DGF_YAML_LIST ? node->items[i] : node;
 
+        if (item->refused)
+            continue;
         if (!is_text(item)) {
             say(l, "E0201", item, "'%s' must be a list of texts", opt->name);
             continue;
@@ -304,6 +306,8 @@ static void set_map(const struct loading *l, const struct dgf_opt *opt,
         const struct dgf_yaml_node *item = node->items[i];
         char *key, *value;
 
+        if (item->refused)
+            continue;
         if (!is_text(item)) {
             say(l, "E0201", item, "'%s.%s' must be text", opt->name,
                 node->keys[i]->text);
@@ -378,12 +382,33 @@ static void set_scalar(const struct loading *l, const struct dgf_opt *opt,
     dgf_free(text);
 }
 
+static void set_default(struct loading *l, const struct dgf_opt *opt, void *conf)
+{
+    char *text;
+
+    if (opt->type == DGF_OPT_GROUP) {
+        load_group(l, opt->group, at(conf, opt), NULL, NULL);
+        return;
+    }
+    if (!opt->fallback || opt->type == DGF_OPT_STR_LIST || opt->type == DGF_OPT_STR_MAP)
+        return;
+    text = dgf_strdup(opt->fallback);
+    if (text)
+        set_scalar(l, opt, NULL, text, at(conf, opt));
+    else
+        l->findings->nomem = true;
+}
+
 static void set_one(struct loading *l, const struct dgf_opt *opt, void *conf,
                     const struct dgf_yaml_node *node)
 {
     void *to = at(conf, opt);
     char *text;
 
+    if (node->refused && opt->type != DGF_OPT_NODE) {
+        set_default(l, opt, conf);
+        return;
+    }
     if (!kind_fits(l, opt, node))
         return;
     switch (opt->type) {
@@ -404,23 +429,6 @@ static void set_one(struct loading *l, const struct dgf_opt *opt, void *conf,
         if (text)
             set_scalar(l, opt, node, text, to);
     }
-}
-
-static void set_default(struct loading *l, const struct dgf_opt *opt, void *conf)
-{
-    char *text;
-
-    if (opt->type == DGF_OPT_GROUP) {
-        load_group(l, opt->group, at(conf, opt), NULL, NULL);
-        return;
-    }
-    if (!opt->fallback || opt->type == DGF_OPT_STR_LIST || opt->type == DGF_OPT_STR_MAP)
-        return;
-    text = dgf_strdup(opt->fallback);
-    if (text)
-        set_scalar(l, opt, NULL, text, at(conf, opt));
-    else
-        l->findings->nomem = true;
 }
 
 static bool is_ignored(const char *const *ignore, const char *name)
@@ -464,7 +472,7 @@ static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf
     for (const struct dgf_opt *opt = opts; opt->name; opt++) {
         const struct dgf_yaml_node *value = node ? dgf_yaml_get(node, opt->name) : NULL;
 
-        if (value && value->kind != DGF_YAML_NULL)
+        if (value && (value->kind != DGF_YAML_NULL || value->refused))
             set_one(l, opt, conf, value);
         else if (!(opt->flags & DGF_REQUIRED))
             set_default(l, opt, conf);

@@ -260,10 +260,10 @@ enum dgf_rc dgf_yaml_parse(const char *path, struct dgf_bytes text,
     rc = dgf_yaml_build(doc, findings);
     if (rc == DGF_NOMEM)
         return out_of_memory(findings);
-    if (rc || findings->n_errors > errors)
+    if (rc)
         return DGF_BAD_CONFIG;
     *ret = dgf_steal(doc);
-    return DGF_OK;
+    return findings->n_errors > errors ? DGF_BAD_CONFIG : DGF_OK;
 }
 
 enum dgf_rc dgf_yaml_load(const char *path, struct dgf_findings *findings,

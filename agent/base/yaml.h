@@ -36,12 +36,15 @@ struct dgf_yaml_node {
     struct dgf_yaml_node **keys;  /* MAP: scalar nodes */
     struct dgf_yaml_node **items; /* LIST items, MAP values */
     size_t begin;                 /* byte of the file where it begins */
+    bool refused; /* a finding says so already: the value is not to be looked at */
 };
 
 struct dgf_yaml; /* owns all nodes and the text of the file */
 
 /* Adds findings (E01xx) for everything wrong and then returns DGF_BAD_CONFIG;
- * path is used in marks.  text is copied. */
+ * path is used in marks.  text is copied.  Where only tags, anchors, aliases or
+ * keys were refused, *ret is set all the same, without them: what else is wrong
+ * can be told in the same go. */
 enum dgf_rc dgf_yaml_parse(const char *path, struct dgf_bytes text,
                            struct dgf_findings *findings, struct dgf_yaml **ret)
     DGF_MUST_USE;

@@ -132,6 +132,7 @@ static struct dgf_yaml_node *scalar(struct builder *b, const yaml_event_t *event
     if (!node)
         return NULL;
     refuse_marks(b, event, event->data.scalar.anchor, event->data.scalar.tag);
+    node->refused = event->data.scalar.tag != NULL;
     node->text_len = event->data.scalar.length;
     node->text = dgf_arena_strndup(&b->doc->arena, text, node->text_len);
     if (!node->text) {
@@ -144,9 +145,11 @@ static struct dgf_yaml_node *scalar(struct builder *b, const yaml_event_t *event
     if (!node->plain)
         return node;
     node->comment_after = node->text_len > 0 && has_comment(b->doc, event->end_mark);
-    if (!dgf_yaml_type_plain(node))
+    if (!dgf_yaml_type_plain(node)) {
+        node->refused = true;
         report(b, "E0112", event->start_mark, node->mark.len,
                "number is too large; put it in quotes if it is a text");
+    }
     return node;
 }
 
@@ -231,11 +234,13 @@ static bool is_duplicate(struct builder *b, struct dgf_map *seen,
     return true;
 }
 
+/* *ret_drop: the key was refused, and its value goes with it. */
 static struct dgf_yaml_node *map_key(struct builder *b, struct dgf_map *seen,
-                                     const yaml_event_t *event)
+                                     const yaml_event_t *event, bool *ret_drop)
 {
     struct dgf_yaml_node *key = value(b, event);
 
+    *ret_drop = true;
     if (!key)
         return NULL;
     if (key->kind == DGF_YAML_LIST || key->kind == DGF_YAML_MAP || key->text_len == 0 ||
@@ -246,7 +251,7 @@ static struct dgf_yaml_node *map_key(struct builder *b, struct dgf_map *seen,
     if (key->plain && strcmp(key->text, "<<") == 0)
         report(b, "E0105", event->start_mark, 2, "merge keys are not allowed");
     else
-        (void)is_duplicate(b, seen, key);
+        *ret_drop = is_duplicate(b, seen, key);
     return b->rc ? NULL : key;
 }
 
@@ -259,9 +264,9 @@ static struct dgf_yaml_node *map(struct builder *b, struct dgf_yaml_node *node)
     dgf_map_init(&seen);
     while (next(b, &event)) {
         struct dgf_yaml_node *key, *item = NULL;
-        bool end = event.type == YAML_MAPPING_END_EVENT;
+        bool end = event.type == YAML_MAPPING_END_EVENT, drop;
 
-        key = end ? NULL : map_key(b, &seen, &event);
+        key = end ? NULL : map_key(b, &seen, &event, &drop);
         yaml_event_delete(&event);
         if (!key)
             break;
@@ -269,7 +274,7 @@ static struct dgf_yaml_node *map(struct builder *b, struct dgf_yaml_node *node)
             item = value(b, &event);
             yaml_event_delete(&event);
         }
-        if (!item || !add_pair(b, &pairs, true, key, item))
+        if (!item || (!drop && !add_pair(b, &pairs, true, key, item)))
             break;
     }
     dgf_map_release(&seen, NULL);
@@ -289,7 +294,10 @@ static struct dgf_yaml_node *value(struct builder *b, const yaml_event_t *event)
         return scalar(b, event);
     if (event->type == YAML_ALIAS_EVENT) {
         report(b, "E0103", event->start_mark, 1, "aliases are not allowed");
-        return new_node(b, DGF_YAML_STR, event);
+        node = new_node(b, DGF_YAML_STR, event);
+        if (node)
+            node->refused = true;
+        return node;
     }
     if (b->depth == DEPTH_MAX) {
         report(b, "E0107", event->start_mark, 1, "nested deeper than 32 levels");

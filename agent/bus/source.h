@@ -47,6 +47,10 @@ struct dgf_source_type {
                            struct dgf_err *err); /* NULL: cannot */
     /* What policies may ask for on an object; see dgf_source_gives. */
     unsigned (*gives)(struct dgf_source *src, const struct dgf_object *object);
+    /* Read up to this position, as position_text gives it, then say caught_up and
+     * read no more.  Once, before `open`.  DGF_BAD_CONFIG: no position to end at.
+     * NULL: cannot. */
+    enum dgf_rc (*until)(struct dgf_source *src, const char *text, struct dgf_err *err);
 };
 
 /* What a source gives for an object: bits of dgf_source_type.gives. */

@@ -259,6 +259,97 @@ def help_and_wrong_words_say_what_there_is():
 
 
 @case
+def help_is_also_given_behind_a_command_and_version_says_what_is_built_in():
+    equal(dgf("ledger", "cat", "--help").stdout, dgf("help", "ledger").stdout)
+    equal(dgf("run", "-h").returncode, 0, "exit code")
+    true("sources: postgres" in dgf("version").stdout, "no types in the version")
+    answer = json.loads(dgf("version", "--format", "json").stdout)
+    true("postgres" in answer["sources"] and {"kafka", "file"} <= set(answer["sinks"]), answer)
+    equal(dgf("version", "--format", "xml").returncode, 64, "exit code of a wrong format")
+
+
+@case
+def init_makes_the_folder_and_the_keys_and_run_uses_them():
+    with tempfile.TemporaryDirectory(prefix="dgf-init-") as folder:
+        new = os.path.join(folder, "here")
+        done = dgf("init", "-d", new)
+        equal(done.returncode, 0, done.stderr)
+        equal(done.stderr, "")
+        keys = os.path.join(new, data_dir_of(read(os.path.join(new, "dgf.yaml"))), "keys")
+        equal(sorted(os.listdir(keys)), ["tenant", "token"])
+        for name in os.listdir(keys):
+            equal(os.stat(os.path.join(keys, name)).st_mode & 0o777, 0o600, f"mode of {name}")
+        true(f"wrote {os.path.dirname(keys)}/keys" in done.stdout, done.stdout)
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def shown(cwd, env, *args):
+    """`config show` with nothing else in the environment."""
+    done = subprocess.run([DGF, "config", "show", *args], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, check=False, timeout=60, cwd=cwd,
+                          env={"PATH": os.environ["PATH"], **env})
+    return done.returncode, done.stdout, done.stderr
+
+
+@case
+def the_environment_alone_is_a_configuration_and_its_secrets_are_masked():
+    env = {"POSTGRESQL_HOST": "db", "POSTGRESQL_PORT": "5433", "POSTGRESQL_USER": "o'hara",
+           "POSTGRESQL_PASSWORD": "s3cret-${x}", "POSTGRESQL_DATABASE": "shop",
+           "REDIS_HOST": "cache", "REDIS_USER": "dgf", "REDIS_PASSWORD": "s3cret-redis",
+           "REDIS_STREAMS": "orders, audit:*", "MONGODB_HOST": "m1", "MONGODB_USER": "a@b",
+           "MONGODB_PASSWORD": "s3cret-mongo", "MONGODB_DATABASE": "shop",
+           "KAFKA_BROKERS": "k1:9093,k2:9093", "DGF_AGENT__NAME": "sidecar",
+           "DGF_LEDGER__KEEP": "3d", "DGF_SOURCES__POSTGRESQL__TABLES": "[shop.*]",
+           "DGF_POLICIES": "/etc/dgf/policies"}
+    with tempfile.TemporaryDirectory(prefix="dgf-env-") as folder:
+        code, out, err = shown(folder, env)
+        equal(code, 0, err)
+        for line in ('name: "sidecar"', "keep: 3d", 'tables: ["shop.*"]',
+                     'policies: ["/etc/dgf/policies"]', 'streams: ["orders", "audit:*"]',
+                     'user: "dgf"', 'database: "shop"', 'brokers: ["k1:9093", "k2:9093"]'):
+            true(f"{line}\n" in out, f"'{line}' is not in:\n{out}")
+        equal([name for name in ("postgresql", "redis", "mongodb") if f"\n  {name}:\n" in out],
+              ["postgresql", "redis", "mongodb"])
+        true("s3cret" not in out + err, f"a secret is shown:\n{out}{err}")
+        code, out, err = shown(folder, {"DGF_AGENT__NAME": "nobody"})
+        equal((code, out), (78, ""))
+        true("none of POSTGRESQL_HOST, REDIS_HOST and MONGODB_HOST is set" in err, err)
+        code, out, err = shown(folder, {**env, "DGF_LEDGER__KEPT": "1d", "DGF_LIMITS__EVENT_BYTES":
+                                        "huge"})
+        equal(code, 78, "exit code")
+        true("environment DGF_LEDGER__KEPT: error[E0202]" in err and
+             "environment DGF_LIMITS__EVENT_BYTES: error[E0204]" in err, err)
+
+
+@case
+def the_environment_goes_over_conf_d_and_that_over_the_file():
+    with tempfile.TemporaryDirectory(prefix="dgf-env-") as folder:
+        os.mkdir(os.path.join(folder, "conf.d"))
+        for name, text in (("dgf.yaml", "agent: {name: file, env: file, data_dir: file}\n"
+                                        "sources: {a: {type: postgres, url: host=x}}\n"),
+                           ("conf.d/20.yaml", "agent: {name: twenty}\n"),
+                           ("conf.d/10.yaml", "agent: {name: ten, env: ten}\n"
+                                              "sources: {a: {tables: [shop.*]}}\n")):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        code, out, err = shown(folder, {})
+        equal(code, 0, err)
+        for line in ('name: "twenty"', 'env: "ten"', 'tables: ["shop.*"]'):
+            true(line in out, f"'{line}' is not in:\n{out}")
+        out = shown(folder, {"DGF_AGENT__NAME": "variable"})[1]
+        true('name: "variable"' in out and 'env: "ten"' in out, out)
+        with open(os.path.join(folder, "conf.d/30.yaml"), "w", encoding="utf-8") as file:
+            file.write("agent: {name: !tag thirty}\nlog: {level: loud}\n")
+        code, out, err = shown(folder, {})
+        equal(code, 78, err)
+        true("30.yaml:1:15: error[E0104]" in err and "30.yaml:2:14: error[E0205]" in err, err)
+
+
+@case
 def eval_answers_one_expression_on_a_line():
     def asked(*args, code=0):
         done = dgf("eval", *args)
@@ -268,6 +359,8 @@ def eval_answers_one_expression_on_a_line():
     equal(asked("--bindings", '{"x": {"int64Value": "4"}, "u": {"unknown": true}}',
                 "x < 3 && u"), "false\n")
     equal(asked("--policy", "decimal('0.1') + decimal('0.2') == decimal('0.3')"), "true\n")
+    equal(asked("--policy", "pii.card('card 4111 1111 1111 1111') && glob('a.b', 'a.*')"), "true\n")
+    true("needs the agent's key" in asked("--policy", "token('x')", code=1), "token() without a key")
     true("mul" in asked("--code", "-b", '{"x": {"int64Value": "4"}}', "x * x").lower(),
          "no instruction in the listing")
     true(asked("--bench", "1000", "1 < 2").splitlines()[1].endswith(" ns"), "no time")

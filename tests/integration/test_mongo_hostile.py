@@ -206,8 +206,8 @@ def positions_lost_again_and_again_stop_the_source():
             agent.stop()
             fake.lost = True
             agent.start()
-            status = agent.wait(lambda s: "were lost 3 times" in s["sources"]["shop"]["reason"], 30)
-            equal(status["sources"]["shop"]["state"], "retrying")
+            agent.wait(lambda s: "were lost 3 times" in s["sources"]["shop"]["reason"] and
+                       s["sources"]["shop"]["state"] == "retrying", 30)
             true(len(agent.records("gap")) <= 4, "gaps")
 
 

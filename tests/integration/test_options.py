@@ -33,6 +33,33 @@ def ack_sinks_acknowledges_nothing_that_a_required_sink_lacks():
 
 
 @case
+def run_until_a_position_reads_no_transaction_behind_it():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        agent = shop.watch(pg)
+        run = lambda *until, **more: agent.run("run", "-c", agent.config, *until, **more)
+        run("--until-caught-up")                                # makes the slot
+        shop.insert(pg, 1, 10)
+        here = "1/" + pg.sql("SELECT pg_current_wal_insert_lsn()") + ".0"
+        shop.insert(pg, 11, 10)
+        pg.sql("SELECT pg_switch_wal()")
+        shop.insert(pg, 21, 10)
+        run("--until", here)
+        equal(shop.judged(shop.parse(agent)), list(range(1, 11)), "rows up to the position")
+        run("--until", f"shop={here}")                          # is behind us already
+        equal(shop.judged(shop.parse(agent)), list(range(1, 11)), "rows after a second run")
+        run("--until-caught-up")
+        equal(shop.judged(shop.parse(agent)), list(range(1, 31)), "rows in the end")
+        equal([r for r in shop.parse(agent) if r["kind"] == "gap"], [])
+        agent.verify()
+        for until, code, words in (("soon", 78, "no position"), ("1/0/16.3", 78, "inside a tr"),
+                                   ("other=1/0/16.0", 64, "no source 'other'")):
+            done = run("--until", until, check=False)
+            equal((done.returncode, words in done.stderr), (code, True), done.stderr)
+        agent.folder.remove()
+
+
+@case
 def labels_of_a_source_are_seen_by_policies():
     policy = shop.POLICY.replace("after.n < 0", 'event.labels.service == "orders" && after.n < 0')
     for service, wanted in (("orders", 1), ("other", 0)):

@@ -121,14 +121,13 @@ def tables_that_are_made_while_we_look_around_are_read_whole():
         pg.sql("CREATE PUBLICATION dgf FOR ALL TABLES")
         with Source(pg, ", inspect: 1s") as source:
             source.streaming()
-            end, n = time.monotonic() + 5, 0
-            while time.monotonic() < end:
+            start, n = time.monotonic(), 0
+            while time.monotonic() < start + 5 or n < 20:
                 n += 1
                 pg.sql(f"CREATE TABLE t{n} (id int PRIMARY KEY); INSERT INTO t{n} VALUES ({n})")
             changes = source.wait_changes(n)
             equal([c["after"]["id"] for c in changes], list(range(1, n + 1)))
             equal([line for line in source.lines if "fail" in line], [])
-            true(n > 20, f"only {n} tables")
 
 
 if __name__ == "__main__":

@@ -75,5 +75,26 @@ def the_quickstart_shows_violations_and_leaves_nothing_behind():
         shutil.rmtree(env["TMPDIR"], ignore_errors=True)
 
 
+@case
+def the_quickstart_judges_three_databases_by_one_agent_and_one_policy_file():
+    env = dict(os.environ, DGF_BUILD=BUILD, TMPDIR=tempfile.mkdtemp(prefix="dgf-quick-"))
+    os.chmod(env["TMPDIR"], 0o755)
+    env["DGF_TMP"] = env["TMPDIR"]
+    try:
+        done = subprocess.run([os.path.join(TOP, "contrib", "quickstart"), "--no-install", "--with",
+                               "redis,mongo"], env=env, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=300, check=False)
+        equal(done.returncode, 0, done.stdout)
+        for found in ("CARD-001 (high): card number in shop.order_notes key 2",
+                      "CARD-001 (high): card number in chat key ",
+                      "CARD-001 (high): card number in support.tickets key 2",
+                      "SOD-007 (critical)", "AMOUNT-002 (medium)"):
+            equal(done.stdout.count(f"VIOLATION {found}"), 1, f"{found} in:\n{done.stdout}")
+        true("10 transactions in 3 databases, 5 violations" in done.stdout, done.stdout)
+        equal(os.listdir(env["TMPDIR"]), [], "what it left behind")
+    finally:
+        shutil.rmtree(env["TMPDIR"], ignore_errors=True)
+
+
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 import orders
 from cases import case, equal, main, true
 from redis import Cluster
+from servers import wait_until
 
 NAMES = [f"s:{i}" for i in range(12)]
 
@@ -51,6 +52,79 @@ def a_slot_that_moves_is_followed():
             equal(orders.gaps(agent) + orders.gaps(agent, "divergence"), [])
             orders.wait_streaming(agent)
             true("moved" in agent.log_text(), "nobody noticed the move")
+
+
+def hand_over(old, new, slot):
+    """The keys of the slot are at new, the slot itself is still old's."""
+    new.do("CLUSTER", "SETSLOT", slot, "IMPORTING", old.do("CLUSTER", "MYID"))
+    old.do("CLUSTER", "SETSLOT", slot, "MIGRATING", new.do("CLUSTER", "MYID"))
+    for key in old.do("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        old.do("MIGRATE", "127.0.0.1", new.port, key, 0, 5000)
+
+
+def ask(node, *words):
+    """As a client does that was sent there with ASK."""
+    return node.many([["ASKING"], words])[1]
+
+
+def followed_while_its_slot_moves(source):
+    with Cluster() as cluster:
+        added = add(cluster, "orders", 1, 50)
+        old = next(n for n in cluster.nodes if n.do("KEYS", "orders"))
+        new = next(n for n in cluster.nodes if n is not old)
+        slot = old.do("CLUSTER", "KEYSLOT", "orders")
+        with orders.watch(cluster.nodes[0], streams="[orders]", source=source) as agent:
+            orders.wait_judged(agent, 50)
+            hand_over(old, new, slot)
+            added += [ask(new, "XADD", "orders", "*", "id", i, "n", 1) for i in range(51, 71)]
+            orders.wait_judged(agent, 70, 60)
+            agent.kill9()
+            added += [ask(new, "XADD", "orders", "*", "id", i, "n", 1) for i in range(71, 91)]
+            agent.start()
+            orders.wait_judged(agent, 90, 60)
+            orders.wait_streaming(agent)
+            for node in (new, old, *cluster.nodes):
+                node.do("CLUSTER", "SETSLOT", slot, "NODE", new.do("CLUSTER", "MYID"))
+            added += [new.do("XADD", "orders", "*", "id", i, "n", 1) for i in range(91, 101)]
+            orders.wait_judged(agent, 100, 60)
+            orders.same_entries(added, agent.records())
+            equal(orders.gaps(agent) + orders.gaps(agent, "divergence"), [])
+
+
+@case
+def a_stream_that_moved_before_its_slot_is_asked_for():
+    followed_while_its_slot_moves("")
+
+
+@case
+def a_stream_that_moved_before_its_slot_is_asked_for_by_a_group():
+    followed_while_its_slot_moves(", mode: group")
+
+
+@case
+def streams_of_a_node_that_joined_are_found():
+    with Cluster() as cluster, Cluster.member() as joined:
+        added = add(cluster, "s:1", 1, 10)
+        with orders.watch(cluster.nodes[0], streams='["s:*"]', source=", discover: 300ms") as agent:
+            orders.wait_judged(agent, 10)
+            joined.do("CLUSTER", "MEET", "127.0.0.1", cluster.nodes[0].port)
+            name = next(f"s:{i}" for i in range(2, 100)
+                        if cluster.nodes[1].do("CLUSTER", "KEYSLOT", f"s:{i}") !=
+                        cluster.nodes[1].do("CLUSTER", "KEYSLOT", "s:1"))
+            slot = joined.do("CLUSTER", "KEYSLOT", name)
+            identity = joined.do("CLUSTER", "MYID")
+            wait_until(lambda: all(identity in node.do("CLUSTER", "NODES")
+                                   for node in cluster.nodes), 30, "the node to be known")
+            for node in (joined, *cluster.nodes):
+                node.do("CLUSTER", "SETSLOT", slot, "NODE", identity)
+            wait_until(lambda: "cluster_state:ok" in joined.do("CLUSTER", "INFO"), 30,
+                       "the node that joined to be ok")
+            more = [joined.do("XADD", name, "*", "id", i, "n", 1) for i in range(10)]
+            orders.wait_judged(agent, 20, 60)
+            records = agent.records()
+            orders.same_entries(added, records, "s:1")
+            orders.same_entries(more, records, name)
+            equal(orders.gaps(agent), [])
 
 
 if __name__ == "__main__":

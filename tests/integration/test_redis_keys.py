@@ -33,6 +33,18 @@ policies:
     watch: {objects: [settings], ops: [observe, alter], kinds: [setting]}
     when: after.name == "appendonly" && after.value == "no"
     message: "no append-only file"
+  - id: TLS-001
+    title: Clients show a certificate
+    severity: low
+    watch: {objects: [settings], ops: [observe], kinds: [setting]}
+    when: after.name == "tls-auth-clients" && after.value == "yes"
+    message: "clients show a certificate"
+  - id: PASS-001
+    title: A password is set, and not shown
+    severity: low
+    watch: {objects: [settings], ops: [observe], kinds: [setting]}
+    when: after.name == "masterauth" && after.value == "set"
+    message: "a password is set"
   - id: USER-001
     title: Nobody may do everything
     severity: critical
@@ -71,7 +83,7 @@ def samples_show_keys_that_stay_and_keys_that_are_big():
             equal(one["event"]["object"], "keyspace")
             equal(one["event"]["op"], "observe")
             true(one["event"]["snapshot"], one)
-            equal(len(found(agent, "BIG-001")), 1)
+            equal(len({r["event"]["key"]["key"] for r in found(agent, "BIG-001")}), 1)
             equal({r["event"]["key"]["key"] for r in found(agent, "TTL-001")},
                   {one["event"]["key"]["key"]})
 
@@ -122,6 +134,16 @@ def settings_and_users_are_compared_with_what_was_seen():
             equal(len(found(agent, "SET-001")), 1)
             text = b"\n".join(agent.lines()).decode()
             true("eve-secret" not in text, "a password is shown")
+
+
+@case
+def passwords_of_the_settings_stay_out_and_how_tls_is_guarded_does_not():
+    with Redis() as redis:
+        redis.do("CONFIG", "SET", "masterauth", "canary-secret")
+        with watch(redis, ", inspect: 1h, sample_keys: 0") as agent:
+            equal(len(found(agent, "TLS-001")), 1)
+            equal(len(found(agent, "PASS-001")), 1)
+            true("canary-secret" not in b"\n".join(agent.lines()).decode(), "a password is shown")
 
 
 if __name__ == "__main__":

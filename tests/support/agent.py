@@ -16,6 +16,7 @@ import signal
 import subprocess
 import time
 
+from record_schema import check_some
 from servers import BUILD, Failed, Folder, Server, need, tail, wait_until
 
 DGF = os.environ.get("DGF") or os.path.join(BUILD, "dgf")
@@ -119,7 +120,7 @@ class Agent(Server):
             if kind in (None, record["kind"]) and \
                     all(record.get(k) == v for k, v in wanted.items()):
                 found.append(record)
-        return found
+        return check_some(found)
 
     def wait_records(self, n, kind=None, seconds=30, **wanted):
         """Until at least n such records stand in the ledger; answers all of them."""

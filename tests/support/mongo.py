@@ -9,12 +9,15 @@ PyPI into the cache.
 
 import fcntl
 import os
+import socket
+import struct
 import subprocess
 import sys
 import venv
 
 from agent import Agent
-from servers import CACHE, Certs, Failed, Server, free_port, need, tail, wait_until
+from servers import (CACHE, TOP, Certs, Failed, Server, free_port, jars, need, program, tail,
+                     wait_until)
 
 PINNED = ("secantusdb==0.7.0b3", "pymongo==4.20.0")
 POLICY = """version: 1
@@ -88,7 +91,6 @@ class Mongo(Server):
         def ready():
             if not self.running():
                 raise Failed(f"ended with {self.child.returncode}:\n{tail(self.log)}")
-            import socket  # pylint: disable=import-outside-toplevel
             with socket.socket() as sock:
                 return sock.connect_ex(("127.0.0.1", self.port)) == 0
         wait_until(ready, 30, lambda: f"the server to listen:\n{tail(self.log)}")
@@ -120,6 +122,42 @@ class Mongo(Server):
         """What the next commands end in; mode {"times": 1}, "alwaysOn" or "off"."""
         return self.client().admin.command("configureFailPoint", "failCommand", mode=mode,
                                            data=data)
+
+
+class SloppyMongo(Server):
+    """mongo-java-server: no sessions, no ns and no updateDescription in events, and a getMore
+    that answers at once."""
+    secure = False
+
+    def __init__(self):
+        mongo_venv()
+        self.classes = jars("mongo-java-server-1.47.0",
+                            ["de.bwaldvogel:mongo-java-server:1.47.0"])
+        program("javac", "openjdk-17-jdk-headless")
+        super().__init__("sloppy")
+        self.port = free_port()
+
+    def start(self):
+        self.spawn(["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp",
+                    self.classes, os.path.join(TOP, "tests", "support", "SloppyMongo.java"),
+                    str(self.port)])
+        self.ready_line("READY", 60, 1)
+
+    def url(self):
+        return f"mongodb://127.0.0.1:{self.port}/"
+
+    def do(self, **command):
+        """One command to shop; pymongo talks to no server as old as this one says it is."""
+        import bson  # pylint: disable=import-outside-toplevel,import-error
+        body = bytes(5) + bson.encode({**command, "$db": "shop"})
+        with socket.create_connection(("127.0.0.1", self.port), 20) as peer, \
+                peer.makefile("rb") as file:
+            peer.sendall(struct.pack("<iiii", len(body) + 16, 1, 0, 2013) + body)
+            size = struct.unpack("<i", file.read(4))[0]
+            answer = bson.decode(file.read(size - 4)[17:])
+        if not answer.get("ok") or answer.get("writeErrors"):
+            raise Failed(f"{next(iter(command))}: {answer}")
+        return answer
 
 
 def config(mongo, source="", sinks="", more="", url=None):

@@ -162,12 +162,16 @@ class Cluster:
     """Primaries of a cluster, each a Redis of its own."""
 
     def __init__(self, n=3):
-        extra = ("cluster-enabled yes\ncluster-config-file nodes.conf\n"
-                 "cluster-node-timeout 2000\ncluster-require-full-coverage no")
-        self.nodes = [Redis(extra=extra) for _ in range(n)]
-        for node in self.nodes:         # the bus is at port + 10000
-            while node.port + 10000 > 65535:
-                node.port = free_port()
+        self.nodes = [self.member() for _ in range(n)]
+
+    @staticmethod
+    def member():
+        """A node that belongs to no cluster yet."""
+        node = Redis(extra="cluster-enabled yes\ncluster-config-file nodes.conf\n"
+                           "cluster-node-timeout 2000\ncluster-require-full-coverage no")
+        while node.port + 10000 > 65535:        # the bus is at port + 10000
+            node.port = free_port()
+        return node
 
     def __enter__(self):
         self.started = []

@@ -407,7 +407,7 @@ hostnossl all all 127.0.0.1/32 reject
 
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
-  <groupId>test</groupId><artifactId>kafka-run</artifactId><version>1</version>
+  <groupId>test</groupId><artifactId>run</artifactId><version>1</version>
   <packaging>pom</packaging>
   <dependencies>{}</dependencies>
   <build><plugins><plugin>
@@ -425,13 +425,13 @@ JARS = {
 }
 
 
-def kafka_jars(version):
-    """The class path of that broker, downloaded once into the cache."""
-    folder = os.path.join(CACHE, f"kafka-{version}")
+def jars(name, wanted):
+    """A class path with these jars and all they need, downloaded once into the cache."""
+    folder = os.path.join(CACHE, name)
     lib = os.path.join(folder, "lib")
     program("java", "openjdk-17-jre-headless")
     os.makedirs(CACHE, exist_ok=True)
-    with open(os.path.join(CACHE, f"kafka-{version}.lock"), "w", encoding="utf-8") as lock:
+    with open(os.path.join(CACHE, f"{name}.lock"), "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(lib):
             return os.path.join(lib, "*")
@@ -439,7 +439,7 @@ def kafka_jars(version):
         os.makedirs(folder, exist_ok=True)
         shutil.rmtree(lib + ".new", ignore_errors=True)
         parts = [dict(zip(("groupId", "artifactId", "version"), jar.split(":")))
-                 for jar in JARS[version]]
+                 for jar in wanted]
         text = "".join("<dependency>" + "".join(f"<{k}>{v}</{k}>" for k, v in part.items())
                        + "</dependency>" for part in parts)
         with open(os.path.join(folder, "pom.xml"), "w", encoding="utf-8") as file:
@@ -448,9 +448,14 @@ def kafka_jars(version):
                                f"-DoutputDirectory={lib}.new"], cwd=folder, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=600, check=False)
-        need(done.returncode == 0, f"cannot download Kafka {version}: {done.stdout[-400:]}")
+        need(done.returncode == 0, f"cannot download {name}: {done.stdout[-400:]}")
         os.rename(lib + ".new", lib)
     return os.path.join(lib, "*")
+
+
+def kafka_jars(version):
+    """The class path of that broker."""
+    return jars(f"kafka-{version}", JARS[version])
 
 
 class Kafka(Server):

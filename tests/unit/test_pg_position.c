@@ -71,6 +71,37 @@ START_TEST(people_read_timeline_lsn_and_ordinal)
 }
 END_TEST
 
+START_TEST(what_people_read_can_be_read_back)
+{
+    static const char *const bad[] = {"",
+                                      "1",
+                                      "1/0/16",
+                                      "1/0.3",
+                                      "/0/16.0",
+                                      "x/0/16.0",
+                                      "0/0/16.0",
+                                      "1/0/G.0",
+                                      "1/0/16.",
+                                      "1/0/16.x",
+                                      "1/0/16.0 ",
+                                      ".1/0/16",
+                                      "1/0/123456789.0",
+                                      "4294967296/0/16.0",
+                                      "1/00000000000000000000000000000/16.0"};
+    struct dgf_pg_position position;
+
+    ck_assert(dgf_pg_position_parse("3/16/B374D848.0", &position));
+    ck_assert_uint_eq(position.timeline, 3);
+    ck_assert_uint_eq(position.end_lsn, 0x16b374d848);
+    ck_assert_uint_eq(position.commit_lsn, 0);
+    ck_assert(dgf_pg_position_parse("1/FFFFFFFF/FFFFFFFF.17", &position));
+    ck_assert_uint_eq(position.commit_lsn, UINT64_MAX);
+    ck_assert_uint_eq(position.ordinal, 17);
+    for (size_t i = 0; i < DGF_ARRAY_LEN(bad); i++)
+        ck_assert_msg(!dgf_pg_position_parse(bad[i], &position), "%s", bad[i]);
+}
+END_TEST
+
 START_TEST(an_lsn_is_two_numbers_in_hex)
 {
     static const char *const bad[] = {
@@ -204,8 +235,8 @@ START_TEST(a_first_start_begins_anew)
 END_TEST
 
 DGF_UNIT(pg_position, a_position_comes_back_whole, other_bytes_are_no_position,
-         people_read_timeline_lsn_and_ordinal, an_lsn_is_two_numbers_in_hex,
-         a_history_says_where_a_timeline_was_left,
+         people_read_timeline_lsn_and_ordinal, what_people_read_can_be_read_back,
+         an_lsn_is_two_numbers_in_hex, a_history_says_where_a_timeline_was_left,
          a_slot_that_waits_at_the_position_is_gone_on_from,
          every_loss_is_named_and_acted_on,
          a_promoted_server_that_has_our_position_is_gone_on_from,

@@ -651,7 +651,7 @@ int main(void)
     };
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     for (size_t i = 0; i < DGF_ARRAY_LEN(tests); i++)
         tcase_add_test(tc, tests[i]);
     tcase_add_loop_test(tc, null_absent_and_unknown_are_three_things, 0,

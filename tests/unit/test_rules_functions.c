@@ -173,7 +173,7 @@ int main(void)
     TCase *tc = tcase_create("functions");
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, functions_find_what_they_are_made_for_and_nothing_else, 0,
                         (int)DGF_ARRAY_LEN(finds));
     tcase_add_loop_test(tc, no_kind_of_value_makes_a_function_fail, 0,

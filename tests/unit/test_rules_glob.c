@@ -168,7 +168,7 @@ int main(void)
     TCase *tc = tcase_create("glob");
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, patterns_of_tables, 0, (int)DGF_ARRAY_LEN(tables));
     tcase_add_test(tc, keys_of_redis_and_names_of_blobs_have_parts_of_their_own);
     tcase_add_test(tc, long_names_are_matched_like_short_ones);

@@ -21,7 +21,7 @@
         for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) { \
             TCase *tc = tcase_create(tests[i]->name);                   \
                                                                         \
-            tcase_set_timeout(tc, 60);                                  \
+            tcase_set_timeout(tc, 300);                                 \
             tcase_add_test(tc, tests[i]);                               \
             suite_add_tcase(suite, tc);                                 \
         }                                                               \
