@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "bus/sink.h"
 #include "cmd.h"
+#include "cmd_ledger_write.h"
 #include "ledger/reader.h"
 #include "ledger/verify.h"
 #include "settings.h"
@@ -21,6 +22,12 @@ const struct dgf_arg dgf_args_ledger[] = {
     {"kind", 'k', "KINDS", "cat: only these kinds of records, with commas"},
     {"policy", 'p', "ID", "cat: only records of this policy; * stands for anything"},
     {"source", 's', "NAME", "cat: only records of this source"},
+    {"from", 0, "WHERE",
+     "recover: the folder of an archive, or the name of a sink that keeps it"},
+    {"log", 0, "ID", "recover: which log, when a container holds several"},
+    {"key", 0, "VKEY", "recover: public key of the archive, when it is not our own"},
+    {"new-key", 0, "FILE",
+     "rotate-key: file of the new key; made when it is not there"},
     DGF_ARG_FORMAT,
     DGF_ARG_END};
 
@@ -447,6 +454,8 @@ int dgf_cmd_ledger(int argc, char **argv)
 
     dgf_findings_init(&findings);
     if (exit_code)
+        return exit_code;
+    if (ledger_write(&args, &exit_code))
         return exit_code;
     if (args.n_operands == 0)
         return dgf_usage("ledger", "what to do? ls, cat, stats or verify");

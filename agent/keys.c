@@ -118,3 +118,17 @@ enum dgf_rc dgf_key_fingerprint(const uint8_t seed[32], char ret[7 + 64 + 1],
     memcpy(ret, dgf_buf_str(&text), 7 + 64 + 1);
     return dgf_buf_rc(&text);
 }
+
+enum dgf_rc dgf_keys_finish_rotation(const char *data_dir, struct dgf_err *err)
+{
+    char from[4096], to[4096], kept[4096];
+    enum dgf_rc rc;
+
+    (void)snprintf(to, sizeof(to), "%.3900s/keys/sign", data_dir);
+    (void)snprintf(from, sizeof(from), "%.3900s/keys/sign.new", data_dir);
+    (void)snprintf(kept, sizeof(kept), "%.3900s/keys/sign.old", data_dir);
+    if (!dgf_file_exists(from))
+        return DGF_AGAIN;
+    rc = dgf_file_exists(to) ? dgf_file_rename(to, kept, err) : DGF_OK;
+    return rc ? rc : dgf_file_rename(from, to, err);
+}

@@ -18,6 +18,10 @@ enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path,
  * data_dir/keys/sign when path is NULL and it is not there. */
 enum dgf_rc dgf_keys_load_sign(const char *data_dir, const char *path,
                                uint8_t ret_seed[32], struct dgf_err *err) DGF_MUST_USE;
+/* A change of keys that ended before the new one got its name: data_dir/keys/sign.new
+ * takes it.  DGF_AGAIN: there is none. */
+enum dgf_rc dgf_keys_finish_rotation(const char *data_dir, struct dgf_err *err)
+    DGF_MUST_USE;
 /* Reads one file; DGF_BAD_CONFIG: not a key, not there, or others may read it. */
 enum dgf_rc dgf_key_read(const char *path, uint8_t ret_key[32], struct dgf_err *err)
     DGF_MUST_USE;

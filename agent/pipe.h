@@ -181,6 +181,8 @@ uint64_t pipe_sinks_through(const struct dgf_pipeline *pipeline, bool only_requi
 /* The same of those alone that read the journal, or the archive. */
 uint64_t pipe_sinks_journal(const struct dgf_pipeline *pipeline);
 uint64_t pipe_sinks_archive(const struct dgf_pipeline *pipeline);
+/* Has every sink all that is durable?  Those that stopped for good are not asked. */
+bool pipe_sinks_delivered(const struct dgf_pipeline *pipeline);
 
 /* pipeline.c */
 void pipe_break(struct dgf_pipeline *pipeline, enum dgf_rc rc, const char *text);

@@ -52,6 +52,23 @@ static bool has_leaves(const struct dgf_pipeline *p)
 /* ---- life --------------------------------------------------------------------------
  */
 
+static enum dgf_rc open_with_key(struct dgf_pipeline *p,
+                                 const struct dgf_archive_conf *conf, uint8_t seed[32],
+                                 struct dgf_err *err)
+{
+    enum dgf_rc rc = dgf_keys_load_sign(conf->dir, p->conf->keys_sign, seed, err);
+
+    return rc ? rc : dgf_archive_open(conf, p->ledger, &p->archive.archive, err);
+}
+
+/* A rotation that ended between its record and the key's name. */
+static bool has_new_key(const struct dgf_archive_conf *conf)
+{
+    struct dgf_err err;
+
+    return dgf_keys_finish_rotation(conf->dir, &err) == DGF_OK;
+}
+
 enum dgf_rc pipe_archive_open(struct dgf_pipeline *p, struct dgf_err *err)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf vkey = {0};
@@ -72,9 +89,9 @@ enum dgf_rc pipe_archive_open(struct dgf_pipeline *p, struct dgf_err *err)
     dgf_buf_init(&vkey, 4096);
     archive->cut_ns = dgf_clock_mono_ns();
     archive->since_ns = dgf_clock_ns();
-    rc = dgf_keys_load_sign(conf.dir, p->conf->keys_sign, seed, err);
-    if (!rc)
-        rc = dgf_archive_open(&conf, p->ledger, &archive->archive, err);
+    rc = open_with_key(p, &conf, seed, err);
+    if (rc == DGF_BAD_CONFIG && !p->conf->keys_sign && has_new_key(&conf))
+        rc = open_with_key(p, &conf, seed, err);
     dgf_wipe(seed, sizeof(seed));
     if (rc)
         return rc == DGF_AGAIN ? DGF_RETRY : rc;

@@ -73,7 +73,8 @@ enum dgf_rc pipe_source_coverage(struct pipe_source *ps, int64_t now_ns)
     position_text(ps, text);
     ps->dirty = true;
     rc = dgf_record_coverage(&ps->pipeline->recorder, &ps->coverage, ps->src->name,
-                             dgf_buf_str(text), now_ns, ps->src->type->guarantee);
+                             dgf_buf_str(text), now_ns,
+                             dgf_source_guarantee(ps->src->type, ps->src->conf));
     if (!rc) /* as every record of this source from here on */
         rc = dgf_recorder_policy_set(&ps->pipeline->recorder,
                                      dgf_policy_set_digest(ps->set));

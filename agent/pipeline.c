@@ -536,8 +536,7 @@ bool dgf_pipeline_done(struct dgf_pipeline *p)
     if (p->draining) {
         if (p->drain_delivery && dgf_clock_mono_ns() >= p->drain_until_ns)
             return true;
-        return all_settled(p) && pipe_archive_settled(p) &&
-               pipe_sinks_through(p, false) >= p->news.next_index;
+        return all_settled(p) && pipe_archive_settled(p) && pipe_sinks_delivered(p);
     }
     if (!is_ending(p))
         return false;

@@ -235,7 +235,8 @@ static void open_sink(struct pipe_sink *ps)
             "the output of another ledger?",
             ps->setup->name, (unsigned long long)ps->next - 1);
     if (!rc && ps->sink->type->archive) {
-        if (ps->next > ps->durable) {
+        /* Back as well: another container has none of what the one before had. */
+        if (ps->next != ps->durable) {
             ps->durable = ps->next;
             ps->cursor_dirty = true;
         }
@@ -398,6 +399,14 @@ static uint64_t through(const struct dgf_pipeline *p, bool only_required,
 uint64_t pipe_sinks_through(const struct dgf_pipeline *p, bool only_required)
 {
     return through(p, only_required, READS_ANY);
+}
+
+bool pipe_sinks_delivered(const struct dgf_pipeline *p)
+{
+    for (size_t i = 0; i < p->conf->n_sinks; i++)
+        if (!p->sinks[i].stopped && p->sinks[i].durable < p->news.next_index)
+            return false;
+    return true;
 }
 
 uint64_t pipe_sinks_journal(const struct dgf_pipeline *p)

@@ -23,6 +23,12 @@ enum dgf_rc dgf_blob_store_open(const struct dgf_blob_store_conf *conf,
                                 struct dgf_store **ret, struct dgf_err *err)
     DGF_MUST_USE;
 
+/* The archive that a sink of type blob keeps; conf is the sink's, borrowed until free.
+ */
+enum dgf_rc dgf_blob_store_of_sink(const void *sink_conf, const char *log_id,
+                                   struct dgf_store **ret, struct dgf_err *err)
+    DGF_MUST_USE;
+
 /* "https://acct.blob.core.windows.net/evidence/a/b": the container's address, and the
  * rest: "a/b/", or "".  Both are copies the caller frees. */
 enum dgf_rc dgf_blob_store_split(const char *url, char **ret_container_url,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/hash.h"
+#include "blob_store.h"
 
 #define CURSOR_VERSION 1
 #define CURSOR_MAX_BYTES 256
@@ -382,6 +383,19 @@ static enum dgf_rc blob_open(struct dgf_sink *sink, struct dgf_bytes cursor,
     return DGF_OK;
 }
 
+static enum dgf_rc blob_read_back(const void *opaque, const char *log_id,
+                                  struct dgf_store **ret, struct dgf_err *err)
+{
+    const struct dgf_blob_conf *conf = opaque;
+    struct dgf_blob_store_conf store = {.url = conf->url,
+                                        .prefix = conf->prefix,
+                                        .log_id = log_id,
+                                        .auth = &conf->azure,
+                                        .timeout_ms = conf->timeout_ns / 1000000};
+
+    return dgf_blob_store_open(&store, ret, err);
+}
+
 const struct dgf_sink_type dgf_sink_blob = {
     .name = "blob",
     .summary = "the evidence archive in an Azure Blob container",
@@ -393,6 +407,7 @@ const struct dgf_sink_type dgf_sink_blob = {
     .open = blob_open,
     .offer = blob_offer,
     .archive = blob_archive,
+    .read_back = blob_read_back,
     .flush = blob_flush,
     .close = blob_close,
 };

@@ -19,6 +19,8 @@ struct dgf_source_type {
     const char *name, *summary;
     const char *aliases; /* "postgresql"; NULL: none */
     enum dgf_guarantee guarantee;
+    /* Where it depends on the configuration; NULL: it does not. */
+    enum dgf_guarantee (*guarantee_of)(const void *conf);
     const struct dgf_opt *opts;
     size_t conf_size, self_size; /* self begins with struct dgf_source */
     /* After the options were loaded: what a table cannot say (combinations).
@@ -52,6 +54,12 @@ struct dgf_source_type {
      * NULL: cannot. */
     enum dgf_rc (*until)(struct dgf_source *src, const char *text, struct dgf_err *err);
 };
+
+static inline enum dgf_guarantee dgf_source_guarantee(
+    const struct dgf_source_type *type, const void *conf)
+{
+    return type->guarantee_of ? type->guarantee_of(conf) : type->guarantee;
+}
 
 /* What a source gives for an object: bits of dgf_source_type.gives. */
 #define DGF_GIVES_BEFORE 1u /* whole old rows */

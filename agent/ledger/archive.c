@@ -457,18 +457,30 @@ static bool came_before(const struct dgf_manifest *manifest, size_t at)
     return false;
 }
 
+/* What was pruned here goes without its records: manifest, tiles and checkpoints still
+ * say which ones there were. */
+static bool is_pruned(const struct dgf_archive *archive, const char *segment)
+{
+    char path[DGF_PATH_MAX];
+
+    dgf_objects_path(&archive->policies, segment, path);
+    return !dgf_file_exists(path);
+}
+
 static bool add_all(struct dgf_archive *archive, const struct dgf_manifest *manifest,
                     struct dgf_archive_piece *piece)
 {
     char name[DGF_ARCHIVE_NAME_MAX];
     struct dgf_tile_list list;
     struct dgf_tile tile;
-    bool ok;
+    bool ok = true;
 
     dgf_name_segment(name, piece->first);
-    ok = add_object(archive, piece, name, name, false);
-    dgf_name_state(name, piece->first);
-    ok = ok && add_object(archive, piece, name, name, false);
+    if (!is_pruned(archive, name)) {
+        ok = add_object(archive, piece, name, name, false);
+        dgf_name_state(name, piece->first);
+        ok = ok && add_object(archive, piece, name, name, false);
+    }
     for (size_t i = 0; ok && i < manifest->n_policies; i++) {
         if (was_given(archive, piece->first, manifest->policies[i].sha256) ||
             came_before(manifest, i))

@@ -78,7 +78,8 @@ struct dgf_archive_piece {
     struct dgf_archive_object *objects; /* in the order they must become visible */
     size_t n_objects, cap;
 };
-/* The sealed segment that begins at first.  Policy texts that the piece asked for
+/* The sealed segment that begins at first; without its file and state when they were
+ * pruned.  Policy texts that the piece asked for
  * before had are left out when this one follows it.  DGF_AGAIN: not sealed yet.
  * DGF_BAD_DATA: none begins there. */
 enum dgf_rc dgf_archive_piece(struct dgf_archive *archive, uint64_t first,

@@ -197,6 +197,31 @@ def an_old_copy_of_the_data_directory_is_a_fork_and_the_pipeline_goes_on():
 
 
 @case
+def another_container_gets_all_that_is_kept_and_what_was_pruned_without_its_records():
+    with vault() as (pg, azurite, proxy):
+        azurite.put_container("other")
+        text = sink(azurite, proxy)
+        with shop.watch(pg, text, more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            for at in (1, 101, 201):
+                shop.insert(pg, at, 100)
+                agent.wait(lambda s, at=at: s["sinks"]["vault"]["next"] > at + 99, 60, "delivery")
+            log = log_id(agent)
+            equal(stop(agent), 0, "exit code")
+            gone = os.path.join(agent.data_dir, "archive", log)
+            for name in ("segments/0.ndjson.zst", "state/0.enc"):
+                os.unlink(os.path.join(gone, name))       # as pruning does
+            agent.write_config(shop.config(pg, text.replace("/evidence", "/other"), more=QUICK))
+            agent.start()
+            size = agent.wait(lambda s: s["sources"]["shop"]["caught_up"])["ledger"]["size"]
+            agent.wait(lambda s: s["sinks"]["vault"]["next"] >= size, 60, "all of it")
+            equal(stop(agent), 0, "exit code")
+            here = local(agent, log)
+            equal(sorted(azurite.list_blobs("other")),
+                  sorted(f"orders/{log}/{name}" for name in here), "objects")
+
+
+@case
 def other_bytes_on_reading_back_stop_the_sink_and_nothing_else():
     with vault() as (pg, azurite, proxy):
         with shop.watch(pg, sink(azurite, proxy), more=QUICK) as agent:

@@ -1,0 +1,203 @@
+"""A lost disk: the ledger goes on from the archive; and another key takes over."""
+
+import json
+import os
+import shutil
+import signal
+
+import shop
+from archive import Archive
+from cases import case, equal, main, true
+from servers import Postgres
+
+QUICK = "ledger: {cut_every: 1s, cut_bytes: 64KiB}\n"
+
+
+def stop(agent):
+    agent.send(signal.SIGTERM)
+    return agent.exit_code(60)
+
+
+def lose(agent):
+    """The disk is gone: what is left are the archive somewhere else, and the keys."""
+    kept = agent.data_dir + ".kept"
+    os.makedirs(kept)
+    for name in ("archive", "keys"):
+        shutil.move(os.path.join(agent.data_dir, name), os.path.join(kept, name))
+    shutil.rmtree(agent.data_dir)
+    os.makedirs(agent.data_dir, 0o700)
+    shutil.move(os.path.join(kept, "keys"), os.path.join(agent.data_dir, "keys"))
+    return os.path.join(kept, "archive"), kept
+
+
+def recover(agent, folder, *more, check=True):
+    return agent.run("ledger", "recover", "-c", agent.config, "--from", folder, *more,
+                     check=check)
+
+
+@case
+def a_lost_ledger_goes_on_from_the_archive_with_nothing_lost_or_twice():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 700, per_tx=70)
+            shop.insert(pg, 701, 20, value="-1")
+            shop.wait_judged(agent, pg)
+            equal(stop(agent), 0)
+            folder, kept = lose(agent)
+            shop.insert(pg, 721, 300, per_tx=30)        # while nobody watches
+            said = recover(agent, folder).stdout
+            old = Archive(kept)
+            true(f"goes on from the archive of log {old.log_id}, {old.size()} records" in said, said)
+            true(f"lost: whatever the old log held behind record {old.size() - 1}" in said, said)
+            true("shop at 1/0/" in said, said)
+            agent.start()
+            shop.insert(pg, 1021, 50)
+            shop.wait_judged(agent, pg)
+            first = agent.records()[0]
+            equal(first["kind"], "resume")
+            equal(first["detail"]["old_log"], old.log_id)
+            equal(first["detail"]["old_checkpoint"].encode(), old.read("checkpoint"),
+                  "the checkpoint that leaf 0 cites")
+            true(first["detail"]["log"] != old.log_id, "a log id of its own")
+            both = [json.loads(line) for line in old.lines()] + agent.records()
+            equal(shop.same_rows(pg, both), 1070)
+            equal(agent.records("gap"), [], "gaps")
+            ids = {r["violation"] for r in both if r["kind"] == "violation"}
+            equal(len(ids), 20, "violations")
+            equal(stop(agent), 0)
+            new = Archive(agent.data_dir)
+            equal(new.lines(), agent.lines(), "the new archive's lines and the ledger's")
+
+
+@case
+def what_the_archive_did_not_hold_becomes_a_gap():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more="ledger: {cut_every: 60s}\n") as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 100)
+            shop.wait_judged(agent, pg)
+            agent.write_policy("shop.yaml", shop.POLICY.replace("high", "low"))
+            agent.reload()                              # a cut
+            agent.wait(lambda s: s["archive"]["size"] > 100, 60, "100 sealed rows")
+            shop.insert(pg, 101, 100)
+            shop.wait_judged(agent, pg)                 # acknowledged, and not sealed
+            agent.kill9()
+            folder, kept = lose(agent)
+            recover(agent, folder)
+            agent.start()
+            shop.insert(pg, 201, 100)
+            shop.wait_judged(agent, pg)
+            old = [json.loads(line) for line in Archive(kept).lines()]
+            judged = shop.judged(old + agent.records())
+            equal(len(judged), len(set(judged)), "rows judged twice")
+            lost = set(range(1, 301)) - set(judged)
+            gaps = agent.records("gap")
+            true(lost <= set(range(101, 201)), f"lost: {sorted(lost)[:5]}")
+            true(len(gaps) == 1 if lost else not gaps, f"gaps {gaps}, lost {len(lost)}")
+
+
+@case
+def half_a_ledger_a_running_agent_and_a_changed_archive_are_refused():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 50)
+            shop.wait_judged(agent, pg)
+            folder = os.path.join(agent.data_dir, "archive")
+            done = recover(agent, folder, check=False)
+            equal(done.returncode, 78)
+            true("is there: a ledger, or a part of one, is never written over" in done.stderr,
+                 done.stderr)
+            equal(stop(agent), 0)
+            shutil.rmtree(os.path.join(agent.data_dir, "journal"))   # half of it
+            done = recover(agent, folder, check=False)
+            equal(done.returncode, 78)
+            true("state.db' is there" in done.stderr, done.stderr)
+            folder, kept = lose(agent)
+            archive = Archive(kept)
+            last = archive.manifests()[-1]
+            state = archive.path(f"state/{last['first']}.enc")
+            with open(state, "rb") as file:
+                right = file.read()
+            with open(state, "wb") as file:
+                file.write(right[:-1] + bytes([right[-1] ^ 1]))
+            done = recover(agent, folder, check=False)
+            equal(done.returncode, 1)
+            true("is not the state that its manifest names" in done.stderr, done.stderr)
+            os.remove(state)
+            done = recover(agent, folder, check=False)
+            equal(done.returncode, 2)
+            true("the archive has no object 'state/" in done.stderr, done.stderr)
+            with open(state, "wb") as file:
+                file.write(right)
+            keys = os.path.join(agent.data_dir, "keys")
+            os.rename(os.path.join(keys, "tenant"), os.path.join(keys, "away"))
+            done = recover(agent, folder, check=False)
+            equal(done.returncode, 78)
+            true("without the tenant's key sealed state cannot be read" in done.stderr, done.stderr)
+            with open(os.path.join(keys, "tenant"), "w", encoding="ascii") as file:
+                file.write("cd" * 32)
+            os.chmod(os.path.join(keys, "tenant"), 0o600)
+            done = recover(agent, folder, check=False)
+            equal(done.returncode, 1)
+            true("it was sealed with another tenant key" in done.stderr, done.stderr)
+            os.replace(os.path.join(keys, "away"), os.path.join(keys, "tenant"))
+            equal(os.path.exists(os.path.join(agent.data_dir, "journal")), False, "a journal")
+            wrong = "dgf/test/" + "0" * 32
+            done = recover(agent, folder, "--key", wrong, check=False)
+            equal(done.returncode, 1)
+            true("--key: not a vkey" in done.stderr, done.stderr)
+            recover(agent, folder)
+            agent.start()
+            agent.wait_source("shop", "streaming")
+
+
+@case
+def another_key_takes_over_with_a_record_signed_by_both():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 50)
+            shop.wait_judged(agent, pg)
+            done = agent.run("ledger", "rotate-key", "-c", agent.config, check=False)
+            equal(done.returncode, 75)
+            equal(stop(agent), 0)
+            before = agent.run("ledger", "key", "-c", agent.config).stdout.strip()
+            said = agent.run("ledger", "rotate-key", "-c", agent.config).stdout
+            after = agent.run("ledger", "key", "-c", agent.config).stdout.strip()
+            true(before != after and after in said, said)
+            archive = Archive(agent.data_dir)
+            size = archive.size()
+            agent.start()
+            shop.insert(pg, 51, 50)
+            shop.wait_judged(agent, pg)
+            equal(stop(agent), 0)
+            record = agent.records("key")[0]
+            equal(record["seq"], size, "index of the record, and all before it is signed")
+            detail = record["detail"]
+            equal((detail["op"], detail["old"], detail["new"], detail["from"]),
+                  ("rotate", before, after, size))
+            keys = json.loads(archive.read("keys.json"))["keys"]
+            equal(keys, [{"vkey": before, "after": 0, "to": size}, {"vkey": after, "after": size}])
+            equal(archive.lines(), agent.lines(), "the archive's lines and the ledger's")
+            kept = os.path.join(agent.data_dir, "keys", f"sign.until-{size}")
+            true(os.path.exists(kept), "the old key is kept")
+            # Ended between the record and the new key's name.
+            keys = os.path.join(agent.data_dir, "keys")
+            os.replace(os.path.join(keys, "sign"), os.path.join(keys, "sign.new"))
+            shutil.copy(kept, os.path.join(keys, "sign"))
+            agent.start()
+            equal(stop(agent), 0)
+            # Back to the old key: not without a record.
+            shutil.copy(kept, os.path.join(keys, "sign"))
+            agent.start(wait=False)
+            equal(agent.exit_code(), 78)
+
+
+if __name__ == "__main__":
+    main()
