@@ -24,10 +24,14 @@ static void print_all(void)
            "allowed.\n\nusage: dgf COMMAND [options]\n\n");
     for (size_t i = 0; i < N_ROWS; i++)
         printf("  %-9s %s\n", rows[i].name, rows[i].summary);
-    printf("\n'dgf help COMMAND' prints the options of a command.\n"
-           "exit: 0 done, 1 findings, 2 cannot run, 64 usage, 70 fail-closed, "
-           "71 storage cannot be\ntrusted, 75 another agent owns the data directory, "
-           "76 fork or tampering, 78 configuration\n");
+    printf(
+        "\n'dgf help COMMAND' prints the options of a command.\n"
+        "exit: 0 done, 1 findings, 2 cannot run, 64 usage, 70 fail-closed, "
+        "71 storage cannot be\ntrusted, 75 another agent owns the data directory, "
+        "76 fork or tampering, 78 configuration\n"
+        "signals of 'run': TERM drains and ends within 10 s, HUP reads the policies "
+        "again, USR1\nwrites status.json.  NO_COLOR in the environment turns colours "
+        "off.\n");
 }
 
 static void print_one(const struct row *row)

@@ -183,6 +183,19 @@ static void note_insecure(struct loader *l, const struct dgf_yaml_node *node,
                      at ? at : node, "%s runs without verified encryption", what);
 }
 
+/* Combinations are looked at beside other mistakes, but not when a value that was
+ * given could not be had: it would seem to be missing. */
+static bool values_known(const struct dgf_findings *findings, size_t from)
+{
+    static const char *const codes[] = {"E0201", "E0207", "E0210", "E0211", "E0212"};
+
+    for (size_t i = from; i < findings->n; i++)
+        for (size_t k = 0; k < DGF_ARRAY_LEN(codes); k++)
+            if (strcmp(findings->list[i].code, codes[k]) == 0)
+                return false;
+    return !findings->nomem;
+}
+
 static void load_source(struct loader *l, const struct dgf_yaml_node *key,
                         const struct dgf_yaml_node *node)
 {
@@ -192,7 +205,7 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
     const struct dgf_source_type *type;
     const char *names[32], *word;
     char what[256];
-    size_t n = 0, errors_before = l->findings->n_errors;
+    size_t n = 0, before = l->findings->n;
 
     snprintf(what, sizeof(what), "sources.%s", key->text);
     word = name_ok(l, key) ? type_of(l, node, what) : NULL;
@@ -229,7 +242,7 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
         one.items = &labels_item;
         dgf_opt_load(label_opts, &conf->labels, s->doc, &one, what, NULL, l->findings);
     }
-    if (type->validate && l->findings->n_errors == errors_before)
+    if (type->validate && values_known(l->findings, before))
         type->validate(conf->conf, what, node->mark, l->findings);
     note_insecure(l, node, type->opts, conf->conf, what);
 }
@@ -243,7 +256,7 @@ static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
     const struct dgf_sink_type *type;
     const char *names[32], *word;
     char what[256];
-    size_t n = 0, errors_before = l->findings->n_errors;
+    size_t n = 0, before = l->findings->n;
 
     snprintf(what, sizeof(what), "sinks.%s", key->text);
     word = name_ok(l, key) ? type_of(l, node, what) : NULL;
@@ -267,7 +280,7 @@ static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
     }
     s->n_sinks++;
     dgf_opt_load(type->opts, setup->conf, s->doc, node, what, ignore, l->findings);
-    if (type->validate && l->findings->n_errors == errors_before)
+    if (type->validate && values_known(l->findings, before))
         type->validate(setup->conf, what, node->mark, l->findings);
     note_insecure(l, node, type->opts, setup->conf, what);
 }
@@ -437,6 +450,7 @@ enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
     dgf_opt_load(root_opts, s, s->doc, dgf_yaml_root(s->doc), "configuration", NULL,
                  findings);
     load_parts(&l);
+    dgf_yaml_quote_lines(s->doc, findings);
     dgf_settings_forget_lines(findings);
     resolve_paths(&l);
     if (findings->n_errors || findings->nomem) {

@@ -60,6 +60,17 @@ static bool has_room(struct dgf_findings *findings)
 /* More than a person reads at once, and a bound for files that are all wrong. */
 enum { KEPT = 1000, LONGEST_LINE = 400 };
 
+/* False: out of memory. */
+static bool keep_line(struct dgf_finding *finding, const char *line)
+{
+    if (!line || strnlen(line, LONGEST_LINE + 1) > LONGEST_LINE)
+        return true;
+    finding->source_line = dgf_strdup(line);
+    if (finding->source_line)
+        dgf_findings_hide(finding->source_line);
+    return finding->source_line != NULL;
+}
+
 void dgf_findings_add(struct dgf_findings *findings,
                       enum dgf_severity_of_finding severity, const char *code,
                       struct dgf_mark mark, const char *source_line, const char *fmt,
@@ -73,22 +84,24 @@ void dgf_findings_add(struct dgf_findings *findings,
     findings->n_warnings += severity == DGF_FINDING_WARNING;
     if (findings->n == KEPT)
         return;
-    if (source_line && strnlen(source_line, LONGEST_LINE + 1) > LONGEST_LINE)
-        source_line = NULL;
     va_start(ap, fmt);
     finding.text = format(fmt, ap);
     va_end(ap);
     finding.mark.file = mark.file ? dgf_strdup(mark.file) : NULL;
-    finding.source_line = source_line ? dgf_strdup(source_line) : NULL;
     if (!finding.text || (mark.file && !finding.mark.file) ||
-        (source_line && !finding.source_line) || !has_room(findings)) {
+        !keep_line(&finding, source_line) || !has_room(findings)) {
         finding_release(&finding);
         findings->nomem = true;
         return;
     }
-    if (finding.source_line)
-        dgf_findings_hide(finding.source_line);
     findings->list[findings->n++] = finding;
+}
+
+void dgf_findings_line_at(struct dgf_findings *findings, size_t at, const char *line)
+{
+    if (at < findings->n && !findings->list[at].source_line &&
+        !keep_line(&findings->list[at], line))
+        findings->nomem = true;
 }
 
 static void set_fix(struct dgf_findings *findings, size_t at, const char *fmt,

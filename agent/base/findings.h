@@ -53,6 +53,8 @@ void dgf_findings_add(struct dgf_findings *findings,
  * "secret=x", "://user:x@".  References (${...}) stay.  In place; findings_add does it
  * to every line it keeps. */
 void dgf_findings_hide(char *line);
+/* The source line of list[at], when it has none. */
+void dgf_findings_line_at(struct dgf_findings *findings, size_t at, const char *line);
 /* Sets the fix of the finding added last. */
 void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...)
     DGF_PRINTF(2, 3);

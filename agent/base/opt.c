@@ -399,6 +399,13 @@ static void set_default(struct loading *l, const struct dgf_opt *opt, void *conf
         l->findings->nomem = true;
 }
 
+static void is_empty(const struct loading *l, const struct dgf_opt *opt,
+                     const struct dgf_yaml_node *node)
+{
+    say(l, "E0203", node, "'%s' is empty%s%s", opt->name,
+        opt->example ? "; example: " : "", opt->example ? opt->example : "");
+}
+
 static void set_one(struct loading *l, const struct dgf_opt *opt, void *conf,
                     const struct dgf_yaml_node *node)
 {
@@ -426,9 +433,16 @@ static void set_one(struct loading *l, const struct dgf_opt *opt, void *conf,
         break;
     default:
         text = dgf_opt_expand(l->doc, node, is_secret(opt), l->findings);
-        if (text)
+        if (text && !*text && (opt->flags & DGF_REQUIRED)) {
+            is_empty(l, opt, node);
+            dgf_free(text);
+        } else if (text) {
             set_scalar(l, opt, node, text, to);
+        }
     }
+    if (opt->type == DGF_OPT_STR_LIST && (opt->flags & DGF_REQUIRED) &&
+        node->kind == DGF_YAML_LIST && node->n == 0)
+        is_empty(l, opt, node);
 }
 
 static bool is_ignored(const char *const *ignore, const char *name)

@@ -53,6 +53,9 @@ enum dgf_rc dgf_yaml_load(const char *path, struct dgf_findings *findings,
 void dgf_yaml_free(struct dgf_yaml *doc);
 DGF_CLEANUP_OF(struct dgf_yaml *, dgf_yaml_free)
 
+/* Who knows only the place of what is wrong gives no line: here it is added, from
+ * doc or from what was put over it. */
+void dgf_yaml_quote_lines(const struct dgf_yaml *doc, struct dgf_findings *findings);
 /* Puts the overlay's values over those of doc: maps are merged key by key, all
  * else is replaced.  Marks go on saying where a value was written.  The overlay
  * belongs to doc from now on, also on failure (DGF_NOMEM). */

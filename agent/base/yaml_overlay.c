@@ -9,6 +9,17 @@ const struct dgf_yaml *dgf_yaml_doc_of(const struct dgf_yaml *doc, const char *f
     return doc;
 }
 
+void dgf_yaml_quote_lines(const struct dgf_yaml *doc, struct dgf_findings *findings)
+{
+    for (size_t i = 0; i < findings->n; i++) {
+        const struct dgf_mark *mark = &findings->list[i].mark;
+        const struct dgf_yaml *of = dgf_yaml_doc_of(doc, mark->file);
+
+        if (mark->file && of->path && strcmp(of->path, mark->file) == 0)
+            dgf_findings_line_at(findings, i, dgf_yaml_line(of, mark->line));
+    }
+}
+
 /* Appends a pair; the arrays are new, because the old ones have no room. */
 static enum dgf_rc append(struct dgf_arena *arena, struct dgf_yaml_node *map,
                           struct dgf_yaml_node *key, struct dgf_yaml_node *item)

@@ -23,8 +23,8 @@ struct dgf_source_type {
     enum dgf_guarantee (*guarantee_of)(const void *conf);
     const struct dgf_opt *opts;
     size_t conf_size, self_size; /* self begins with struct dgf_source */
-    /* After the options were loaded: what a table cannot say (combinations).
-     * NULL: nothing to add. */
+    /* After the options were loaded: what a table cannot say (combinations).  Values
+     * that were wrong or missing are as zero.  NULL: nothing to add. */
     void (*validate)(const void *conf, const char *what, struct dgf_mark mark,
                      struct dgf_findings *findings);
     /* Preflight of `dgf check`: connects, changes nothing, may block.  Missing

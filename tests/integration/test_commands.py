@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 
@@ -347,6 +348,31 @@ def the_environment_goes_over_conf_d_and_that_over_the_file():
         code, out, err = shown(folder, {})
         equal(code, 78, err)
         true("30.yaml:1:15: error[E0104]" in err and "30.yaml:2:14: error[E0205]" in err, err)
+
+
+@case
+def what_connectors_find_shows_its_line_and_stands_beside_other_mistakes():
+    with tempfile.TemporaryDirectory(prefix="dgf-bad-") as folder:
+        path = os.path.join(folder, "dgf.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("sources:\n"
+                       "  o: {type: postgres, url: 'host=x sslmode=disable password=hunter2', a: 1}\n"
+                       "  p: {type: postgres, url: ''}\n"
+                       "sinks:\n"
+                       "  k: {type: kafka, brokers: [], librdkafka: {acks: '0'}}\n"
+                       "  f: {type: file, path: x, select: {kinds: [gapp], min_severity: no}}\n")
+        code, out, err = shown(folder, {})
+        equal((code, out), (78, ""))
+        for place, words in (("2:6", "error[E0601]: sources.o (postgres): sslmode 'disable'"),
+                             ("2:71", "error[E0202]: sources.o (postgres): unknown option 'a'"),
+                             ("3:28", "error[E0203]: sources.p (postgres): 'url' is empty"),
+                             ("5:29", "error[E0203]: sinks.k (kafka): 'brokers' is empty"),
+                             ("5:6", "error[E0701]: sinks.k (kafka): property 'acks'"),
+                             ("6:6", "error[E0205]: sinks.f (file): 'select.kinds' has 'gapp'"),
+                             ("6:66", "error[E0205]: sinks.f (file): 'min_severity' is 'no'")):
+            true(re.search(rf"^dgf.yaml:{place}: {re.escape(words)}.*\n +{place[0]} \| .*\n +\| +\^",
+                           err, re.M), f"{place} {words} is not in:\n{err}")
+        true("hunter2" not in err, err)
 
 
 @case
