@@ -28,13 +28,7 @@ static bool has(const char *dir, const char *name)
 
 bool ledger_is_archive(const char *dir)
 {
-    struct dgf_store *store = NULL;
-    struct dgf_err err;
-
-    if (has(dir, "journal") || dgf_store_open_dir(dir, &store, &err))
-        return false;
-    dgf_store_free(store);
-    return true;
+    return !has(dir, "journal") && dgf_store_dir_has_log(dir);
 }
 
 int ledger_open_archive(const char *dir, struct dgf_store **ret)

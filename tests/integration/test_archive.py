@@ -7,14 +7,16 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
+import archive as sealed_archive
+import shop
 from cases import case, equal, main, note, true
-from servers import BUILD, CACHE, TOP, need
+from servers import BUILD, CACHE, TOP, Postgres, need, wait_until
 
 import archive_vectors as vectors
 
@@ -230,7 +232,6 @@ def an_archive_larger_than_memory_is_verified_in_32_mib():
         made = subprocess.run([bench, "--make", folder, "400000"], check=True, text=True,
                               stdout=subprocess.PIPE, timeout=300)
         key = made.stdout.strip()
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         done = subprocess.run(["/usr/bin/env", "bash", "-c",
                                f"'{DGF}' ledger verify '{folder}' --key '{key}' --format json & "
                                "pid=$!; most=0; while kill -0 $pid 2>/dev/null; do "
@@ -238,13 +239,86 @@ def an_archive_larger_than_memory_is_verified_in_32_mib():
                                "[ -n \"$rss\" ] && most=$rss; sleep 0.01; done; wait $pid; "
                                "echo $most $?"],
                               stdout=subprocess.PIPE, check=False, text=True, timeout=300)
-        del before
         said, figures = done.stdout.strip().split("\n")
         equal(json.loads(said)["size"], 400000)
         peak, code = (int(word) for word in figures.split())
         equal(code, 3)
         note(f"{peak / 1024:.1f} MiB for 400,000 records")
         true(0 < peak < 32 * 1024, f"{peak} KiB")
+
+
+def end(agent):
+    agent.send(signal.SIGTERM)
+    equal(agent.exit_code(60), 0, "exit code of the agent")
+
+
+def both_say(folder, key, anchors, index_of=None):
+    """Both verifiers' verdict on what an agent sealed."""
+    words = ["--key", key]
+    for anchor in anchors:
+        words += ["--anchor", anchor]
+    texts = []
+    for anchor in anchors:
+        with open(anchor, "rb") as file:
+            texts.append(file.read())
+    theirs = verify_ledger.verify(folder, [key], texts)
+    code, text = theirs.pop("exit"), theirs.pop("text")
+    ours = verdict(folder, *words, code=code)
+    equal(ours, theirs, f"the two verifiers ({text})")
+    if index_of is not None:
+        equal((ours["class"], ours["index"]), index_of)
+    return ours
+
+
+@case
+def what_an_agent_sealed_is_proven_by_both_verifiers():
+    """With a real PostgreSQL: kill -9 under load, restarts, pruning, and then one flipped byte."""
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more="ledger: {cut_every: 1s, cut_bytes: 64KiB}\n") as agent:
+            agent.wait_source("shop", "streaming")
+            for i in range(3):
+                shop.insert(pg, 1 + 300 * i, 300, per_tx=10)
+                agent.kill9()
+                agent.start()
+            shop.wait_judged(agent, pg)
+            size = agent.wait(lambda s: True)["ledger"]["size"]
+            agent.wait(lambda s: s["archive"]["size"] >= size, 60, "everything to be sealed")
+            archive = sealed_archive.Archive(agent.data_dir)
+            key = json.loads(archive.read("keys.json"))["keys"][0]["vkey"]
+            ledger("verify", agent.data_dir, "--key", key, code=3)   # while it runs
+            anchor = os.path.join(agent.data_dir, "kept")
+            shutil.copy(archive.path("checkpoint"), anchor)
+            wait_until(lambda: archive.checkpoint()[1] > size, 60, lambda: "another checkpoint")
+            end(agent)
+            said = both_say(archive.folder, key, [anchor])
+            equal((said["result"], said["anchored"], said["size"]),
+                  ("ok", True, archive.checkpoint()[1]))
+            audit = next(line for line in archive.lines() if b'"kind":"audit"' in line)
+            seq = str(json.loads(audit)["seq"])
+            proof, _ = ledger("prove", archive.folder, seq, "--key", key)
+            path = os.path.join(agent.data_dir, "proof")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(proof)
+            ledger("check-proof", path, "--key", key, stdin=audit)
+            copy = os.path.join(agent.data_dir, "copy")
+            shutil.copytree(archive.folder, copy)
+            first = archive.manifests()[1]["first"]
+            lines = list(sealed_archive.frames(archive.read(f"segments/{first}.ndjson.zst")))
+            lines = b"".join(lines).split(b"\n")[:-1]
+            lines[0] = lines[0].replace(b'"env":"', b'"env":"x')
+            with open(os.path.join(copy, f"segments/{first}.ndjson.zst"), "wb") as file:
+                file.write(vectors.pack(lines))
+            both_say(copy, key, [anchor], ("leaf", first))
+            agent.write_config(shop.config(pg, more="ledger: {cut_every: 1s, keep: 0s}\n"))
+            agent.start()
+            wait_until(lambda: not os.path.exists(archive.path(f"segments/{first}.ndjson.zst")), 60,
+                       lambda: "old segments to go")
+            size = archive.checkpoint()[1]
+            wait_until(lambda: archive.checkpoint()[1] > size, 60, lambda: "another checkpoint")
+            end(agent)
+            said = both_say(archive.folder, key, [anchor])
+            true(said["result"] == "ok" and said["pruned"][0][0] == 0, said)
 
 
 @case
