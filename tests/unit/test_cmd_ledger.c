@@ -1,3 +1,5 @@
+#include "settings.h"
+
 #include "ledger_fixture.h"
 
 #include <fcntl.h>
@@ -10,7 +12,6 @@
 #include "cmd.h"
 #include "cmd_ledger_write.h"
 #include "ledger/verify.h"
-#include "settings.h"
 
 /* The command with a folder never needs a configuration; without one it asks. */
 static struct dgf_settings settings;
