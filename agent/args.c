@@ -72,7 +72,7 @@ static int read_option(const struct dgf_arg *table, int argc, char **argv, int *
 
     if (row < 0 || (!is_long && word[2] && !table[row].value))
         return no_such(ret->command, table, word);
-    if (ret->values[row])
+    if (ret->values[row] && !table[row].repeats)
         return dgf_usage(ret->command, "option '--%s' is given twice", table[row].name);
     if (!table[row].value) {
         if (equals)
@@ -87,6 +87,13 @@ static int read_option(const struct dgf_arg *table, int argc, char **argv, int *
     } else {
         return dgf_usage(ret->command, "option '--%s' needs a value: %s",
                          table[row].name, table[row].value);
+    }
+    if (table[row].repeats && ret->n_repeated == DGF_ARGS_REPEATED_MAX)
+        return dgf_usage(ret->command, "option '--%s' is given too often",
+                         table[row].name);
+    if (table[row].repeats) {
+        ret->repeated[ret->n_repeated].row = row;
+        ret->repeated[ret->n_repeated++].value = value;
     }
     ret->values[row] = value;
     return 0;
@@ -127,4 +134,15 @@ const char *dgf_args_get(const struct dgf_args *args, const char *name)
 bool dgf_args_has(const struct dgf_args *args, const char *name)
 {
     return dgf_args_get(args, name) != NULL;
+}
+
+size_t dgf_args_all(const struct dgf_args *args, const char *name, const char **to)
+{
+    int row = find_row(args->table, name, strlen(name));
+    size_t n = 0;
+
+    for (int i = 0; i < args->n_repeated; i++)
+        if (args->repeated[i].row == row)
+            to[n++] = args->repeated[i].value;
+    return n;
 }

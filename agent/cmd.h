@@ -29,9 +29,11 @@ struct dgf_arg {
     char letter; /* 0: none */
     const char *value;
     const char *help;
+    bool repeats; /* may be given more than once: dgf_args_all() */
 };
 
 #define DGF_ARGS_MAX 24
+#define DGF_ARGS_REPEATED_MAX 64
 #define DGF_ARG_END  \
     {                \
         .name = NULL \
@@ -49,7 +51,12 @@ struct dgf_args {
     const char *command;
     const struct dgf_arg *table;
     const char *values[DGF_ARGS_MAX]; /* by row; "" for a flag that was given */
-    char **operands;                  /* what was left */
+    struct {
+        int row;
+        const char *value;
+    } repeated[DGF_ARGS_REPEATED_MAX]; /* of options that may repeat: all, in order */
+    int n_repeated;
+    char **operands; /* what was left */
     int n_operands;
 };
 
@@ -60,6 +67,8 @@ int dgf_args_read(const char *command, const struct dgf_arg *table, int argc,
 const char *dgf_args_get(const struct dgf_args *args,
                          const char *name); /* NULL: not given */
 bool dgf_args_has(const struct dgf_args *args, const char *name);
+/* All values of an option that may repeat; to has room for DGF_ARGS_REPEATED_MAX. */
+size_t dgf_args_all(const struct dgf_args *args, const char *name, const char **to);
 /* stderr: "dgf <command>: text" and a hint at help; returns DGF_EXIT_USAGE. */
 int dgf_usage(const char *command, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -1,13 +1,12 @@
 /* cmd_ledger.c - reads and proves a ledger, live, stopped or killed; never writes. */
+#include "cmd_ledger.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/parse.h"
-#include "bus/sink.h"
-#include "cmd.h"
 #include "cmd_ledger_write.h"
 #include "ledger/reader.h"
 #include "ledger/verify.h"
@@ -17,45 +16,36 @@ const struct dgf_arg dgf_args_ledger[] = {
     DGF_ARG_CONFIG,
     {"data-dir", 'd', "FOLDER",
      "data_dir of the agent, instead of a configuration file"},
-    {"since", 0, "WHEN", "cat: from this index or time on (2026-03-02T09:00:00Z)"},
-    {"until", 0, "WHEN", "cat: before this index or time"},
-    {"kind", 'k', "KINDS", "cat: only these kinds of records, with commas"},
-    {"policy", 'p', "ID", "cat: only records of this policy; * stands for anything"},
-    {"source", 's', "NAME", "cat: only records of this source"},
+    {"since", 0, "WHEN",
+     "cat, export: from this index or time on (2026-03-02T09:00:00Z)"},
+    {"until", 0, "WHEN", "cat, export: before this index or time"},
+    {"kind", 'k', "KINDS", "cat, export: only these kinds of records, with commas"},
+    {"policy", 'p', "ID",
+     "cat, export: only records of this policy; * stands for anything"},
+    {"source", 's', "NAME", "cat, export: only records of this source"},
     {"from", 0, "WHERE",
-     "recover: the folder of an archive, or the name of a sink that keeps it"},
-    {"log", 0, "ID", "recover: which log, when a container holds several"},
-    {"key", 0, "VKEY", "recover: public key of the archive, when it is not our own"},
-    {"new-key", 0, "FILE",
-     "rotate-key: file of the new key; made when it is not there"},
+     "recover: the folder of an archive, or the name of a sink that keeps it", false},
+    {"log", 0, "ID", "recover: which log, when a container holds several", false},
+    {"new-key", 0, "FILE", "rotate-key: file of the new key; made when it is not there",
+     false},
+    {"key", 0, "VKEY", "the log's public key, as it was given to you; may repeat",
+     true},
+    {"anchor", 0, "FILE", "verify: a checkpoint that was kept elsewhere; may repeat",
+     true},
+    {"tlog-tiles", 0, "FOLDER",
+     "export: entries, tiles and checkpoint for public tools", false},
+    {"csv", 0, NULL, "export: a table of the records", false},
     DGF_ARG_FORMAT,
     DGF_ARG_END};
 
-#define MAX_KINDS 32
-
-/* An index or a time; records are in the order of their indices only. */
-struct bound {
-    bool is_time;
-    uint64_t index;
-    int64_t time_ns;
-};
-
-struct cat {
-    struct bound since, until;
-    char *kinds[MAX_KINDS], *policy;
-    struct dgf_select select;
-    struct dgf_bytes source; /* empty: all */
-    bool filters;            /* the header must be looked at */
-};
-
-static int fail(enum dgf_rc rc, const struct dgf_err *err)
+int ledger_fail(enum dgf_rc rc, const struct dgf_err *err)
 {
     fprintf(stderr, "dgf ledger: %s\n", err->text);
     return rc == DGF_BAD_DATA ? DGF_EXIT_FINDINGS : DGF_EXIT_CANNOT;
 }
 
 /* A folder without a journal is no damage. */
-static int find_journal(const char *dir, uint64_t *ret_first)
+int ledger_find_journal(const char *dir, uint64_t *ret_first)
 {
     struct dgf_err err = {0};
 
@@ -65,151 +55,9 @@ static int find_journal(const char *dir, uint64_t *ret_first)
     return DGF_EXIT_CANNOT;
 }
 
-/* ---- cat ----------------------------------------------------------------- */
-
-static int read_bound(const struct dgf_args *args, const char *name, struct bound *ret)
-{
-    const char *text = dgf_args_get(args, name);
-
-    if (!text || dgf_parse_u64(dgf_bytes_str(text), &ret->index))
-        return DGF_EXIT_OK;
-    ret->is_time = true;
-    if (dgf_parse_time(dgf_bytes_str(text), &ret->time_ns))
-        return DGF_EXIT_OK;
-    return dgf_usage("ledger",
-                     "--%s must be an index or a time like 2026-03-02T09:00:00Z", name);
-}
-
-static int read_kinds(const char *text, struct cat *cat)
-{
-    while (text && *text) {
-        size_t n = strcspn(text, ",");
-
-        if (cat->select.kinds.n == MAX_KINDS)
-            return dgf_usage("ledger", "--kind names too many kinds");
-        cat->kinds[cat->select.kinds.n] = dgf_strndup(text, n);
-        if (!cat->kinds[cat->select.kinds.n])
-            return DGF_EXIT_CANNOT;
-        if (dgf_record_kind_of(dgf_bytes_of(text, n)) < 0)
-            return dgf_usage("ledger", "unknown kind '%s'",
-                             cat->kinds[cat->select.kinds.n]);
-        cat->select.kinds.n++;
-        text += n + (text[n] == ',');
-    }
-    return DGF_EXIT_OK;
-}
-
-static int read_cat(const struct dgf_args *args, struct cat *cat)
-{
-    const char *source = dgf_args_get(args, "source");
-    int exit_code = read_bound(args, "since", &cat->since);
-
-    cat->until.index = UINT64_MAX;
-    if (!exit_code)
-        exit_code = read_bound(args, "until", &cat->until);
-    cat->select.kinds.list = cat->kinds;
-    if (!exit_code)
-        exit_code = read_kinds(dgf_args_get(args, "kind"), cat);
-    cat->policy = (char *)(uintptr_t)dgf_args_get(args, "policy");
-    if (cat->policy) {
-        cat->select.policies.list = &cat->policy;
-        cat->select.policies.n = 1;
-    }
-    cat->source = dgf_bytes_str(source);
-    cat->filters = source || cat->policy || cat->select.kinds.n || cat->since.is_time ||
-                   cat->until.is_time;
-    return exit_code;
-}
-
-static bool is_wanted(const struct cat *cat, const struct dgf_record *record)
-{
-    if (cat->since.is_time && record->time_ns < cat->since.time_ns)
-        return false;
-    if (cat->until.is_time && record->time_ns >= cat->until.time_ns)
-        return false;
-    if (cat->source.len > 0 && !dgf_bytes_eq(cat->source, record->source))
-        return false;
-    return (!cat->policy || record->policy.len > 0) &&
-           dgf_select_match(&cat->select, record);
-}
-
-static int print_lines(const struct cat *cat, struct dgf_ledger_reader *reader,
-                       enum dgf_rc *ret_rc, struct dgf_err *err)
-{
-    for (;;) {
-        struct dgf_record record;
-        struct dgf_leaf leaf;
-        enum dgf_rc rc = dgf_ledger_reader_next(reader, &leaf, err);
-
-        if (rc == DGF_AGAIN ||
-            (!rc && !cat->until.is_time && leaf.index >= cat->until.index))
-            return DGF_EXIT_OK;
-        if (!rc && cat->filters &&
-            dgf_record_get(leaf.header, leaf.line, leaf.index, &record))
-            rc = dgf_err_set(err, DGF_BAD_DATA,
-                             "the header of record %" PRIu64 " cannot be read",
-                             leaf.index);
-        *ret_rc = rc;
-        if (rc)
-            return DGF_EXIT_FINDINGS;
-        if (cat->filters && !is_wanted(cat, &record))
-            continue;
-        if (fwrite(leaf.line.ptr, 1, leaf.line.len, stdout) != leaf.line.len ||
-            putchar('\n') == EOF)
-            return DGF_EXIT_CANNOT; /* the caller says why */
-    }
-}
-
-/* Prints from index `from`, or from what is kept by now.  An agent may prune
- * what is about to be read: that is no damage. */
-static int print_from(const char *dir, const struct cat *cat, uint64_t from)
-{
-    struct dgf_ledger_reader *reader = NULL;
-    struct dgf_err err = {0}, none;
-    uint64_t first = 0, at = from;
-    enum dgf_rc rc = dgf_ledger_reader_open_cold(dir, from, &reader, &err);
-    int exit_code = rc ? DGF_EXIT_CANNOT : print_lines(cat, reader, &rc, &err);
-
-    if (reader)
-        at = dgf_ledger_reader_index(reader);
-    dgf_ledger_reader_free(reader);
-    if (!rc)
-        return exit_code;
-    if (!dgf_ledger_first_kept(dir, &first, &none) && first > at) {
-        if (at == from)
-            return print_from(dir, cat, first);
-        fprintf(stderr,
-                "dgf ledger: records %" PRIu64 " to %" PRIu64
-                " were pruned before they could be read\n",
-                at, first - 1);
-        return DGF_EXIT_CANNOT;
-    }
-    return fail(rc, &err);
-}
-
-static int cat_ledger(const struct dgf_args *args, const char *dir)
-{
-    struct cat cat = {.select.min_severity = 0};
-    uint64_t first, from;
-    int exit_code = read_cat(args, &cat);
-
-    if (!exit_code)
-        exit_code = find_journal(dir, &first);
-    if (!exit_code) {
-        from = cat.since.index > first ? cat.since.index : first;
-        if (dgf_args_get(args, "since") && !cat.since.is_time && from > cat.since.index)
-            fprintf(stderr, "dgf ledger: records before %" PRIu64 " were pruned\n",
-                    from);
-        exit_code = print_from(dir, &cat, from);
-    }
-    for (size_t i = 0; i < MAX_KINDS; i++)
-        dgf_free(cat.kinds[i]);
-    return exit_code;
-}
-
 /* ---- ls and stats -------------------------------------------------------- */
 
-static int print_json(struct dgf_buf *out)
+int ledger_print_json(struct dgf_buf *out)
 {
     if (dgf_buf_rc(out)) {
         fprintf(stderr, "dgf ledger: out of memory\n");
@@ -219,7 +67,7 @@ static int print_json(struct dgf_buf *out)
     return DGF_EXIT_OK;
 }
 
-static void put_hex(struct dgf_json *json, const char *key, const uint8_t *hash)
+void ledger_put_hex(struct dgf_json *json, const char *key, const uint8_t *hash)
 {
     char text[2 * DGF_SHA256_LEN + 1];
 
@@ -229,10 +77,16 @@ static void put_hex(struct dgf_json *json, const char *key, const uint8_t *hash)
     dgf_json_str(json, text);
 }
 
-static void put_number(struct dgf_json *json, const char *key, uint64_t value)
+void ledger_put_number(struct dgf_json *json, const char *key, uint64_t value)
 {
     dgf_json_key(json, key);
     dgf_json_u64(json, value);
+}
+
+void ledger_put_text(struct dgf_json *json, const char *key, const char *text)
+{
+    dgf_json_key(json, key);
+    dgf_json_str(json, text);
 }
 
 static int list(const struct dgf_ledger_summary *summary, bool as_json,
@@ -252,13 +106,13 @@ static int list(const struct dgf_ledger_summary *summary, bool as_json,
         dgf_json_begin_object(&json);
         dgf_json_key(&json, "segment");
         dgf_json_str(&json, name);
-        put_number(&json, "first", part->first);
+        ledger_put_number(&json, "first", part->first);
         dgf_json_key(&json, "last");
         if (empty)
             dgf_json_null(&json);
         else
             dgf_json_u64(&json, part->end - 1);
-        put_number(&json, "bytes", part->bytes);
+        ledger_put_number(&json, "bytes", part->bytes);
         dgf_json_end_object(&json);
         if (!as_json && empty)
             printf("%-24s %20" PRIu64 " %20s %14" PRIu64 "\n", name, part->first, "-",
@@ -268,7 +122,7 @@ static int list(const struct dgf_ledger_summary *summary, bool as_json,
                    part->first, part->end - 1, part->bytes);
     }
     dgf_json_end_array(&json);
-    return as_json ? print_json(out) : DGF_EXIT_OK;
+    return as_json ? ledger_print_json(out) : DGF_EXIT_OK;
 }
 
 static int stats_json(const struct dgf_ledger_summary *summary, struct dgf_buf *out)
@@ -278,11 +132,11 @@ static int stats_json(const struct dgf_ledger_summary *summary, struct dgf_buf *
     dgf_json_begin_object(&json);
     dgf_json_key(&json, "log_id");
     dgf_json_str(&json, summary->log_id);
-    put_number(&json, "size", summary->size);
-    put_hex(&json, "root", summary->root);
-    put_number(&json, "first", summary->first);
-    put_number(&json, "batches", summary->batches);
-    put_number(&json, "bytes", summary->bytes);
+    ledger_put_number(&json, "size", summary->size);
+    ledger_put_hex(&json, "root", summary->root);
+    ledger_put_number(&json, "first", summary->first);
+    ledger_put_number(&json, "batches", summary->batches);
+    ledger_put_number(&json, "bytes", summary->bytes);
     dgf_json_key(&json, "sources");
     dgf_json_begin_object(&json);
     for (size_t i = 0; i < summary->marks.n_positions; i++) {
@@ -291,7 +145,7 @@ static int stats_json(const struct dgf_ledger_summary *summary, struct dgf_buf *
     }
     dgf_json_end_object(&json);
     dgf_json_end_object(&json);
-    return print_json(out);
+    return ledger_print_json(out);
 }
 
 static int stats(const struct dgf_ledger_summary *summary, bool as_json,
@@ -321,14 +175,14 @@ static int show(const char *dir, bool as_json,
     struct dgf_err err = {0};
     struct dgf_buf out;
     uint64_t first;
-    int exit_code = find_journal(dir, &first);
+    int exit_code = ledger_find_journal(dir, &first);
     enum dgf_rc rc;
 
     if (exit_code)
         return exit_code;
     rc = dgf_ledger_summarize(dir, &summary, &err);
     if (rc)
-        return fail(rc, &err);
+        return ledger_fail(rc, &err);
     dgf_buf_init(&out, 64 << 20);
     exit_code = print(&summary, as_json, &out);
     dgf_buf_release(&out);
@@ -360,12 +214,12 @@ static int verdict_json(const struct dgf_verification *verdict)
         dgf_json_u64(&json, verdict->index);
     else
         dgf_json_null(&json);
-    put_number(&json, "size", verdict->size);
-    put_hex(&json, "root", verdict->root);
+    ledger_put_number(&json, "size", verdict->size);
+    ledger_put_hex(&json, "root", verdict->root);
     dgf_json_key(&json, "anchored");
     dgf_json_bool(&json, false);
     dgf_json_end_object(&json);
-    exit_code = print_json(&out);
+    exit_code = ledger_print_json(&out);
     dgf_buf_release(&out);
     return exit_code;
 }
@@ -394,14 +248,14 @@ static int verify(const char *dir, bool as_json)
     struct dgf_verification verdict;
     struct dgf_err err = {0};
     uint64_t first;
-    int exit_code = find_journal(dir, &first);
+    int exit_code = ledger_find_journal(dir, &first);
     enum dgf_rc rc;
 
     if (exit_code)
         return exit_code;
     rc = dgf_ledger_verify(dir, &verdict, &err);
     if (rc)
-        return fail(rc, &err);
+        return ledger_fail(rc, &err);
     if (as_json && verdict_json(&verdict))
         return DGF_EXIT_CANNOT;
     if (as_json && verdict.class)
@@ -411,73 +265,159 @@ static int verify(const char *dir, bool as_json)
     return exits[verdict.result];
 }
 
-/* An option that would be ignored was meant for something. */
-static int check_options(const struct dgf_args *args)
+/* ---- what to do ---------------------------------------------------------- */
+
+static int run_ls(const struct dgf_args *args, const char *dir, bool as_json)
 {
-    static const char *const of_cat[] = {"since", "until", "kind", "policy", "source"};
-    const char *what = args->operands[0], *format = dgf_args_get(args, "format");
+    (void)args;
+    return ledger_is_archive(dir) ? ledger_list_archive(dir, as_json)
+                                  : show(dir, as_json, list);
+}
+
+static int run_stats(const struct dgf_args *args, const char *dir, bool as_json)
+{
+    (void)args;
+    return ledger_is_archive(dir) ? ledger_stats_archive(dir, as_json)
+                                  : show(dir, as_json, stats);
+}
+
+static int run_verify(const struct dgf_args *args, const char *dir, bool as_json)
+{
+    if (dgf_args_has(args, "key") || dgf_args_has(args, "anchor") ||
+        ledger_is_archive(dir))
+        return ledger_verify_archive(args, dir, as_json);
+    return verify(dir, as_json);
+}
+
+struct action {
+    const char *name;
+    int (*run)(const struct dgf_args *args, const char *dir, bool as_json);
+    int n_operands; /* besides the folder, which comes first */
+    bool no_folder; /* then all operands are the action's own */
+    const char *operands;
+};
+static const struct action actions[] = {
+    {"ls", run_ls, 0, false, ""},
+    {"cat", ledger_cat, 0, false, ""},
+    {"stats", run_stats, 0, false, ""},
+    {"verify", run_verify, 0, false, ""},
+    {"prove", ledger_prove, 1, false, "a record: its index or its id"},
+    {"export", ledger_export, 0, false, ""},
+    {"check-proof", ledger_check_proof, 1, true, "a proof"},
+    {"consistency", ledger_consistency, 2, true, "two checkpoints"},
+};
+
+/* An option that would be ignored was meant for something. */
+static const struct {
+    const char *option, *of;
+} belongs[] = {
+    {"since", "cat export"},
+    {"until", "cat export"},
+    {"kind", "cat export"},
+    {"policy", "cat export"},
+    {"source", "cat export"},
+    {"anchor", "verify"},
+    {"tlog-tiles", "export"},
+    {"csv", "export"},
+    {"key", "verify prove check-proof consistency recover"},
+    {"from", "recover"},
+    {"log", "recover"},
+    {"new-key", "rotate-key"},
+};
+
+static bool names(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+
+    for (const char *at = words; (at = strstr(at, word)); at++)
+        if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
+            return true;
+    return false;
+}
+
+static int check_options(const struct dgf_args *args, const struct action *action)
+{
+    const char *format = dgf_args_get(args, "format");
+    int n = args->n_operands - 1 - action->n_operands;
 
     if (format && strcmp(format, "json") != 0 && strcmp(format, "human") != 0)
         return dgf_usage("ledger", "--format must be human or json");
-    for (size_t i = 0; i < DGF_ARRAY_LEN(of_cat); i++)
-        if (strcmp(what, "cat") != 0 && dgf_args_get(args, of_cat[i]))
-            return dgf_usage("ledger", "--%s is for cat", of_cat[i]);
-    if (args->n_operands > 2 ||
-        (args->n_operands == 2 && dgf_args_get(args, "data-dir")))
+    for (size_t i = 0; i < DGF_ARRAY_LEN(belongs); i++)
+        if (dgf_args_has(args, belongs[i].option) &&
+            !names(belongs[i].of, action->name))
+            return dgf_usage("ledger", "--%s is for %s", belongs[i].option,
+                             belongs[i].of);
+    if (n < 0)
+        return dgf_usage("ledger", "%s needs %s", action->name, action->operands);
+    if (n > 1 || (n == 1 && dgf_args_get(args, "data-dir")))
         return dgf_usage("ledger", "one folder at a time");
     return DGF_EXIT_OK;
 }
 
-static int run(const struct dgf_args *args, const char *dir)
+static int find_action(const struct dgf_args *args, const struct action **ret)
 {
-    const char *what = args->operands[0], *format = dgf_args_get(args, "format");
-    bool as_json = format && strcmp(format, "json") == 0;
+    const char *known[DGF_ARRAY_LEN(actions) + 3] = {"recover", "key", "rotate-key"};
+    const char *near;
 
-    if (strcmp(what, "ls") == 0)
-        return show(dir, as_json, list);
-    if (strcmp(what, "stats") == 0)
-        return show(dir, as_json, stats);
-    if (strcmp(what, "verify") == 0)
-        return verify(dir, as_json);
-    return cat_ledger(args, dir);
+    if (args->n_operands == 0)
+        return dgf_usage("ledger", "what to do? ls, cat, stats, verify, prove, "
+                                   "check-proof, consistency, export, recover, key or "
+                                   "rotate-key");
+    for (size_t i = 0; i < DGF_ARRAY_LEN(actions); i++) {
+        known[3 + i] = actions[i].name;
+        if (strcmp(actions[i].name, args->operands[0]) == 0) {
+            *ret = &actions[i];
+            return DGF_EXIT_OK;
+        }
+    }
+    near = dgf_nearest(args->operands[0], known, DGF_ARRAY_LEN(known));
+    if (near)
+        return dgf_usage("ledger", "cannot '%s'; did you mean '%s'?", args->operands[0],
+                         near);
+    return dgf_usage("ledger",
+                     "cannot '%s': it is ls, cat, stats, verify, prove, check-proof, "
+                     "consistency, export, recover, key or rotate-key",
+                     args->operands[0]);
+}
+
+/* The folder: an operand, an option, or what the configuration says. */
+static int find_dir(const struct dgf_args *args, const struct action *action,
+                    struct dgf_settings **ret_settings, const char **ret)
+{
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
+    int at = action->no_folder ? 1 + action->n_operands : 1;
+
+    dgf_findings_init(&findings);
+    *ret = dgf_args_get(args, "data-dir");
+    if (args->n_operands == 2 + action->n_operands)
+        *ret = args->operands[at];
+    if (*ret || (action->no_folder && !dgf_args_has(args, "config")))
+        return DGF_EXIT_OK;
+    if (dgf_settings_load(dgf_args_get(args, "config"), &findings, ret_settings))
+        return dgf_report_findings(&findings);
+    *ret = (*ret_settings)->agent.data_dir;
+    return DGF_EXIT_OK;
 }
 
 int dgf_cmd_ledger(int argc, char **argv)
 {
-    static const char *const actions[] = {"ls", "cat", "stats", "verify"};
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *settings = NULL;
-    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
+    const struct action *action = NULL;
     struct dgf_args args;
-    const char *dir, *near;
-    size_t at = 0;
+    const char *dir, *format;
     int exit_code = dgf_args_read("ledger", dgf_args_ledger, argc, argv, &args);
 
-    dgf_findings_init(&findings);
+    if (exit_code || ledger_write(&args, &exit_code))
+        return exit_code;
+    exit_code = find_action(&args, &action);
+    if (!exit_code)
+        exit_code = check_options(&args, action);
+    if (!exit_code)
+        exit_code = find_dir(&args, action, &settings, &dir);
     if (exit_code)
         return exit_code;
-    if (ledger_write(&args, &exit_code))
-        return exit_code;
-    if (args.n_operands == 0)
-        return dgf_usage("ledger", "what to do? ls, cat, stats or verify");
-    while (at < DGF_ARRAY_LEN(actions) && strcmp(actions[at], args.operands[0]) != 0)
-        at++;
-    near = dgf_nearest(args.operands[0], actions, DGF_ARRAY_LEN(actions));
-    if (at == DGF_ARRAY_LEN(actions) && near)
-        return dgf_usage("ledger", "cannot '%s'; did you mean '%s'?", args.operands[0],
-                         near);
-    if (at == DGF_ARRAY_LEN(actions))
-        return dgf_usage("ledger", "cannot '%s': it is ls, cat, stats or verify",
-                         args.operands[0]);
-    exit_code = check_options(&args);
-    if (exit_code)
-        return exit_code;
-    dir = args.n_operands == 2 ? args.operands[1] : dgf_args_get(&args, "data-dir");
-    if (!dir) {
-        if (dgf_settings_load(dgf_args_get(&args, "config"), &findings, &settings))
-            return dgf_report_findings(&findings);
-        dir = settings->agent.data_dir;
-    }
-    exit_code = run(&args, dir);
+    format = dgf_args_get(&args, "format");
+    exit_code = action->run(&args, dir, format && strcmp(format, "json") == 0);
     if (!fflush(stdout) && !ferror(stdout))
         return exit_code;
     if (errno != EPIPE) /* who ends a pipe early has read enough */

@@ -179,6 +179,17 @@ static void look_at(void *ctx, const char *name)
     (void)snprintf(found->log, sizeof(found->log), "%s", name);
 }
 
+bool dgf_store_dir_has_log(const char *dir)
+{
+    struct found found = {.dir = dir};
+    struct dgf_err none;
+
+    if (strlen(dir) + sizeof(found.log) + 1 > DIR_MAX)
+        return false;
+    return holds_log(dir) ||
+           (!dgf_dir_list(dir, look_at, &found, &none) && found.n > 0);
+}
+
 enum dgf_rc dgf_store_open_dir(const char *dir, struct dgf_store **ret,
                                struct dgf_err *err)
 {

@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 from cases import case, equal, main, true
-from cosmos import node, seen, streaming, wait_seen, watch
+from cosmos import run_node, seen, streaming, wait_seen, watch
 from fake_cosmos import FakeCosmos
 from servers import Folder
 
@@ -93,11 +93,11 @@ process.exit(0);
 def the_vendors_client_writes_and_reads_our_double():
     folder = Folder("node")
     with FakeCosmos() as fake:
-        equal(node(WRITE, fake, folder.path), 102)
+        equal(run_node(WRITE, fake, folder.path), 102)
         orders = fake.container()
         truth = sorted((d["id"], d["n"]) for d in orders.items.values())
         equal(len(truth), 12)
-        found = node(LATEST, fake, folder.path)
+        found = run_node(LATEST, fake, folder.path)
         equal(sorted(map(tuple, found)), truth)
         equal(len(orders.ranges), 2)
     folder.remove()
@@ -108,7 +108,7 @@ def the_vendors_client_and_we_see_the_same_changes():
     folder = Folder("node")
     with FakeCosmos() as fake, watch(fake, mode="all_versions") as agent:
         streaming(agent)
-        found = node(ALL, fake, folder.path)
+        found = run_node(ALL, fake, folder.path)
         words = {"create": "insert", "replace": "replace", "delete": "delete"}
         theirs = [f"{words[op]} {'null' if old is None else old} {'null' if new is None else new}"
                   for op, _, old, new in found]

@@ -4,16 +4,15 @@
         streaming(agent); fake.container().upsert({...})
         events(agent)"""
 
-import fcntl
 import json
 import os
-import shutil
 import subprocess
 
 from agent import Agent
-from servers import CACHE, Failed, need, tail, wait_until
+from node import node, npm_folder
+from servers import Failed, tail, wait_until
 
-PINNED = ("@azure/cosmos@4.9.3",)
+PINNED = "@azure/cosmos@4.9.3"
 POLICY = """version: 1
 info: {title: Shop, owner: test@example.org}
 policies:
@@ -86,37 +85,17 @@ def streaming(agent, seconds=30):
     return agent.wait_source("shop", "streaming", seconds)
 
 
-def node_folder():
-    """Folder with the pinned client of the vendor; made once."""
-    need(shutil.which("node") and shutil.which("npm"), "node and npm are not here: apt-get "
-         "install npm")
-    folder = os.path.join(CACHE, "azure-cosmos-4.9.3")
-    done = os.path.join(folder, "done")
-    os.makedirs(folder, exist_ok=True)
-    with open(folder + ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(done):
-            made = subprocess.run(["npm", "install", "--prefix", folder, "--no-audit", "--no-fund",
-                                   "--loglevel=error", *PINNED], check=False, text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
-            need(made.returncode == 0,
-                 f"cannot install {' '.join(PINNED)} from npm: {made.stdout[-300:]}")
-            with open(done, "w", encoding="utf-8"):
-                pass
-    return folder
-
-
-def node(script, fake, folder, **env):
+def run_node(script, fake, folder, **env):
     """Runs a script that prints one JSON line at its end; that line."""
     path = os.path.join(folder, "script.mjs")
     with open(path, "w", encoding="utf-8") as file:
         file.write(script)
-    os.makedirs(os.path.join(folder, "node_modules"), exist_ok=True)
-    done = subprocess.run(["node", path], check=False, text=True, timeout=180,
+    packages = npm_folder("azure-cosmos-4.9.3", PINNED)
+    done = subprocess.run([node(), path], check=False, text=True, timeout=180,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env=dict(os.environ, ENDPOINT=fake.url, KEY=fake.key,
-                                   SDK=os.path.join(node_folder(), "node_modules",
-                                                    "@azure", "cosmos"), **env))
+                                   SDK=os.path.join(packages, "node_modules", "@azure",
+                                                    "cosmos"), **env))
     if done.returncode:
         raise Failed(f"node ended with {done.returncode}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -1,3 +1,5 @@
+#include "settings.h"
+
 #include "ledger_fixture.h"
 
 #include <fcntl.h>
@@ -8,8 +10,8 @@
 
 #include "bus/record.h"
 #include "cmd.h"
+#include "cmd_ledger_write.h"
 #include "ledger/verify.h"
-#include "settings.h"
 
 /* The command with a folder never needs a configuration; without one it asks. */
 static struct dgf_settings settings;
@@ -33,6 +35,14 @@ int dgf_report_findings(const struct dgf_findings *findings)
 {
     (void)findings;
     return DGF_EXIT_CONFIG;
+}
+
+/* What writes has tests with a whole agent. */
+bool ledger_write(const struct dgf_args *args, int *ret_exit)
+{
+    (void)args;
+    (void)ret_exit;
+    return false;
 }
 
 static char out[1 << 20], complaint[4096];
@@ -414,10 +424,13 @@ START_TEST(what_is_wrong_with_a_call_is_said)
 {
 #define SEE "; see 'dgf help ledger'\n"
     static const struct misuse misuses[] = {
-        {{NULL}, "dgf ledger: what to do? ls, cat, stats or verify" SEE},
+        {{NULL},
+         "dgf ledger: what to do? ls, cat, stats, verify, prove, check-proof, "
+         "consistency, export, recover, key or rotate-key" SEE},
         {{"veryfy"}, "dgf ledger: cannot 'veryfy'; did you mean 'verify'?" SEE},
         {{"frobnicate"},
-         "dgf ledger: cannot 'frobnicate': it is ls, cat, stats or verify" SEE},
+         "dgf ledger: cannot 'frobnicate': it is ls, cat, stats, verify, prove, "
+         "check-proof, consistency, export, recover, key or rotate-key" SEE},
         {{"ls", "a", "b"}, "dgf ledger: one folder at a time" SEE},
         {{"cat", "a", "--since", "noon"},
          "dgf ledger: --since must be an index or a time like "
@@ -425,7 +438,12 @@ START_TEST(what_is_wrong_with_a_call_is_said)
         {{"cat", "a", "--kind", "violation,foo"}, "dgf ledger: unknown kind 'foo'" SEE},
         {{"ls", "a", "--format", "xml"},
          "dgf ledger: --format must be human or json" SEE},
-        {{"verify", "a", "--kind", "gap"}, "dgf ledger: --kind is for cat" SEE},
+        {{"verify", "a", "--kind", "gap"}, "dgf ledger: --kind is for cat export" SEE},
+        {{"prove"}, "dgf ledger: prove needs a record: its index or its id" SEE},
+        {{"consistency", "a"}, "dgf ledger: consistency needs two checkpoints" SEE},
+        {{"ls", "a", "--csv"}, "dgf ledger: --csv is for export" SEE},
+        {{"check-proof", "a"},
+         "dgf ledger: check-proof needs the log's key: --key" SEE},
         {{"ls", "a", "--data-dir", "b"}, "dgf ledger: one folder at a time" SEE},
     };
 

@@ -1,0 +1,42 @@
+/* cmd_ledger.h - what the files of `dgf ledger` share. */
+#ifndef DGF_CMD_LEDGER_H
+#define DGF_CMD_LEDGER_H
+
+#include "base/json.h"
+#include "base/store.h"
+#include "cmd.h"
+
+/* Says it on stderr; the exit code that goes with rc. */
+int ledger_fail(enum dgf_rc rc, const struct dgf_err *err);
+int ledger_print_json(struct dgf_buf *out);
+void ledger_put_hex(struct dgf_json *json, const char *key, const uint8_t *hash);
+void ledger_put_number(struct dgf_json *json, const char *key, uint64_t value);
+void ledger_put_text(struct dgf_json *json, const char *key, const char *text);
+/* A whole small file, or stdin for "-"; 0, or the exit code after saying why. */
+int ledger_slurp(const char *path, size_t max, struct dgf_buf *ret);
+
+/* Is dir an archive, and not the data_dir of an agent? */
+bool ledger_is_archive(const char *dir);
+/* An archive in a folder: of one log, of several logs of which one is there, or in a
+ * data_dir.  0, or the exit code after saying why. */
+int ledger_open_archive(const char *dir, struct dgf_store **ret);
+
+/* A folder without a journal is no damage. */
+int ledger_find_journal(const char *dir, uint64_t *ret_first);
+
+/* Each record of an archive that the options of cat choose; another exit code than 0
+ * from visit ends it. */
+typedef int (*ledger_visit)(void *ctx, uint64_t index, struct dgf_bytes line);
+int ledger_each(const struct dgf_args *args, struct dgf_store *store,
+                ledger_visit visit, void *ctx);
+
+int ledger_verify_archive(const struct dgf_args *args, const char *dir, bool as_json);
+int ledger_list_archive(const char *dir, bool as_json);
+int ledger_stats_archive(const char *dir, bool as_json);
+int ledger_cat(const struct dgf_args *args, const char *dir, bool as_json);
+int ledger_prove(const struct dgf_args *args, const char *dir, bool as_json);
+int ledger_check_proof(const struct dgf_args *args, const char *dir, bool as_json);
+int ledger_consistency(const struct dgf_args *args, const char *dir, bool as_json);
+int ledger_export(const struct dgf_args *args, const char *dir, bool as_json);
+
+#endif

@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+"""Archives as an auditor meets them: verified by two programs, proven record by record, checked
+by a public tool, larger than memory."""
+
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import archive as sealed_archive
+import shop
+from cases import case, equal, main, note, true
+from servers import BUILD, CACHE, TOP, Postgres, need, wait_until
+
+import archive_vectors as vectors
+
+sys.path.insert(0, os.path.join(TOP, "contrib"))
+import verify_ledger                              # noqa: E402  pylint: disable=C0413
+
+DGF = os.path.join(BUILD, "dgf")
+TILES = os.path.join(TOP, "tests", "support", "tlog")
+
+
+class Archive:
+    """An archive of the generator in a folder of its own."""
+
+    def __init__(self, seed, **options):
+        self.spec = vectors.random_spec(random.Random(seed), **options)
+        self.folder = tempfile.mkdtemp(prefix="dgf-archive-")
+        self.path = os.path.join(self.folder, "archive")
+        self.objects = vectors.seal(self.spec)
+        vectors.write(self.objects, self.path)
+        self.key = self.spec.vkey()
+        self.anchor = self.file("anchor", self.objects["checkpoint"])
+
+    def file(self, name, data):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.folder)
+
+
+def ledger(*words, stdin=b"", code=0):
+    done = subprocess.run([DGF, "ledger", *words], input=stdin, check=False, timeout=300,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    equal(done.returncode, code, f"exit code of {' '.join(words)[:300]}: {done.stderr.decode()}")
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def verdict(*words, code=0):
+    return json.loads(ledger("verify", *words, "--format", "json", code=code)[0])
+
+
+@case
+def an_archive_is_proven_only_with_a_key_and_an_anchor():
+    with Archive(1, rotate=3) as a:
+        out, _ = ledger("verify", a.path, code=3)
+        true("signatures: not checked" in out and "tail: unverifiable" in out, out)
+        out, _ = ledger("verify", a.path, "--key", a.key, code=3)
+        true(out.startswith("ok\nsize ") and "tail: unverifiable" in out, out)
+        out, _ = ledger("verify", a.path, "--key", a.key, "--anchor", a.anchor)
+        true(out.startswith("ok\n") and "tail" not in out, out)
+        equal(verdict(a.path, "--key", a.key, "--anchor", a.anchor),
+              {"result": "ok", "class": None, "index": None, "size": a.spec.size(),
+               "root": vectors.tree_root([vectors.leaf_hash(line) for s in a.spec.segments
+                                          for line in s.lines]).hex(),
+               "anchored": True, "signed": True, "segments": len(a.spec.segments), "pruned": []})
+
+
+@case
+def one_flipped_byte_is_named_with_its_index():
+    with Archive(2, segments=5, idle=set()) as a:
+        index = a.spec.firsts()[2] + 3
+        lines = list(a.spec.segments[2].lines)
+        lines[3] = lines[3].replace(b'"env":"prod"', b'"env":"qrod"')
+        a.objects[f"segments/{a.spec.firsts()[2]}.ndjson.zst"] = vectors.pack(lines)
+        vectors.write(a.objects, a.path)
+        out, _ = ledger("verify", a.path, "--key", a.key, code=1)
+        true(out.startswith(f"tampered: leaf at index {index}: record {index} is not the one "
+                            "that was signed\n"), out)
+
+
+@case
+def the_second_verifier_is_a_program_of_its_own():
+    program = [sys.executable, os.path.join(TOP, "contrib", "verify_ledger.py")]
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if "evidence" in p))
+    with Archive(3) as a:
+        for words in ([], ["--key", a.key], ["--key", a.key, "--anchor", a.anchor]):
+            done = subprocess.run([*program, a.path, *words, "--format", "json"], env=env,
+                                  stdout=subprocess.PIPE, check=False, timeout=120)
+            code = 0 if "--anchor" in words else 3
+            equal(done.returncode, code, "exit code")
+            equal(json.loads(done.stdout), verdict(a.path, *words, code=code))
+        os.unlink(os.path.join(a.path, "checkpoint"))
+        done = subprocess.run([*program, a.path, "--key", a.key], env=env, check=False,
+                              stdout=subprocess.PIPE, text=True, timeout=120)
+        equal(done.returncode, 2)
+        true(done.stdout.startswith("incomplete: missing at index"), done.stdout)
+        ledger("verify", a.path, "--key", a.key, code=2)
+
+
+@case
+def pruned_ranges_are_named_and_their_roots_still_checked():
+    with Archive(4, segments=6, prune=3) as a:
+        last = a.spec.firsts()[3] - 1
+        got = verdict(a.path, "--key", a.key, "--anchor", a.anchor)
+        equal(got["pruned"], [[0, last]])
+        out, _ = ledger("verify", a.path, "--key", a.key, code=3)
+        true(f"pruned: records 0 to {last} are not here" in out, out)
+        out, _ = ledger("cat", a.path)
+        equal(json.loads(out.splitlines()[0])["seq"], last + 1)
+        name = next(n for n in sorted(a.objects) if n.startswith("tile/0/"))
+        a.file("archive/" + name, bytes(len(a.objects[name])))
+        equal(verdict(a.path, "--key", a.key, code=1)["class"], "tile")
+
+
+@case
+def one_record_is_proven_with_nothing_but_line_proof_and_key():
+    with Archive(5, segments=7, most=200) as a:
+        index = a.spec.size() * 2 // 3
+        line = a.spec.line(index)
+        proof, _ = ledger("prove", a.path, str(index), "--key", a.key)
+        true(proof.startswith(f"c2sp.org/tlog-proof@v1\nindex {index}\n"), proof)
+        equal(ledger("prove", a.path, json.loads(line)["id"])[0], proof, "proof by id")
+        path = a.file("one.tlog-proof", proof.encode())
+        shutil.rmtree(a.path)                     # neither archive nor agent are needed
+        out, _ = ledger("check-proof", path, "--key", a.key, stdin=line + b"\n")
+        equal(out, f"ok: the record is number {index} of the log at size {a.spec.size()}\n")
+        equal(verify_ledger.check_proof(proof.encode(), line, [a.key]), (None, index))
+        out, _ = ledger("check-proof", path, "--key", a.key, stdin=line.replace(b"prod", b"test"),
+                        code=1)
+        true(out.startswith("not proven: root: "), out)
+        _, complaint = ledger("check-proof", path, stdin=line, code=64)
+        true("needs the log's key" in complaint, complaint)
+
+
+@case
+def a_checkpoint_goes_on_from_an_older_one_or_it_does_not():
+    with Archive(6, segments=6) as a, Archive(6, segments=6) as fork:
+        ends = a.spec.firsts()[1:] + [a.spec.size()]
+        old = os.path.join(a.path, "checkpoints", str(ends[1]))
+        out, _ = ledger("consistency", old, a.anchor, a.path, "--key", a.key)
+        true(out.startswith(f"ok: size {ends[-1]} goes on from size {ends[1]}"), out)
+        lines = fork.spec.segments[0].lines
+        lines[1] = lines[1].replace(b"prod", b"test")
+        vectors.write(vectors.seal(fork.spec), fork.path)
+        theirs = os.path.join(fork.path, "checkpoint")
+        out, _ = ledger("consistency", old, theirs, fork.path, code=1)
+        true(out.startswith("not proven: root: "), out)
+        out, _ = ledger("consistency", a.anchor, theirs, code=1)
+        true("two checkpoints of one size have different roots" in out, out)
+        _, complaint = ledger("consistency", old, a.anchor, code=64)
+        true("needs the archive" in complaint, complaint)
+
+
+@case
+def cat_ls_stats_and_csv_read_an_archive():
+    with Archive(7, segments=6, idle=set()) as a:
+        lines = [line.decode() for s in a.spec.segments for line in s.lines]
+        equal(ledger("cat", a.path)[0].splitlines(), lines)
+        equal(ledger("cat", a.path, "--since", "17", "--until", "90")[0].splitlines(),
+              lines[17:90])
+        wanted = [line for line in lines if json.loads(line)["kind"] in ("gap", "coverage")]
+        equal(ledger("cat", a.path, "--kind", "gap,coverage")[0].splitlines(), wanted)
+        wanted = [line for line in lines
+                  if json.loads(line).get("policy", {}).get("id") == "CARD-003"]
+        equal(ledger("cat", a.path, "--policy", "CARD-003")[0].splitlines(), wanted)
+        since = json.loads(lines[60])["time"]
+        wanted = [line for line in lines if json.loads(line)["time"] >= since]
+        true(0 < len(ledger("cat", a.path, "--since", since)[0].splitlines()) <= len(wanted) + 60,
+             "a time chooses")
+        listed = json.loads(ledger("ls", a.path, "--format", "json")[0])
+        equal([part["first"] for part in listed], a.spec.firsts())
+        stats = json.loads(ledger("stats", a.path, "--format", "json")[0])
+        equal((stats["log_id"], stats["size"], stats["origin"]),
+              (a.spec.log, len(lines), a.spec.origin))
+        table = list(csv.reader(io.StringIO(ledger("export", a.path, "--csv")[0])))
+        equal(len(table), len(lines) + 1)
+        equal([row[0] for row in table[1:]], [str(i) for i in range(len(lines))])
+
+
+@case
+def exported_tiles_are_accepted_by_a_public_tool():
+    need(shutil.which("go"), "'go' is not installed: the public tool for tiled logs is a Go module")
+    env = dict(os.environ, GOFLAGS="-mod=mod", GOCACHE=os.path.join(CACHE, "go-build"),
+               GOMODCACHE=os.path.join(CACHE, "go-mod"))
+    with Archive(8, segments=9, most=300) as a:
+        tiles = os.path.join(a.folder, "tiles")
+        ledger("export", a.path, "--tlog-tiles", tiles)
+        module = os.path.join(a.folder, "tlog")
+        shutil.copytree(TILES, module)
+        program = os.path.join(a.folder, "fsck")
+        made = subprocess.run(["go", "build", "-o", program, "."], cwd=module, env=env, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                              timeout=600)
+        need(made.returncode == 0 or "dial tcp" not in made.stdout,
+             f"the Go module cannot be fetched: {made.stdout[-300:]}")
+        equal(made.returncode, 0, made.stdout)
+
+        def check():
+            return subprocess.run([program, tiles, a.key], text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, check=False, timeout=120)
+        done = check()
+        equal((done.returncode, done.stdout), (0, f"ok {a.spec.size()}\n"))
+        path = os.path.join(tiles, "tile/entries/001")
+        with open(path, "rb") as file:
+            data = bytearray(file.read())
+        data[100] ^= 1
+        with open(path, "wb") as file:
+            file.write(data)
+        true(check().returncode != 0, "the tool looks at the entries")
+
+
+@case
+def an_archive_larger_than_memory_is_verified_in_32_mib():
+    """A cap on its memory, far below what the records take."""
+    bench = os.path.join(BUILD, "bench_archive")
+    need(os.path.exists(bench), "bench_archive is not built")
+    with tempfile.TemporaryDirectory(prefix="dgf-archive-") as folder:
+        made = subprocess.run([bench, "--make", folder, "400000"], check=True, text=True,
+                              stdout=subprocess.PIPE, timeout=300)
+        key = made.stdout.strip()
+        done = subprocess.run(["/usr/bin/env", "bash", "-c",
+                               f"'{DGF}' ledger verify '{folder}' --key '{key}' --format json & "
+                               "pid=$!; most=0; while kill -0 $pid 2>/dev/null; do "
+                               "rss=$(awk '/VmHWM/ {print $2}' /proc/$pid/status 2>/dev/null); "
+                               "[ -n \"$rss\" ] && most=$rss; sleep 0.01; done; wait $pid; "
+                               "echo $most $?"],
+                              stdout=subprocess.PIPE, check=False, text=True, timeout=300)
+        said, figures = done.stdout.strip().split("\n")
+        equal(json.loads(said)["size"], 400000)
+        peak, code = (int(word) for word in figures.split())
+        equal(code, 3)
+        note(f"{peak / 1024:.1f} MiB for 400,000 records")
+        true(0 < peak < 32 * 1024, f"{peak} KiB")
+
+
+def end(agent):
+    agent.send(signal.SIGTERM)
+    equal(agent.exit_code(60), 0, "exit code of the agent")
+
+
+def both_say(folder, key, anchors, index_of=None):
+    """Both verifiers' verdict on what an agent sealed."""
+    words = ["--key", key]
+    for anchor in anchors:
+        words += ["--anchor", anchor]
+    texts = []
+    for anchor in anchors:
+        with open(anchor, "rb") as file:
+            texts.append(file.read())
+    theirs = verify_ledger.verify(folder, [key], texts)
+    code, text = theirs.pop("exit"), theirs.pop("text")
+    ours = verdict(folder, *words, code=code)
+    equal(ours, theirs, f"the two verifiers ({text})")
+    if index_of is not None:
+        equal((ours["class"], ours["index"]), index_of)
+    return ours
+
+
+@case
+def what_an_agent_sealed_is_proven_by_both_verifiers():
+    """With a real PostgreSQL: kill -9 under load, restarts, pruning, and then one flipped byte."""
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more="ledger: {cut_every: 1s, cut_bytes: 64KiB}\n") as agent:
+            agent.wait_source("shop", "streaming")
+            for i in range(3):
+                shop.insert(pg, 1 + 300 * i, 300, per_tx=10)
+                agent.kill9()
+                agent.start()
+            shop.wait_judged(agent, pg)
+            size = agent.wait(lambda s: True)["ledger"]["size"]
+            agent.wait(lambda s: s["archive"]["size"] >= size, 60, "everything to be sealed")
+            archive = sealed_archive.Archive(agent.data_dir)
+            key = json.loads(archive.read("keys.json"))["keys"][0]["vkey"]
+            ledger("verify", agent.data_dir, "--key", key, code=3)   # while it runs
+            anchor = os.path.join(agent.data_dir, "kept")
+            shutil.copy(archive.path("checkpoint"), anchor)
+            wait_until(lambda: archive.checkpoint()[1] > size, 60, lambda: "another checkpoint")
+            end(agent)
+            said = both_say(archive.folder, key, [anchor])
+            equal((said["result"], said["anchored"], said["size"]),
+                  ("ok", True, archive.checkpoint()[1]))
+            audit = next(line for line in archive.lines() if b'"kind":"audit"' in line)
+            seq = str(json.loads(audit)["seq"])
+            proof, _ = ledger("prove", archive.folder, seq, "--key", key)
+            path = os.path.join(agent.data_dir, "proof")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(proof)
+            ledger("check-proof", path, "--key", key, stdin=audit)
+            copy = os.path.join(agent.data_dir, "copy")
+            shutil.copytree(archive.folder, copy)
+            first = archive.manifests()[1]["first"]
+            lines = list(sealed_archive.frames(archive.read(f"segments/{first}.ndjson.zst")))
+            lines = b"".join(lines).split(b"\n")[:-1]
+            lines[0] = lines[0].replace(b'"env":"', b'"env":"x')
+            with open(os.path.join(copy, f"segments/{first}.ndjson.zst"), "wb") as file:
+                file.write(vectors.pack(lines))
+            both_say(copy, key, [anchor], ("leaf", first))
+            agent.write_config(shop.config(pg, more="ledger: {cut_every: 1s, keep: 0s}\n"))
+            agent.start()
+            wait_until(lambda: not os.path.exists(archive.path(f"segments/{first}.ndjson.zst")), 60,
+                       lambda: "old segments to go")
+            size = archive.checkpoint()[1]
+            wait_until(lambda: archive.checkpoint()[1] > size, 60, lambda: "another checkpoint")
+            end(agent)
+            said = both_say(archive.folder, key, [anchor])
+            true(said["result"] == "ok" and said["pruned"][0][0] == 0, said)
+
+
+@case
+def hostile_names_and_folders_are_said():
+    with Archive(9) as a, Archive(10) as b:
+        _, complaint = ledger("verify", a.path, "--key", "nonsense", code=64)
+        true("--key: not a vkey" in complaint, complaint)
+        equal(verdict(a.path, "--key", b.key, code=1)["class"], "origin")
+        _, complaint = ledger("verify", a.path, "--key", a.key, "--anchor", b.anchor, code=64)
+        true("is of another log" in complaint, complaint)
+        bad = a.file("bad", b"nothing")
+        _, complaint = ledger("verify", a.path, "--key", a.key, "--anchor", bad, code=64)
+        true("is not a checkpoint" in complaint, complaint)
+        both = os.path.join(a.folder, "both")
+        shutil.copytree(a.path, os.path.join(both, a.spec.log))
+        ledger("verify", both, "--key", a.key, code=3)
+        shutil.copytree(b.path, os.path.join(both, b.spec.log))
+        _, complaint = ledger("verify", both, code=2)
+        true("holds 2 logs" in complaint, complaint)
+        _, complaint = ledger("verify", a.folder + "/none", code=2)
+        true(complaint.startswith("dgf ledger: "), complaint)
+
+
+if __name__ == "__main__":
+    main(parallel=True)
