@@ -6,7 +6,8 @@ import shutil
 import signal
 
 import shop
-from archive import Archive
+from archive import Archive, frames
+from azurite import Azurite
 from cases import case, equal, main, true
 from servers import Postgres
 
@@ -49,7 +50,8 @@ def a_lost_ledger_goes_on_from_the_archive_with_nothing_lost_or_twice():
             shop.insert(pg, 721, 300, per_tx=30)        # while nobody watches
             said = recover(agent, folder).stdout
             old = Archive(kept)
-            true(f"goes on from the archive of log {old.log_id}, {old.size()} records" in said, said)
+            true(f"goes on from the archive of log {old.log_id}, {old.size()} records" in said,
+                 said)
             true(f"lost: whatever the old log held behind record {old.size() - 1}" in said, said)
             true("shop at 1/0/" in said, said)
             agent.start()
@@ -97,6 +99,55 @@ def what_the_archive_did_not_hold_becomes_a_gap():
             gaps = agent.records("gap")
             true(lost <= set(range(101, 201)), f"lost: {sorted(lost)[:5]}")
             true(len(gaps) == 1 if lost else not gaps, f"gaps {gaps}, lost {len(lost)}")
+
+
+def container_lines(azurite, log):
+    """The records of one log in the container, in order."""
+    below, found = f"orders/{log}/segments/", {}
+    for path in azurite.list_blobs("evidence", below):
+        if path.endswith(".zst"):
+            plain = b"".join(frames(azurite.get_blob(f"evidence/{path}")))
+            found[int(path[len(below):].split(".")[0])] = plain.splitlines()
+    return [json.loads(line) for first in sorted(found) for line in found[first]]
+
+
+@case
+def with_the_container_as_required_sink_a_lost_disk_loses_nothing():
+    with Postgres() as pg, Azurite() as azurite:
+        shop.prepare(pg)
+        azurite.put_container("evidence")
+        url = f"http://127.0.0.1:{azurite.blob_port}/{azurite.account}/evidence"
+        sink = (f'sinks:\n  vault: {{type: blob, url: "{url}", prefix: "orders/", auth: key,\n'
+                f'          key: "{azurite.key}", insecure: true}}\n')
+        with shop.watch(pg, sink, agent=", ack: sinks", more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 400, per_tx=40)
+            agent.wait(lambda s: s["sinks"]["vault"]["next"] >= 200, 60, "some of it to arrive")
+            shop.insert(pg, 401, 100, per_tx=10)
+            old = agent.status()["ledger"]["log_id"]
+            agent.kill9()
+            keys = os.path.join(agent.data_dir, "keys")
+            for name in os.listdir(agent.data_dir):     # all but the keys is gone
+                if name != "keys":
+                    path = os.path.join(agent.data_dir, name)
+                    shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+            for name in os.listdir(keys):
+                if name.startswith("signed-"):
+                    os.remove(os.path.join(keys, name))
+            shop.insert(pg, 501, 100, per_tx=10)
+            done = recover(agent, "vault", "--log", "0" * 32, check=False)
+            true(done.returncode in (2, 78), f"another log: {done.returncode} {done.stderr}")
+            said = recover(agent, "vault", "--log", old).stdout
+            true(f"archive of log {old}" in said, said)
+            agent.start()
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 601, 50)
+            shop.wait_judged(agent, pg, 90)
+            new = agent.status()["ledger"]["log_id"]
+            equal(agent.records("gap"), [], "gaps")
+            equal(stop(agent), 0)
+            both = container_lines(azurite, old) + container_lines(azurite, new)
+            equal(shop.same_rows(pg, both, "rows in the container"), 650)
 
 
 @case
@@ -193,6 +244,15 @@ def another_key_takes_over_with_a_record_signed_by_both():
             shutil.copy(kept, os.path.join(keys, "sign"))
             agent.start()
             equal(stop(agent), 0)
+            # A file of the operator's own is never moved.
+            other = os.path.join(agent.folder.path, "next-key")
+            said = agent.run("ledger", "rotate-key", "-c", agent.config, "--new-key", other).stdout
+            true(f"say keys.sign: {other} before the agent starts again" in said, said)
+            agent.write_config(shop.config(pg, more=QUICK + f'keys: {{sign: "{other}"}}\n'))
+            agent.start()
+            equal(stop(agent), 0)
+            equal(archive.lines(), agent.lines(), "the archive's lines and the ledger's")
+            agent.write_config(shop.config(pg, more=QUICK))
             # Back to the old key: not without a record.
             shutil.copy(kept, os.path.join(keys, "sign"))
             agent.start(wait=False)
