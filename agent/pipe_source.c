@@ -285,6 +285,15 @@ static void host_fail(struct dgf_source *src, enum dgf_rc rc, const char *text)
     snprintf(ps->reason, sizeof(ps->reason), "%s", text);
 }
 
+static void host_count(struct dgf_source *src, const char *word, uint64_t n)
+{
+    struct pipe_source *ps = of(src);
+
+    if (dgf_coverage_note(&ps->coverage, word, n))
+        pipe_break(ps->pipeline, DGF_NOMEM, "cannot count what was not judged");
+    ps->dirty = true;
+}
+
 static void host_caught_up(struct dgf_source *src)
 {
     of(src)->caught_up = true;
@@ -339,6 +348,7 @@ static const struct dgf_source_host host = {
     .caught_up = host_caught_up,
     .put_state = host_put_state,
     .get_state = host_get_state,
+    .count = host_count,
 };
 
 /* ---- life ---------------------------------------------------------------------- */
@@ -358,6 +368,23 @@ static enum dgf_rc restore(struct pipe_source *ps, struct dgf_err *err)
                            "the counts of source '%s' in the ledger are damaged",
                            ps->conf->name);
     return dgf_buf_rc(&ps->position);
+}
+
+/* Where our own sinks write: a source there must not judge what they do. */
+static bool list_own(struct pipe_source *ps)
+{
+    const struct dgf_pipeline_conf *conf = ps->pipeline->conf;
+
+    ps->src->own.list = dgf_calloc(conf->n_sinks + 1, sizeof(*ps->src->own.list));
+    for (size_t i = 0; ps->src->own.list && i < conf->n_sinks; i++) {
+        const struct dgf_sink_setup *sink = &conf->sinks[i];
+        const char *to =
+            sink->type->writes_to ? sink->type->writes_to(sink->conf) : NULL;
+
+        if (to)
+            ps->src->own.list[ps->src->own.n++] = (char *)(uintptr_t)to;
+    }
+    return ps->src->own.list != NULL;
 }
 
 static void make_metrics(struct pipe_source *ps)
@@ -425,6 +452,9 @@ enum dgf_rc pipe_source_init(struct pipe_source *ps, struct dgf_pipeline *pipeli
     ps->src->next_seq = 1;
     ps->src->max_event_bytes = pipeline->conf->event_bytes;
     ps->src->data_id = dgf_ledger_log_id_text(pipeline->ledger);
+    if (!list_own(ps))
+        return dgf_err_set(err, DGF_NOMEM, "cannot open source '%s': out of memory",
+                           conf->name);
     rc = dgf_engine_new(pipeline->set, &pipeline->recorder.masker, &ps->engine, err);
     if (!rc)
         rc = set_until(ps, err);
@@ -454,6 +484,8 @@ void pipe_source_release(struct pipe_source *ps)
     dgf_coverage_release(&ps->coverage);
     dgf_buf_release(&ps->position);
     dgf_buf_release(&ps->counters);
+    if (ps->src)
+        dgf_free(ps->src->own.list);
     dgf_free(ps->src);
 }
 

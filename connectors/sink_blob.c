@@ -396,10 +396,16 @@ static enum dgf_rc blob_read_back(const void *opaque, const char *log_id,
     return dgf_blob_store_open(&store, ret, err);
 }
 
+static const char *writes_to(const void *conf)
+{
+    return ((const struct dgf_blob_conf *)conf)->url;
+}
+
 const struct dgf_sink_type dgf_sink_blob = {
     .name = "blob",
     .summary = "the evidence archive in an Azure Blob container",
     .opts = dgf_blob_opts,
+    .writes_to = writes_to,
     .conf_size = sizeof(struct dgf_blob_conf),
     .self_size = sizeof(struct dgf_blob_sink),
     .validate = dgf_blob_validate,

@@ -2,7 +2,7 @@
 #include "base/parse.h"
 #include "bus/record_part.h"
 
-#define ENCODING_VERSION 2 /* 1 had no policy set */
+#define ENCODING_VERSION 3 /* 1 had no policy set, 2 no notes */
 #define BYTES_A_COUNT 24   /* word, its length and a number */
 #define FROM_MAX 65536
 
@@ -30,6 +30,7 @@ static void clear_counts(struct dgf_coverage *coverage)
     coverage->last_object = 0;
     coverage->last_counts = NULL;
     coverage->bytes = 0;
+    coverage->n_notes = 0;
 }
 
 void dgf_coverage_policy_set(struct dgf_coverage *coverage, const char *digest)
@@ -84,6 +85,24 @@ enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage,
     }
     coverage->events++;
     coverage->verdicts[verdict]++;
+    return DGF_OK;
+}
+
+enum dgf_rc dgf_coverage_note(struct dgf_coverage *coverage, const char *word,
+                              uint64_t n)
+{
+    unsigned i = 0;
+
+    while (i < coverage->n_notes && strcmp(coverage->notes[i].word, word) != 0)
+        i++;
+    if (i == DGF_COVERAGE_NOTES || strlen(word) > DGF_COVERAGE_WORD_MAX)
+        return DGF_NOMEM;
+    if (i == coverage->n_notes) {
+        coverage->notes[i] = (struct dgf_coverage_note){.n = 0};
+        memcpy(coverage->notes[i].word, word, strlen(word));
+        coverage->n_notes++;
+    }
+    coverage->notes[i].n += n;
     return DGF_OK;
 }
 
@@ -150,6 +169,28 @@ void dgf_coverage_encode(const struct dgf_coverage *coverage, struct dgf_buf *ou
         dgf_buf_add_bytes(out, entry->key);
         put_counts(out, entry->value, DGF_OP_N, op_word);
     }
+    dgf_buf_add_byte(out, (uint8_t)coverage->n_notes);
+    for (unsigned i = 0; i < coverage->n_notes; i++) {
+        dgf_buf_add_byte(out, (uint8_t)strlen(coverage->notes[i].word));
+        dgf_buf_add_str(out, coverage->notes[i].word);
+        dgf_buf_add_le64(out, coverage->notes[i].n);
+    }
+}
+
+static enum dgf_rc get_notes(struct dgf_coverage *coverage, struct dgf_rd *rd)
+{
+    for (unsigned n = dgf_rd_u8(rd); n > 0; n--) {
+        struct dgf_bytes word = dgf_rd_bytes(rd, dgf_rd_u8(rd));
+        char text[DGF_COVERAGE_WORD_MAX + 1] = "";
+        uint64_t count = dgf_rd_le64(rd);
+
+        if (rd->bad || word.len > DGF_COVERAGE_WORD_MAX)
+            return DGF_BAD_DATA;
+        memcpy(text, word.ptr, word.len);
+        if (dgf_coverage_note(coverage, text, count))
+            return DGF_BAD_DATA;
+    }
+    return rd->bad || dgf_rd_left(rd) ? DGF_BAD_DATA : DGF_OK;
 }
 
 static enum dgf_rc get_objects(struct dgf_coverage *coverage, struct dgf_rd *rd)
@@ -166,7 +207,7 @@ static enum dgf_rc get_objects(struct dgf_coverage *coverage, struct dgf_rd *rd)
         if (!get_counts(rd, counts, dgf_op_of))
             return DGF_BAD_DATA;
     }
-    return rd->bad || dgf_rd_left(rd) ? DGF_BAD_DATA : DGF_OK;
+    return rd->bad ? DGF_BAD_DATA : DGF_OK;
 }
 
 enum dgf_rc dgf_coverage_decode(struct dgf_coverage *coverage, struct dgf_bytes bytes)
@@ -183,10 +224,14 @@ enum dgf_rc dgf_coverage_decode(struct dgf_coverage *coverage, struct dgf_bytes 
     dgf_buf_clear(&coverage->from);
     coverage->events = dgf_rd_le64(&rd);
     coverage->transactions = dgf_rd_le64(&rd);
-    if ((version == ENCODING_VERSION || version == 1) && from.len <= FROM_MAX &&
+    if (version >= 1 && version <= ENCODING_VERSION && from.len <= FROM_MAX &&
         set.len <= DGF_COVERAGE_SET_MAX &&
         get_counts(&rd, coverage->verdicts, dgf_verdict_of))
         rc = get_objects(coverage, &rd);
+    if (!rc && version >= 3)
+        rc = get_notes(coverage, &rd);
+    else if (!rc && dgf_rd_left(&rd))
+        rc = DGF_BAD_DATA;
     if (rc) {
         clear_counts(coverage);
         return rc;
@@ -241,6 +286,20 @@ static void put_verdicts(const struct dgf_coverage *coverage, struct dgf_buf *bu
     lit(buf, "}");
 }
 
+static void put_notes(const struct dgf_coverage *coverage, struct dgf_buf *buf)
+{
+    if (coverage->n_notes == 0)
+        return;
+    lit(buf, ",\"counted\":{");
+    for (unsigned i = 0; i < coverage->n_notes; i++) {
+        dgf_buf_add_str(buf, i ? ",\"" : "\"");
+        dgf_buf_add_str(buf, coverage->notes[i].word);
+        lit(buf, "\":");
+        dgf_buf_add_u64(buf, coverage->notes[i].n);
+    }
+    lit(buf, "}");
+}
+
 struct range {
     const char *source, *to;
     int64_t time_ns;
@@ -269,6 +328,7 @@ static enum dgf_rc write_part(struct dgf_recorder *recorder,
     dgf_buf_add_u64(buf, coverage->transactions);
     dgf_pieces_put(part->pieces, part->from, part->to, true, buf);
     put_verdicts(coverage, buf);
+    put_notes(coverage, buf);
     dgf_put_field(buf, "guarantee", dgf_bytes_str(dgf_guarantee_text(range->guarantee)),
                   DGF_NAME_MAX);
     if (part->of > 1) {

@@ -103,6 +103,14 @@ enum dgf_rc dgf_record_of_event(struct dgf_recorder *recorder,
 
 /* Counts of one source since its last coverage record; survives restarts in
  * the commit (encode, decode). */
+/* Things that are no events, under a word of their source's. */
+#define DGF_COVERAGE_NOTES 16
+#define DGF_COVERAGE_WORD_MAX 31
+struct dgf_coverage_note {
+    char word[DGF_COVERAGE_WORD_MAX + 1];
+    uint64_t n;
+};
+
 struct dgf_coverage {
     struct dgf_buf from;                       /* position text; empty: unknown */
     char policy_set[DGF_COVERAGE_SET_MAX + 1]; /* that judged; "": not known */
@@ -113,12 +121,17 @@ struct dgf_coverage {
     int64_t since_ns;
     uint64_t last_object; /* serial and counts of the object seen last */
     uint64_t *last_counts;
+    struct dgf_coverage_note notes[DGF_COVERAGE_NOTES];
+    unsigned n_notes;
 };
 void dgf_coverage_init(struct dgf_coverage *coverage);
 void dgf_coverage_release(struct dgf_coverage *coverage);
 enum dgf_rc dgf_coverage_count(struct dgf_coverage *coverage,
                                const struct dgf_event *event, enum dgf_verdict verdict)
     DGF_MUST_USE;
+/* word: letters, digits and '_'.  DGF_NOMEM: another word than there is room for. */
+enum dgf_rc dgf_coverage_note(struct dgf_coverage *coverage, const char *word,
+                              uint64_t n) DGF_MUST_USE;
 /* Write a record before more is counted. */
 static inline bool dgf_coverage_is_full(const struct dgf_coverage *coverage)
 {

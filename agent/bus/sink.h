@@ -61,6 +61,8 @@ struct dgf_sink_type {
     enum dgf_rc (*read_back)(const void *conf, const char *log_id,
                              struct dgf_store **ret, struct dgf_err *err);
     void (*flush)(struct dgf_sink *sink); /* no more records for now */
+    /* Address it writes to, where a source could read what it wrote; NULL: nowhere. */
+    const char *(*writes_to)(const void *conf);
     void (*close)(struct dgf_sink *sink); /* `open` may follow */
 };
 

@@ -83,6 +83,9 @@ struct dgf_source_host {
                              struct dgf_bytes value);
     enum dgf_rc (*get_state)(struct dgf_source *src, struct dgf_bytes key,
                              struct dgf_buf *ret);
+    /* Things that are no events and are not judged, under a word of the source's
+     * ("only_queue"): they stand in the coverage record.  NULL: not asked for. */
+    void (*count)(struct dgf_source *src, const char *word, uint64_t n);
     /* Of `dgf check` only; NULL otherwise. */
     void (*found)(struct dgf_source *src, struct dgf_object *object);
 };
@@ -97,9 +100,10 @@ struct dgf_source {
     const struct dgf_source_host *host;
     void *host_self;   /* the pipeline's own per-source data */
     uint64_t next_seq; /* of the next event; starts at 1, never restarts in a process */
-    size_t max_event_bytes; /* limits.event_bytes */
-    bool known;             /* the ledger holds a position of this source */
-    const char *data_id;    /* log id text: names this ledger in messages */
+    size_t max_event_bytes;  /* limits.event_bytes */
+    bool known;              /* the ledger holds a position of this source */
+    const char *data_id;     /* log id text: names this ledger in messages */
+    struct dgf_str_list own; /* addresses this agent's sinks write to; borrowed */
 };
 
 /* Hands an event over; it gets its seq here.  The event is the host's, also on

@@ -132,6 +132,9 @@ START_TEST(coverage_counts_survive_a_restart_and_nothing_else_is_believed)
     coverage.transactions = 3;
     count_objects(&coverage, 5);
     dgf_coverage_policy_set(&coverage, "sha256:of-then");
+    ck_assert_int_eq(dgf_coverage_note(&coverage, "only_queue", 2), DGF_OK);
+    ck_assert_int_eq(dgf_coverage_note(&coverage, "control", 1), DGF_OK);
+    ck_assert_int_eq(dgf_coverage_note(&coverage, "only_queue", 5), DGF_OK);
     dgf_coverage_encode(&coverage, &first);
     ck_assert_int_eq(dgf_coverage_decode(&back, dgf_buf_bytes(&first)), DGF_OK);
     ck_assert_str_eq(back.policy_set, "sha256:of-then");
@@ -139,6 +142,10 @@ START_TEST(coverage_counts_survive_a_restart_and_nothing_else_is_believed)
     ck_assert(dgf_bytes_eq(dgf_buf_bytes(&first), dgf_buf_bytes(&second)));
     ck_assert_uint_eq(back.events, 5);
     ck_assert_int_eq(back.since_ns, 77);
+    ck_assert_uint_eq(back.n_notes, 2);
+    ck_assert_str_eq(back.notes[0].word, "only_queue");
+    ck_assert_uint_eq(back.notes[0].n, 7);
+    ck_assert_uint_eq(back.notes[1].n, 1);
     for (size_t len = 0; len < first.len; len++) {
         ck_assert_int_eq(dgf_coverage_decode(&back, dgf_bytes_of(first.ptr, len)),
                          DGF_BAD_DATA);

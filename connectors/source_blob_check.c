@@ -1,0 +1,188 @@
+/* source_blob_check.c - `dgf check`: asks for everything a start needs, changes
+ * nothing, and names what is missing with the role or command that mends it.  May
+ * block.  A queue is peeked at: no message is hidden or counted as handed out. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/findings.h"
+#include "source_blob.h"
+
+struct check {
+    struct dgf_blobs_source *self;
+    struct dgf_findings *findings;
+    bool done;
+    enum dgf_azure_is is;
+    char text[DGF_AZURE_TEXT_MAX];
+};
+
+static void add(struct check *check, enum dgf_severity_of_finding severity,
+                const char *code, const char *fmt, ...) DGF_PRINTF(4, 5);
+
+static void add(struct check *check, enum dgf_severity_of_finding severity,
+                const char *code, const char *fmt, ...)
+{
+    struct dgf_mark nowhere = {.file = NULL};
+    char text[DGF_ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    dgf_findings_add(check->findings, severity, code, nowhere, NULL,
+                     "sources.%s (blob): %s", check->self->base.name, text);
+}
+
+static void on_answer(void *ctx, const struct dgf_azure_answer *answer)
+{
+    struct check *check = ctx;
+
+    check->done = true;
+    check->is = answer->is;
+    (void)snprintf(check->text, sizeof(check->text), "%s",
+                   answer->text ? answer->text : "");
+}
+
+static bool ask(struct check *check, struct dgf_azure_rest *rest, const char *path,
+                const char *query)
+{
+    struct dgf_azure_ask request = {.method = "GET",
+                                    .path = path,
+                                    .query = query,
+                                    .max_body = (size_t)16 << 20,
+                                    .done = on_answer,
+                                    .ctx = check};
+    struct dgf_err err = {0};
+
+    check->done = false;
+    if (dgf_azure_rest_ask(rest, &request, &err)) {
+        check->is = DGF_AZURE_UNREACHABLE;
+        (void)snprintf(check->text, sizeof(check->text), "%.500s", err.text);
+        return false;
+    }
+    while (!check->done)
+        if (event_base_loop(check->self->base.loop, EVLOOP_ONCE) != 0)
+            break;
+    return check->done && check->is == DGF_AZURE_DONE;
+}
+
+static void say_denied(struct check *check, const char *what, const char *role)
+{
+    const struct dgf_blobs_source *self = check->self;
+    bool queue = strstr(role, "Queue") != NULL;
+
+    add(check, DGF_FINDING_ERROR, "E0652", "cannot read %s: %s", what, check->text);
+    dgf_findings_fix(
+        check->findings,
+        "az role assignment create --assignee CLIENT_ID --role '%s' --scope "
+        "$(az storage account show --name %s --query id --output tsv)%s%s",
+        role, self->account, queue ? "/queueServices/default/queues/" : "",
+        queue ? self->queue_name : "");
+}
+
+/* What one request says of one thing. */
+static void judge(struct check *check, const char *what, const char *role,
+                  const char *missing, const char *fix)
+{
+    if (check->is == DGF_AZURE_DENIED) {
+        say_denied(check, what, role);
+    } else if (missing &&
+               (check->is == DGF_AZURE_MISSING || check->is == DGF_AZURE_NO_PARENT)) {
+        add(check, DGF_FINDING_ERROR, "E0653", "%s", missing);
+        dgf_findings_fix(check->findings, "%s", fix);
+    } else {
+        add(check, DGF_FINDING_ERROR, "E0651", "cannot read %s: %s", what, check->text);
+    }
+}
+
+static void check_queue(struct check *check)
+{
+    struct dgf_blobs_source *self = check->self;
+    char path[128], missing[256], fix[1024];
+
+    (void)snprintf(path, sizeof(path), "/%s/messages", self->queue_name);
+    if (ask(check, self->queue_rest, path, "peekonly=true&numofmessages=1"))
+        return;
+    (void)snprintf(missing, sizeof(missing), "queue '%s' does not exist",
+                   self->queue_name);
+    (void)snprintf(
+        fix, sizeof(fix),
+        "az storage queue create --account-name %s --name %s\n"
+        "az eventgrid event-subscription create --name dgf --source-resource-id "
+        "$(az storage account show --name %s --query id --output tsv) "
+        "--endpoint-type storagequeue --endpoint "
+        "$(az storage account show --name %s --query id --output "
+        "tsv)/queueServices/default/queues/%s",
+        self->account, self->queue_name, self->account, self->account,
+        self->queue_name);
+    judge(check, "the queue", "Storage Queue Data Message Processor", missing, fix);
+}
+
+static void check_feed(struct check *check)
+{
+    struct dgf_blobs_source *self = check->self;
+    char fix[512];
+
+    if (ask(check, self->blob_rest, "/$blobchangefeed/meta/segments.json", NULL))
+        return;
+    (void)snprintf(
+        fix, sizeof(fix),
+        "az storage account blob-service-properties update --account-name %s "
+        "--enable-change-feed true",
+        self->account);
+    judge(
+        check, "the change feed", "Storage Blob Data Reader",
+        "the account has no change feed; with a hierarchical namespace it cannot have "
+        "one, and a new one shows nothing until its first hour is over",
+        fix);
+}
+
+static void check_containers(struct check *check)
+{
+    const struct dgf_blobs_conf *conf = DGF_BLOB_CONF(check->self);
+
+    if (!ask(check, check->self->blob_rest, "/", "comp=list")) {
+        judge(check, "the list of containers", "Storage Blob Data Reader", NULL, "");
+        return;
+    }
+    for (size_t i = 0; i < conf->containers.n; i++) {
+        const char *name = conf->containers.list[i];
+        char path[80], missing[160], fix[256];
+
+        if (strchr(name, '*'))
+            continue;
+        (void)snprintf(path, sizeof(path), "/%.63s", name);
+        if (ask(check, check->self->blob_rest, path, "restype=container"))
+            continue;
+        (void)snprintf(missing, sizeof(missing), "container '%.63s' does not exist",
+                       name);
+        (void)snprintf(fix, sizeof(fix),
+                       "az storage container create --account-name %.63s --name %.63s",
+                       check->self->account, name);
+        judge(check, "a container", "Storage Blob Data Reader", missing, fix);
+    }
+}
+
+enum dgf_rc dgf_blobs_check(struct dgf_source *src, struct dgf_findings *findings,
+                            struct dgf_err *err)
+{
+    struct dgf_blobs_source *self = (struct dgf_blobs_source *)src;
+    struct check check = {.self = self, .findings = findings};
+    enum dgf_rc rc;
+
+    src->loop = event_base_new();
+    if (!src->loop)
+        return dgf_err_set(err, DGF_NOMEM, "out of memory");
+    rc = dgf_blobs_make_clients(self, err);
+    if (!rc) {
+        if (self->queue_rest)
+            check_queue(&check);
+        if (DGF_BLOB_CONF(self)->feed)
+            check_feed(&check);
+        check_containers(&check);
+    }
+    dgf_blobs_free_clients(self);
+    event_base_free(src->loop);
+    src->loop = NULL;
+    return rc;
+}
