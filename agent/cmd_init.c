@@ -99,9 +99,9 @@ static bool make_folder(const char *path)
 /* Where the agent looks for them.  Who has them can join what was masked. */
 static int make_keys(const char *dir)
 {
-    uint8_t tenant[32], token[32];
+    uint8_t tenant[32], token[32], seed[32];
     struct dgf_err err = {0};
-    char data_dir[4096];
+    char data_dir[4096], fingerprint[7 + 64 + 1];
     enum dgf_rc rc;
 
     dgf_log_init(STDERR_FILENO, DGF_LOG_WARN, true); /* we say it ourselves */
@@ -109,6 +109,11 @@ static int make_keys(const char *dir)
     rc = dgf_dir_make(data_dir, &err);
     if (!rc)
         rc = dgf_keys_load(data_dir, NULL, NULL, tenant, token, &err);
+    if (!rc)
+        rc = dgf_keys_load_sign(data_dir, NULL, seed, &err);
+    if (!rc)
+        rc = dgf_key_fingerprint(seed, fingerprint, &err);
+    dgf_wipe(seed, sizeof(seed));
     dgf_wipe(tenant, sizeof(tenant));
     dgf_wipe(token, sizeof(token));
     if (rc) {
@@ -116,8 +121,9 @@ static int make_keys(const char *dir)
         return DGF_EXIT_CANNOT;
     }
     printf("wrote %s/keys: keep a copy; another tenant key gives every violation "
-           "another id\n",
-           data_dir);
+           "another id\n"
+           "  keys/sign signs the archive; fingerprint of its public key: %s\n",
+           data_dir, fingerprint);
     return DGF_EXIT_OK;
 }
 

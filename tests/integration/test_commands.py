@@ -277,7 +277,8 @@ def init_makes_the_folder_and_the_keys_and_run_uses_them():
         equal(done.returncode, 0, done.stderr)
         equal(done.stderr, "")
         keys = os.path.join(new, data_dir_of(read(os.path.join(new, "dgf.yaml"))), "keys")
-        equal(sorted(os.listdir(keys)), ["tenant", "token"])
+        equal(sorted(os.listdir(keys)), ["sign", "tenant", "token"])
+        true("fingerprint of its public key: sha256:" in done.stdout, done.stdout)
         for name in os.listdir(keys):
             equal(os.stat(os.path.join(keys, name)).st_mode & 0o777, 0o600, f"mode of {name}")
         true(f"wrote {os.path.dirname(keys)}/keys" in done.stdout, done.stdout)
