@@ -131,7 +131,7 @@ struct dgf_mongo_session {
     int64_t cursor;
     char cursor_collection[256];
     uint64_t target_time;
-    int64_t seen_ns, progress_ns, oplog_ns;
+    int64_t seen_ns, progress_ns, oplog_ns, inspected_ns;
     bool caught_up, progressed, degraded, split, invalidated, said_window;
     unsigned n_fast, n_closed, n_parts;
     uint32_t idle_token; /* checksum of the token of the last empty batch */

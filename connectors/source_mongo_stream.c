@@ -769,15 +769,22 @@ static bool reopen_closed(struct dgf_mongo_session *session)
     return true;
 }
 
+static bool is_due(const struct dgf_mongo_session *session, int64_t last_ns)
+{
+    return !last_ns || dgf_clock_mono_ns() - last_ns >= session->conf->inspect_ns;
+}
+
+/* The oplog also while we are behind: that is when it may become too short. */
 static bool look_when_due(struct dgf_mongo_session *session)
 {
-    if (session->oplog_ns &&
-        dgf_clock_mono_ns() - session->oplog_ns < session->conf->inspect_ns)
+    if (session->position.tx_len) /* the events of a transaction stand together */
         return true;
-    /* Not inside a transaction: its events stand together. */
-    if (session->position.tx_len || !session->caught_up)
+    if (is_due(session, session->oplog_ns) && !look_at_oplog(session))
+        return false;
+    if (!session->caught_up || !is_due(session, session->inspected_ns))
         return true;
-    return look_at_oplog(session) && dgf_mongo_inspect(session);
+    session->inspected_ns = dgf_clock_mono_ns();
+    return dgf_mongo_inspect(session);
 }
 
 /* Until the connection has to be made anew (true) or all is over (false). */

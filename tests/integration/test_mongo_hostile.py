@@ -192,6 +192,32 @@ def the_server_being_behind_our_position_is_a_gap():
 
 
 @case
+def an_oplog_that_becomes_too_short_is_warned_of_before_anything_is_lost():
+    with FakeMongo() as fake:
+        fake.behind, n = True, [0]
+
+        def script(command, name):
+            if name == "find" and command["find"] == "oplog.rs":
+                return {"ok": 1, "cursor": {"id": fake.bson.Int64(0), "ns": "local.oplog.rs",
+                                            "firstBatch": [{"ts": fake.stamp(1000)}]}}
+            if name != "getMore" or not fake.behind:
+                return None
+            time.sleep(0.1)
+            n[0] += 1                       # ever more of them
+            return fake.batch([fake.event(n[0], t=1001)])
+        fake.script = script
+        with watch(fake, source=", inspect: 1s") as agent:
+            agent.wait_records(1, "audit")
+            fake.now = 1601                 # 600 s later, by the server's clock
+            agent.wait(lambda s: s["sources"]["shop"]["reason"] ==
+                       "600 s behind, and the server's oplog reaches back only 601 s: changes may "
+                       "be lost; make the oplog larger", 30)
+            fake.behind = False
+            agent.wait(lambda s: "oplog" not in s["sources"]["shop"]["reason"], 30)
+            equal(agent.records("gap"), [])
+
+
+@case
 def positions_lost_again_and_again_stop_the_source():
     with FakeMongo() as fake:
         def script(command, name):

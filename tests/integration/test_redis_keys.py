@@ -2,7 +2,7 @@
 
 from agent import Agent
 from cases import case, equal, main, true
-from redis import Redis
+from redis import Cluster, Redis
 from servers import wait_until
 
 POLICY = """version: 1
@@ -104,6 +104,34 @@ def keyspace_events_are_judged_and_the_source_is_partial():
                   [("delete", None), ("expire", "ttl")])
             agent.stop()
             equal({r.get("guarantee") for r in agent.records("coverage")}, {"partial"})
+
+
+@case
+def keyspace_events_of_every_primary_are_judged():
+    with Cluster() as cluster:
+        for node in cluster.nodes:
+            node.do("CONFIG", "SET", "notify-keyspace-events", "Exg$e")
+        names = {}
+        for i in range(200):
+            owner = next(n for n in cluster.nodes if owns(n, f"k{i}"))
+            names.setdefault(owner.port, f"k{i}")
+        equal(len(names), 3, "primaries with a key")
+        with watch(cluster.nodes[0], ", events: [del], sample_keys: 0, inspect: 1h") as agent:
+            agent.wait_source("keys", "streaming")
+            for node in cluster.nodes:
+                wait_until(lambda node=node:
+                           node.do("PUBSUB", "NUMSUB", "__keyevent@0__:del")[1] == 1, 20,
+                           "the source to listen")
+            for name in names.values():
+                cluster.do("SET", name, "1")
+                cluster.do("DEL", name)
+            equal([r["event"]["op"] for r in found(agent, "GONE-001", 3)], ["delete"] * 3)
+
+
+def owns(node, name):
+    slot = node.do("CLUSTER", "KEYSLOT", name)
+    return any(first <= slot <= last and primary[1] == node.port
+               for first, last, primary, *_ in node.do("CLUSTER", "SLOTS"))
 
 
 @case
