@@ -436,8 +436,8 @@ enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0101", (struct dgf_mark){0},
                          NULL,
                          "no configuration: there is no dgf.yaml here, no "
-                         "/etc/dgf/dgf.yaml, and none of POSTGRESQL_HOST, REDIS_HOST "
-                         "and MONGODB_HOST is set");
+                         "/etc/dgf/dgf.yaml, and none of POSTGRESQL_HOST, REDIS_HOST, "
+                         "MONGODB_HOST and COSMOS_DB_ENDPOINT is set");
         dgf_findings_fix(findings, "dgf init");
         return DGF_BAD_CONFIG;
     }
@@ -559,6 +559,9 @@ static void add_places(struct dgf_buf *out)
         "`REDIS_STREAMS` (with commas) | the source `redis` |\n"
         "| `MONGODB_HOST`, `MONGODB_PORT`, `MONGODB_USER`, `MONGODB_PASSWORD`, "
         "`MONGODB_DATABASE` | the source `mongodb` |\n"
+        "| `COSMOS_DB_ENDPOINT`, `COSMOS_DB_KEY`, `COSMOS_DB_DATABASE`, "
+        "`COSMOS_DB_CONTAINERS` (with commas) | the source `cosmos`; without a key by "
+        "workload identity |\n"
         "| `KAFKA_BROKERS` (with commas) | the sink `kafka` |\n");
 }
 

@@ -305,15 +305,33 @@ static void add_mongo(struct dgf_buf *out)
         dgf_buf_add_str(out, "    database: ${MONGODB_DATABASE}\n");
 }
 
+static void add_cosmos(struct dgf_buf *out)
+{
+    if (!env("COSMOS_DB_ENDPOINT"))
+        return;
+    dgf_buf_add_str(out,
+                    "  cosmos:\n    type: cosmos\n    url: ${COSMOS_DB_ENDPOINT}\n");
+    if (env("COSMOS_DB_KEY"))
+        dgf_buf_add_str(out, "    auth: key\n    key: ${COSMOS_DB_KEY}\n");
+    if (env("COSMOS_DB_DATABASE"))
+        dgf_buf_add_str(out, "    database: ${COSMOS_DB_DATABASE}\n");
+    if (env("COSMOS_DB_CONTAINERS")) {
+        dgf_buf_add_str(out, "    containers: ");
+        add_list(out, env("COSMOS_DB_CONTAINERS"));
+    }
+}
+
 /* The variables people set in a sidecar's manifest.  Values are referred to and
  * not expanded again: a password may hold ${ }. */
 static void environment_as_yaml(struct dgf_buf *out)
 {
-    if (env("POSTGRESQL_HOST") || env("REDIS_HOST") || env("MONGODB_HOST"))
+    if (env("POSTGRESQL_HOST") || env("REDIS_HOST") || env("MONGODB_HOST") ||
+        env("COSMOS_DB_ENDPOINT"))
         dgf_buf_add_str(out, "sources:\n");
     add_postgres(out);
     add_redis(out);
     add_mongo(out);
+    add_cosmos(out);
     if (env("KAFKA_BROKERS")) {
         dgf_buf_add_str(out, "sinks:\n  kafka:\n    type: kafka\n    brokers: ");
         add_list(out, env("KAFKA_BROKERS"));

@@ -26,7 +26,7 @@
 #include "cosmos_position.h"
 
 #define DGF_COSMOS_CONTAINERS_MAX 64
-#define DGF_COSMOS_PAGE_MAX (48u << 20)
+#define DGF_COSMOS_PAGE_MAX (16u << 20) /* the service itself ends pages at 4 MiB */
 #define DGF_COSMOS_REGIONS_MAX 32
 #define DGF_COSMOS_FLIGHTS_MAX 16 /* requests under way */
 #define DGF_COSMOS_TRIES 6        /* of a range, before the source is given back */
@@ -175,7 +175,7 @@ struct dgf_cosmos_container {
     struct dgf_buf pkranges;    /* struct dgf_cosmos_pkrange */
     char continuation[512];
     int64_t due_ns, inspect_ns;
-    unsigned n_failures;
+    unsigned n_failures, n_stale; /* n_stale: looked at in vain, in a row */
 };
 
 struct dgf_cosmos_source {
@@ -225,9 +225,10 @@ bool dgf_cosmos_start(struct dgf_cosmos_source *self, struct dgf_bytes position,
                       struct dgf_err *err);
 void dgf_cosmos_start_tick(struct dgf_cosmos_source *self, int64_t now_ns);
 void dgf_cosmos_container_clear(struct dgf_cosmos_container *container);
-/* Looks at the container again: it may be another one. */
+/* Looks at the container again: it may be another one.  text: why, when it is in vain
+ * too often. */
 void dgf_cosmos_container_stale(struct dgf_cosmos_container *container,
-                                int64_t wait_ns);
+                                const char *text);
 /* The first etags of all ranges are there. */
 void dgf_cosmos_container_started(struct dgf_cosmos_container *container);
 

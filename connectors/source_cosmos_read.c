@@ -100,9 +100,10 @@ static void take_page(struct dgf_cosmos_range *range, struct dgf_bytes body,
         return;
     }
     if (page.rid[0] && strcmp(page.rid, container->rid) != 0) {
-        dgf_cosmos_container_stale(container, 0);
+        dgf_cosmos_container_stale(container, "pages of another container come");
         return;
     }
+    container->n_stale = 0;
     if (range->from_now) /* with documents since then */
         take_same(range, etag);
     if (container->source->failed)
@@ -191,6 +192,7 @@ static void take_same(struct dgf_cosmos_range *range, const char *etag)
         return;
     }
     range->n_failures = range->n_broken = 0;
+    range->container->n_stale = 0;
     range->max_items = 0;
     range->poll_ns = range->poll_ns ? range->poll_ns * 2 : conf->poll.min_ns;
     if (range->poll_ns > conf->poll.max_ns)
@@ -295,7 +297,7 @@ static void take(struct dgf_cosmos_range *range, const struct dgf_cosmos_answer 
         return;
     case DGF_COSMOS_STALE:
     case DGF_COSMOS_MISSING:
-        dgf_cosmos_container_stale(range->container, 0);
+        dgf_cosmos_container_stale(range->container, answer->text);
         return;
     case DGF_COSMOS_REFUSED:
         take_refused(range, answer);
@@ -333,6 +335,9 @@ static void on_answer(void *ctx, const struct dgf_http_answer *http)
     dgf_cosmos_charge(self, answer.charge_mru);
     if (!self->failed)
         take(range, &answer);
+    /* The next page at once, while there is one. */
+    if (!dgf_cosmos_stopped(self) && self->streaming)
+        dgf_cosmos_read_tick(self, dgf_clock_mono_ns());
 }
 
 /* ---- asking ---- */

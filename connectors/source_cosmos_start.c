@@ -275,10 +275,17 @@ static void begin(struct dgf_cosmos_container *container)
 
 /* ---- the container ---- */
 
-void dgf_cosmos_container_stale(struct dgf_cosmos_container *container, int64_t wait_ns)
+void dgf_cosmos_container_stale(struct dgf_cosmos_container *container,
+                                const char *text)
 {
+    int64_t wait_ns =
+        container->n_stale ? dgf_cosmos_backoff_ns(container->n_stale) : 0;
+
     if (container->stale)
         return;
+    if (++container->n_stale > DGF_COSMOS_TRIES)
+        dgf_cosmos_fail(container->source, DGF_RETRY, "cannot read container '%s': %s",
+                        container->name, text);
     container->stale = true;
     container->has_pkranges = container->asks_ranges = false;
     container->continuation[0] = 0;
@@ -427,7 +434,7 @@ static void on_pkranges(void *ctx, const struct dgf_http_answer *http)
     if (answer.is == DGF_COSMOS_GOOD)
         take_pkranges(container, &answer);
     else if (answer.is == DGF_COSMOS_MISSING || answer.is == DGF_COSMOS_STALE)
-        dgf_cosmos_container_stale(container, 0);
+        dgf_cosmos_container_stale(container, answer.text);
     else if (!dgf_cosmos_common(self, &answer))
         put_off(container, &answer);
 }

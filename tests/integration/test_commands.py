@@ -304,6 +304,9 @@ def the_environment_alone_is_a_configuration_and_its_secrets_are_masked():
            "REDIS_HOST": "cache", "REDIS_USER": "dgf", "REDIS_PASSWORD": "s3cret-redis",
            "REDIS_STREAMS": "orders, audit:*", "MONGODB_HOST": "m1", "MONGODB_USER": "a@b",
            "MONGODB_PASSWORD": "s3cret-mongo", "MONGODB_DATABASE": "shop",
+           "COSMOS_DB_ENDPOINT": "https://acct.documents.azure.com",
+           "COSMOS_DB_KEY": "czNjcmV0LWNvc21vcy1rZXk=", "COSMOS_DB_DATABASE": "shop",
+           "COSMOS_DB_CONTAINERS": "a,b",
            "KAFKA_BROKERS": "k1:9093,k2:9093", "DGF_AGENT__NAME": "sidecar",
            "DGF_LEDGER__KEEP": "3d", "DGF_SOURCES__POSTGRESQL__TABLES": "[shop.*]",
            "DGF_POLICIES": "/etc/dgf/policies"}
@@ -314,12 +317,13 @@ def the_environment_alone_is_a_configuration_and_its_secrets_are_masked():
                      'policies: ["/etc/dgf/policies"]', 'streams: ["orders", "audit:*"]',
                      'user: "dgf"', 'database: "shop"', 'brokers: ["k1:9093", "k2:9093"]'):
             true(f"{line}\n" in out, f"'{line}' is not in:\n{out}")
-        equal([name for name in ("postgresql", "redis", "mongodb") if f"\n  {name}:\n" in out],
-              ["postgresql", "redis", "mongodb"])
-        true("s3cret" not in out + err, f"a secret is shown:\n{out}{err}")
+        equal([name for name in ("postgresql", "redis", "mongodb", "cosmos")
+               if f"\n  {name}:\n" in out], ["postgresql", "redis", "mongodb", "cosmos"])
+        true('containers: ["a", "b"]' in out, out)
+        true("s3cret" not in out + err and "czNjcmV0" not in out + err, f"a secret is shown:\n{out}{err}")
         code, out, err = shown(folder, {"DGF_AGENT__NAME": "nobody"})
         equal((code, out), (78, ""))
-        true("none of POSTGRESQL_HOST, REDIS_HOST and MONGODB_HOST is set" in err, err)
+        true("none of POSTGRESQL_HOST, REDIS_HOST, MONGODB_HOST and COSMOS_DB_ENDPOINT is set" in err, err)
         code, out, err = shown(folder, {**env, "DGF_LEDGER__KEPT": "1d", "DGF_LIMITS__EVENT_BYTES":
                                         "huge"})
         equal(code, 78, "exit code")

@@ -152,6 +152,34 @@ def what_passes_is_tried_again_and_nothing_is_skipped():
 
 
 @case
+def a_start_through_broken_answers_gets_there():
+    with FakeCosmos() as fake:
+        for kind in ("account", "colls", "pkranges"):
+            for fault in ({"torn": True}, {"empty": True}, {"status": 503}, {"body": "[]"}):
+                fake.fault(kind, 1, **fault)
+        fake.fault("pkranges", 1, body='{"PartitionKeyRanges":[{"id":"7","minInclusive":"",'
+                   '"maxExclusive":"20"}]}')
+        with watch(fake, mode="all_versions") as agent:
+            streaming(agent, 60)
+            Writer(fake).write()
+            wait_until(lambda: numbers(agent) == [1], 40, "what was written")
+
+
+@case
+def a_container_that_stays_stale_is_given_back_at_a_pace():
+    with FakeCosmos() as fake, watch(fake, mode="all_versions") as agent:
+        streaming(agent)
+        fake.fault("docs", 10000, status=410, substatus=1000)
+        asked = len(fake.seen)
+        agent.wait(lambda s: s["sources"]["shop"]["state"] == "retrying" and
+                   "410/1000" in s["sources"]["shop"]["reason"], 60)
+        true(len(fake.seen) - asked < 200, f"{len(fake.seen) - asked} requests")
+        fake.faults.clear()
+        Writer(fake).write()
+        all_once(agent, 1)
+
+
+@case
 def an_empty_answer_never_moves_the_position():
     with FakeCosmos() as fake, watch(fake, mode="all_versions") as agent:
         streaming(agent)

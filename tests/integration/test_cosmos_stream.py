@@ -141,6 +141,20 @@ def a_source_begins_now_at_a_time_or_at_the_beginning():
 
 
 @case
+def a_run_until_caught_up_ends_by_itself():
+    with FakeCosmos() as fake:
+        for n in range(250):
+            fake.container().upsert({"id": f"i{n}", "pk": f"p{n % 9}", "n": n})
+        fake.container().split("0")
+        agent = watch(fake, source=", start: beginning, max_items: 20")
+        agent.start("--until-caught-up", wait=False)
+        equal(agent.exit_code(60), 0)
+        equal(sorted(int(m.split()[-1]) for m in seen(agent)), list(range(250)))
+        agent.verify()
+        agent.folder.remove()
+
+
+@case
 def several_containers_are_read_at_once_and_large_documents_too():
     with FakeCosmos() as fake:
         for name in ("a", "b", "c"):
