@@ -19,7 +19,7 @@ static void skip_space(struct at *at)
 
 /* The next byte of a text that is not just itself: quote, backslash, control
  * character, or the begin of a longer character. */
-static const uint8_t *next_special(const uint8_t *p, const uint8_t *end)
+static inline const uint8_t *next_special(const uint8_t *p, const uint8_t *end)
 {
 #if defined(__SSE2__)
     while (end - p >= 16) {
@@ -76,7 +76,7 @@ static bool skip_character(struct at *at)
 }
 
 /* Stands on the quote. */
-static bool skip_text(struct at *at, struct dgf_bytes *ret)
+static inline bool skip_text(struct at *at, struct dgf_bytes *ret)
 {
     const uint8_t *begin = ++at->p;
 
@@ -158,74 +158,19 @@ static struct dgf_bytes *wanted(struct dgf_bytes key, struct dgf_archive_line *l
     return NULL;
 }
 
-static bool skip_key(struct at *at, struct dgf_bytes *ret)
-{
-    skip_space(at);
-    if (at->p == at->end || *at->p != '"' || !skip_text(at, ret))
-        return false;
-    skip_space(at);
-    if (at->p == at->end || *at->p != ':')
-        return false;
-    at->p++;
-    return true;
-}
-
-/* Neither object nor array. */
-static bool skip_scalar(struct at *at, struct dgf_bytes *field, bool is_seq)
-{
-    const uint8_t *begin = at->p;
-    struct dgf_bytes text;
-
-    if (*at->p == '"') {
-        if (!skip_text(at, &text))
-            return false;
-        if (field && !is_seq)
-            *field = text;
-        return true;
-    }
-    if (*at->p == '-' || (*at->p >= '0' && *at->p <= '9')) {
-        if (!skip_number(at))
-            return false;
-        if (field && is_seq)
-            *field = dgf_bytes_of(begin, (size_t)(at->p - begin));
-        return true;
-    }
-    return skip_word(at);
-}
-
-enum step { STEP_VALUE, STEP_KEY, STEP_AFTER };
-
+/* Bit d - 1 of objects: level d is an object. */
 struct nest {
-    uint64_t objects; /* bit d - 1: level d is an object */
+    uint64_t objects;
     unsigned depth;
 };
 
-/* Behind a value: a comma, or brackets that close. */
-static bool go_on(struct at *at, struct nest *nest, enum step *step)
+static bool in_object(const struct nest *nest)
 {
-    bool in_object = nest->objects >> (nest->depth - 1) & 1;
-
-    skip_space(at);
-    if (at->p == at->end)
-        return false;
-    if (*at->p == ',') {
-        at->p++;
-        *step = in_object ? STEP_KEY : STEP_VALUE;
-        return true;
-    }
-    if (*at->p != (in_object ? '}' : ']'))
-        return false;
-    at->p++;
-    nest->depth--;
-    *step = STEP_AFTER;
-    return true;
+    return nest->objects >> (nest->depth - 1) & 1;
 }
 
-/* Stands on an opening bracket. */
-static bool open_nest(struct at *at, struct nest *nest, enum step *step)
+static bool open_nest(struct nest *nest, bool object)
 {
-    bool object = *at->p++ == '{';
-
     if (nest->depth == DGF_ARCHIVE_DEPTH_MAX)
         return false; /* lexically_deep() says that it was this */
     if (object)
@@ -233,61 +178,97 @@ static bool open_nest(struct at *at, struct nest *nest, enum step *step)
     else
         nest->objects &= ~(UINT64_C(1) << nest->depth);
     nest->depth++;
-    skip_space(at);
-    if (at->p == at->end)
-        return false;
-    if (*at->p == (object ? '}' : ']')) {
-        at->p++;
-        nest->depth--;
-        *step = STEP_AFTER;
-    } else {
-        *step = object ? STEP_KEY : STEP_VALUE;
-    }
     return true;
 }
 
+/* Our own lines have no space between things. */
+static inline void maybe_space(struct at *at)
+{
+    if (at->p < at->end && *at->p <= ' ')
+        skip_space(at);
+}
+
+static bool closes(struct at *at, uint8_t bracket)
+{
+    maybe_space(at);
+    if (at->p == at->end || *at->p != bracket)
+        return false;
+    at->p++;
+    return true;
+}
+
+/* Written as jumps, for speed: each state knows what may come next. */
 static bool is_json(struct dgf_bytes line, struct dgf_archive_line *ret)
 {
     struct at at = {line.ptr, line.ptr + line.len};
     struct nest nest = {.depth = 0};
-    struct dgf_bytes *field = NULL, key;
-    enum step step = STEP_VALUE;
+    struct dgf_bytes *field = NULL, text;
+    const uint8_t *begin;
 
     skip_space(&at);
     if (at.p == at.end || *at.p != '{')
         return false;
-    do {
-        switch (step) {
-        case STEP_KEY:
-            if (!skip_key(&at, &key))
-                return false;
-            field = nest.depth == 1 ? wanted(key, ret) : NULL;
-            if (field) /* the last of its name counts */
-                *field = dgf_bytes_of(NULL, 0);
-            step = STEP_VALUE;
-            break;
-        case STEP_VALUE:
-            skip_space(&at);
-            if (at.p == at.end)
-                return false;
-            if (*at.p == '{' || *at.p == '[') {
-                field = NULL;
-                if (!open_nest(&at, &nest, &step))
-                    return false;
-                break;
-            }
-            if (!skip_scalar(&at, field, field == &ret->seq))
-                return false;
-            field = NULL;
-            step = STEP_AFTER;
-            break;
-        default:
-            if (!go_on(&at, &nest, &step))
-                return false;
+value:
+    maybe_space(&at);
+    if (at.p == at.end)
+        return false;
+    begin = at.p;
+    if (*at.p == '"') {
+        if (!skip_text(&at, &text))
+            return false;
+        if (field && field != &ret->seq)
+            *field = text;
+    } else if (*at.p == '{' || *at.p == '[') {
+        bool object = *at.p == '{';
+
+        at.p++;
+        if (!open_nest(&nest, object))
+            return false;
+        field = NULL;
+        if (!closes(&at, object ? '}' : ']')) {
+            if (object)
+                goto key;
+            goto value;
         }
-    } while (nest.depth > 0);
-    skip_space(&at);
-    return at.p == at.end;
+        nest.depth--;
+    } else if (*at.p == '-' || (*at.p >= '0' && *at.p <= '9')) {
+        if (!skip_number(&at))
+            return false;
+        if (field && field == &ret->seq)
+            *field = dgf_bytes_of(begin, (size_t)(at.p - begin));
+    } else if (!skip_word(&at)) {
+        return false;
+    }
+after:
+    if (nest.depth == 0) {
+        skip_space(&at);
+        return at.p == at.end;
+    }
+    maybe_space(&at);
+    if (at.p == at.end)
+        return false;
+    if (*at.p == ',') {
+        at.p++;
+        field = NULL;
+        if (!in_object(&nest))
+            goto value;
+        goto key;
+    }
+    if (*at.p != (in_object(&nest) ? '}' : ']'))
+        return false;
+    at.p++;
+    nest.depth--;
+    goto after;
+key:
+    maybe_space(&at);
+    if (at.p == at.end || *at.p != '"' || !skip_text(&at, &text))
+        return false;
+    if (!closes(&at, ':'))
+        return false;
+    field = nest.depth == 1 ? wanted(text, ret) : NULL;
+    if (field) /* the last of its name counts */
+        *field = dgf_bytes_of(NULL, 0);
+    goto value;
 }
 
 /* Brackets outside of texts, whatever else the line is. */

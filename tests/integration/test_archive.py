@@ -272,7 +272,7 @@ def both_say(folder, key, anchors, index_of=None):
 
 @case
 def what_an_agent_sealed_is_proven_by_both_verifiers():
-    """With a real PostgreSQL: kill -9 under load, restarts, pruning, and then one flipped byte."""
+    """With a real PostgreSQL: kill -9 under load, another key, one flipped byte, pruning."""
     with Postgres() as pg:
         shop.prepare(pg)
         with shop.watch(pg, more="ledger: {cut_every: 1s, cut_bytes: 64KiB}\n") as agent:
@@ -285,7 +285,7 @@ def what_an_agent_sealed_is_proven_by_both_verifiers():
             size = agent.wait(lambda s: True)["ledger"]["size"]
             agent.wait(lambda s: s["archive"]["size"] >= size, 60, "everything to be sealed")
             archive = sealed_archive.Archive(agent.data_dir)
-            key = json.loads(archive.read("keys.json"))["keys"][0]["vkey"]
+            key = agent.run("ledger", "key", "-c", agent.config).stdout.strip()
             ledger("verify", agent.data_dir, "--key", key, code=3)   # while it runs
             anchor = os.path.join(agent.data_dir, "kept")
             shutil.copy(archive.path("checkpoint"), anchor)
@@ -294,13 +294,24 @@ def what_an_agent_sealed_is_proven_by_both_verifiers():
             said = both_say(archive.folder, key, [anchor])
             equal((said["result"], said["anchored"], said["size"]),
                   ("ok", True, archive.checkpoint()[1]))
+            agent.run("ledger", "rotate-key", "-c", agent.config)
+            agent.start()
+            shop.insert(pg, 901, 100)
+            shop.wait_judged(agent, pg)
+            end(agent)
+            newest = os.path.join(agent.data_dir, "newest")
+            shutil.copy(archive.path("checkpoint"), newest)
+            said = both_say(archive.folder, key, [anchor, newest])
+            equal((said["result"], said["anchored"]), ("ok", True), "after another key took over")
+            true(len(json.loads(archive.read("keys.json"))["keys"]) == 2, "two keys")
             audit = next(line for line in archive.lines() if b'"kind":"audit"' in line)
             seq = str(json.loads(audit)["seq"])
-            proof, _ = ledger("prove", archive.folder, seq, "--key", key)
+            key_now = agent.run("ledger", "key", "-c", agent.config).stdout.strip()
+            proof, _ = ledger("prove", archive.folder, seq, "--key", key_now)
             path = os.path.join(agent.data_dir, "proof")
             with open(path, "w", encoding="utf-8") as file:
                 file.write(proof)
-            ledger("check-proof", path, "--key", key, stdin=audit)
+            ledger("check-proof", path, "--key", key_now, stdin=audit)
             copy = os.path.join(agent.data_dir, "copy")
             shutil.copytree(archive.folder, copy)
             first = archive.manifests()[1]["first"]
