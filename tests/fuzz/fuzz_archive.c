@@ -19,9 +19,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len);
 
-static const char *const key[] = {
-    "dgf/fuzz/00112233445566778899aabbccddeeff+2a8d0e06+"
-    "AWAQTr2YZwovZjYduTAumoKt+NDEAgSRERkM9hlv2Cxf"};
+static const char *const key[] = {"dgf/fuzz/00112233445566778899aabbccddeeff+2a8d0e06+"
+                                  "AWAQTr2YZwovZjYduTAumoKt+NDEAgSRERkM9hlv2Cxf"};
 
 static void need(bool is_true, const char *what)
 {
