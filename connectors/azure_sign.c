@@ -88,9 +88,12 @@ void dgf_azure_add_header(struct dgf_buf *headers, const char *name, const char 
 
 static const char *next_line(const struct dgf_buf *headers, size_t *at)
 {
-    const char *line = (const char *)headers->ptr + *at;
+    const char *line;
 
-    if (*at >= headers->len || !memchr(line, 0, headers->len - *at))
+    if (*at >= headers->len)
+        return NULL;
+    line = (const char *)headers->ptr + *at;
+    if (!memchr(line, 0, headers->len - *at))
         return NULL;
     *at += strlen(line) + 1;
     return line;

@@ -530,10 +530,11 @@ static int by_bytes(const void *a, const void *b, void *ctx)
 static bool any_twice(struct packer *p, size_t begin)
 {
     size_t n = (p->names.len - begin) / sizeof(struct name);
-    struct name *names = (struct name *)(void *)(p->names.ptr + begin);
+    struct name *names;
 
     if (n < 2 || dgf_buf_rc(&p->names) || dgf_buf_rc(p->out))
         return false;
+    names = (struct name *)(void *)(p->names.ptr + begin);
     qsort_r(names, n, sizeof(*names), by_bytes, p->out);
     for (size_t i = 1; i < n; i++)
         if (by_bytes(&names[i - 1], &names[i], p->out) == 0)

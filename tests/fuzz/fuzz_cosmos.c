@@ -94,12 +94,13 @@ static void check_token(struct dgf_bytes body)
 
 int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
 {
-    struct dgf_bytes body = {ptr + 1, len ? len - 1 : 0};
+    struct dgf_bytes body;
     static struct dgf_cosmos_key key;
     struct dgf_buf out;
 
     if (!len || len > 256u << 10)
         return 0;
+    body = dgf_bytes_of(ptr + 1, len - 1);
     check_page(body, ptr[0] & 1 ? DGF_COSMOS_ALL : DGF_COSMOS_LATEST);
     check_position(body);
     check_token(body);
