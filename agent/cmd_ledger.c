@@ -16,6 +16,10 @@ const struct dgf_arg dgf_args_ledger[] = {
     DGF_ARG_CONFIG,
     {"data-dir", 'd', "FOLDER",
      "data_dir of the agent, instead of a configuration file"},
+    {"container", 0, "URL",
+     "an archive in an Azure Blob container; rights from AZURE_* of the environment",
+     false},
+    {"sink", 0, "NAME", "the archive this sink of the configuration keeps", false},
     {"since", 0, "WHEN",
      "cat, export: from this index or time on (2026-03-02T09:00:00Z)"},
     {"until", 0, "WHEN", "cat, export: before this index or time"},
@@ -24,8 +28,9 @@ const struct dgf_arg dgf_args_ledger[] = {
      "cat, export: only records of this policy; * stands for anything"},
     {"source", 's', "NAME", "cat, export: only records of this source"},
     {"from", 0, "WHERE",
-     "recover: the folder of an archive, or the name of a sink that keeps it", false},
-    {"log", 0, "ID", "recover: which log, when a container holds several", false},
+     "recover: folder or container of an archive, or the name of a sink that keeps it",
+     false},
+    {"log", 0, "ID", "which log, when a container holds several", false},
     {"new-key", 0, "FILE", "rotate-key: file of the new key; made when it is not there",
      false},
     {"key", 0, "VKEY", "the log's public key, as it was given to you; may repeat",
@@ -321,7 +326,9 @@ static const struct {
     {"csv", "export"},
     {"key", "verify prove check-proof consistency recover"},
     {"from", "recover"},
-    {"log", "recover"},
+    {"log", "ls cat stats verify prove export recover"},
+    {"container", "ls cat stats verify prove export"},
+    {"sink", "ls cat stats verify prove export"},
     {"new-key", "rotate-key"},
 };
 
@@ -349,8 +356,10 @@ static int check_options(const struct dgf_args *args, const struct action *actio
                              belongs[i].of);
     if (n < 0)
         return dgf_usage("ledger", "%s needs %s", action->name, action->operands);
-    if (n > 1 || (n == 1 && dgf_args_get(args, "data-dir")))
-        return dgf_usage("ledger", "one folder at a time");
+    n += dgf_args_has(args, "data-dir") + dgf_args_has(args, "container") +
+         dgf_args_has(args, "sink");
+    if (n > 1)
+        return dgf_usage("ledger", "one folder, container or sink at a time");
     return DGF_EXIT_OK;
 }
 
@@ -388,7 +397,9 @@ static int find_dir(const struct dgf_args *args, const struct action *action,
     int at = action->no_folder ? 1 + action->n_operands : 1;
 
     dgf_findings_init(&findings);
-    *ret = dgf_args_get(args, "data-dir");
+    ledger_use_log(dgf_args_get(args, "log"));
+    *ret =
+        dgf_args_get(args, dgf_args_has(args, "container") ? "container" : "data-dir");
     if (args->n_operands == 2 + action->n_operands)
         *ret = args->operands[at];
     if (*ret || (action->no_folder && !dgf_args_has(args, "config")))
@@ -396,6 +407,10 @@ static int find_dir(const struct dgf_args *args, const struct action *action,
     if (dgf_settings_load(dgf_args_get(args, "config"), &findings, ret_settings))
         return dgf_report_findings(&findings);
     *ret = (*ret_settings)->agent.data_dir;
+    if (dgf_args_has(args, "sink")) {
+        *ret = "sink:";
+        return ledger_use_sink(*ret_settings, dgf_args_get(args, "sink"));
+    }
     return DGF_EXIT_OK;
 }
 

@@ -21,6 +21,15 @@ bool ledger_is_archive(const char *dir);
  * data_dir.  0, or the exit code after saying why. */
 int ledger_open_archive(const char *dir, struct dgf_store **ret);
 
+/* cmd_ledger_container.c: dir is the address of a container, or "sink:" of --sink. */
+bool ledger_is_container(const char *dir);
+/* Commands read the archive of this sink for "sink:".  0, or the exit code. */
+struct dgf_settings;
+int ledger_use_sink(const struct dgf_settings *settings, const char *name);
+void ledger_use_log(const char *log_id); /* --log; NULL: the only one */
+enum dgf_rc ledger_open_container(const char *dir, struct dgf_store **ret,
+                                  struct dgf_err *err);
+
 /* A folder without a journal is no damage. */
 int ledger_find_journal(const char *dir, uint64_t *ret_first);
 

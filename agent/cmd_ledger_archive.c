@@ -28,7 +28,8 @@ static bool has(const char *dir, const char *name)
 
 bool ledger_is_archive(const char *dir)
 {
-    return !has(dir, "journal") && dgf_store_dir_has_log(dir);
+    return ledger_is_container(dir) ||
+           (!has(dir, "journal") && dgf_store_dir_has_log(dir));
 }
 
 int ledger_open_archive(const char *dir, struct dgf_store **ret)
@@ -37,6 +38,10 @@ int ledger_open_archive(const char *dir, struct dgf_store **ret)
     char path[DGF_PATH_MAX];
     enum dgf_rc rc;
 
+    if (ledger_is_container(dir)) {
+        rc = ledger_open_container(dir, ret, &err);
+        return rc ? ledger_fail(rc, &err) : DGF_EXIT_OK;
+    }
     if (snprintf(path, sizeof(path), "%s%s", dir,
                  has(dir, "journal") ? "/archive" : "") >= (int)sizeof(path)) {
         fprintf(stderr, "dgf ledger: the path is too long\n");

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/parse.h"
 #include "blob_store.h"
+#include "cmd_ledger.h"
 #include "cmd_ledger_write.h"
 #include "keys.h"
 #include "ledger/store.h"
@@ -87,7 +88,9 @@ static enum dgf_rc open_store(const struct dgf_settings *s, const struct dgf_arg
             return dgf_err_set(err, DGF_BAD_CONFIG, "sink '%s' keeps no archive", from);
         return dgf_blob_store_of_sink(sink->conf, dgf_args_get(args, "log"), ret, err);
     }
-    return dgf_store_open_dir(from, ret, err);
+    ledger_use_log(dgf_args_get(args, "log"));
+    return ledger_is_container(from) ? ledger_open_container(from, ret, err)
+                                     : dgf_store_open_dir(from, ret, err);
 }
 
 static int report(const struct dgf_recovered *recovered)

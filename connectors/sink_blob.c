@@ -11,7 +11,6 @@
 #include <stdio.h>
 
 #include "base/hash.h"
-#include "blob_store.h"
 
 #define CURSOR_VERSION 1
 #define CURSOR_MAX_BYTES 256
@@ -383,19 +382,6 @@ static enum dgf_rc blob_open(struct dgf_sink *sink, struct dgf_bytes cursor,
     return DGF_OK;
 }
 
-static enum dgf_rc blob_read_back(const void *opaque, const char *log_id,
-                                  struct dgf_store **ret, struct dgf_err *err)
-{
-    const struct dgf_blob_conf *conf = opaque;
-    struct dgf_blob_store_conf store = {.url = conf->url,
-                                        .prefix = conf->prefix,
-                                        .log_id = log_id,
-                                        .auth = &conf->azure,
-                                        .timeout_ms = conf->timeout_ns / 1000000};
-
-    return dgf_blob_store_open(&store, ret, err);
-}
-
 static const char *writes_to(const void *conf)
 {
     return ((const struct dgf_blob_conf *)conf)->url;
@@ -413,7 +399,6 @@ const struct dgf_sink_type dgf_sink_blob = {
     .open = blob_open,
     .offer = blob_offer,
     .archive = blob_archive,
-    .read_back = blob_read_back,
     .flush = blob_flush,
     .close = blob_close,
 };

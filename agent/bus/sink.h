@@ -14,7 +14,6 @@
 
 struct event_base;
 struct dgf_workers;
-struct dgf_store;
 struct dgf_sink;
 
 /* A sealed piece of the evidence archive: objects that exist as files and never
@@ -56,10 +55,6 @@ struct dgf_sink_type {
      * DGF_AGAIN as for offer.  NULL: takes records. */
     enum dgf_rc (*archive)(struct dgf_sink *sink, const struct dgf_sealed *sealed,
                            struct dgf_err *err);
-    /* The archive it keeps, for commands that verify it or recover from it: blocks.
-     * log_id: NULL: the only one there.  conf outlives the store.  NULL: keeps none. */
-    enum dgf_rc (*read_back)(const void *conf, const char *log_id,
-                             struct dgf_store **ret, struct dgf_err *err);
     void (*flush)(struct dgf_sink *sink); /* no more records for now */
     /* Address it writes to, where a source could read what it wrote; NULL: nowhere. */
     const char *(*writes_to)(const void *conf);
