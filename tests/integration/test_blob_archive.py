@@ -2,6 +2,7 @@
 every way; and what commands make of the container afterwards."""
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -13,7 +14,7 @@ from archive import Archive
 from azurite import Azurite
 from cases import case, equal, main, note, true
 from fault_proxy import FaultProxy
-from servers import Postgres
+from servers import Postgres, wait_until
 
 QUICK = "ledger: {cut_every: 1s, cut_bytes: 64KiB}\n"
 MIB = 1 << 20
@@ -30,8 +31,8 @@ def vault():
 
 def sink(azurite, proxy, options=""):
     return f"""sinks:
-  vault: {{type: blob, url: "{proxy.url(azurite.account, '/evidence')}", prefix: "orders/", auth: key,
-          key: "{azurite.key}", insecure: true{options}}}
+  vault: {{type: blob, url: "{proxy.url(azurite.account, '/evidence')}", prefix: "orders/",
+          auth: key, key: "{azurite.key}", insecure: true{options}}}
 """
 
 
@@ -190,10 +191,144 @@ def an_old_copy_of_the_data_directory_is_a_fork_and_the_pipeline_goes_on():
             equal(found["health"], "degraded", "health")
             n = len(agent.records("audit"))
             shop.insert(pg, 201, 50)
-            agent.wait_records(n + 50, "audit", seconds=60)       # judged and committed all the same
+            agent.wait_records(n + 50, "audit", seconds=60)    # judged and committed all the same
             equal(len(agent.log_lines(event="ALARM: sink stopped")), 1, "lines in the log")
             equal(stop(agent), 76, "exit code")
             equal(held(azurite, log), before, "the container was written to")
+
+
+def vkey(agent):
+    return agent.log_lines(event="archive")[0]["vkey"]
+
+
+def of_container(agent, what, url, *more, code=0, key=None):
+    """`dgf ledger WHAT URL` with the rights the environment gives."""
+    agent.env = dict(os.environ, **({"AZURE_STORAGE_KEY": key} if key else {}))
+    done = agent.run("ledger", what, url, *more, check=False)
+    equal(done.returncode, code, f"exit code of {what}: {done.stdout[-500:]}{done.stderr[-500:]}")
+    return done.stdout + done.stderr
+
+
+@case
+def commands_read_a_container_like_a_folder():
+    with vault() as (pg, azurite, proxy):
+        with shop.watch(pg, sink(azurite, proxy), more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 800, per_tx=40)
+            shop.insert(pg, 801, 3, value="-1")
+            shop.wait_judged(agent, pg)
+            size = agent.wait(lambda s: s["sources"]["shop"]["caught_up"])["ledger"]["size"]
+            agent.wait(lambda s: s["sinks"]["vault"]["next"] >= size, 60, "delivery")
+            log, key = log_id(agent), vkey(agent)
+            equal(stop(agent), 0, "exit code")
+            lines = agent.lines()
+            url = f"{azurite.url()}/evidence/orders"
+            anchor = agent.folder / "anchor"
+            with open(anchor, "wb") as file:
+                file.write(azurite.get_blob(f"evidence/orders/{log}/checkpoint"))
+            # by the sink of the configuration, by address, by address and log
+            said = agent.run("ledger", "verify", "-c", agent.config, "--sink", "vault", "--key", key,
+                             "--anchor", anchor).stdout
+            true(said.startswith("ok\n"), said)
+            said = of_container(agent, "verify", url, "--key", key, "--anchor", anchor,
+                                key=azurite.key)
+            true(said.startswith("ok\n"), said)
+            said = of_container(agent, "verify", f"{url}/{log}", code=3, key=azurite.key)
+            true("tail: unverifiable" in said, said)
+            agent.env = dict(os.environ, AZURE_STORAGE_CONNECTION_STRING=
+                             f"AccountName={azurite.account};AccountKey={azurite.key}")
+            found = agent.run("ledger", "cat", "--container", url, "--log", log, text=False).stdout
+            equal(found.splitlines(), lines, "lines of the container")
+            found = agent.run("ledger", "cat", "--container", url, "--kind", "violation",
+                              text=False).stdout.splitlines()
+            equal(len(found), 3, "violations")
+            stats = agent.run("ledger", "stats", "--container", url).stdout
+            true(str(len(lines)) in stats, stats)
+            true("0" in agent.run("ledger", "ls", "--container", url).stdout.split(), "segments")
+            index = lines.index(found[0])
+            proof = agent.run("ledger", "prove", url, str(index)).stdout
+            path = agent.folder / "proof"
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(proof)
+            agent.env = dict(os.environ)                  # line, proof and key: nothing else
+            agent.run("ledger", "check-proof", path, "--key", key, stdin=found[0].decode())
+            done = agent.run("ledger", "check-proof", path, "--key", key, check=False,
+                             stdin=found[1].decode())
+            equal(done.returncode, 1, "a proof of another record")
+            # One byte of one record changes.
+            name = f"evidence/orders/{log}/segments/0.ndjson.zst"
+            whole = azurite.get_blob(name)
+            azurite.put_blob(name, whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])
+            said = of_container(agent, "verify", url, "--key", key, code=1, key=azurite.key)
+            true(said.startswith("tampered: ") and " at index 0:" in said, said)
+            azurite.put_blob(name, whole)
+            azurite.delete_blob(name)
+            said = of_container(agent, "verify", url, "--key", key, code=2, key=azurite.key)
+            true(said.startswith("incomplete: missing at index 0"), said)
+            nowhere = azurite.url() + "/nothere"
+            said = of_container(agent, "verify", nowhere, code=2, key=azurite.key)
+            true(f"container '{nowhere}' does not exist" in said, said)
+            said = of_container(agent, "verify", url, code=2, key="A" * 86 + "==")
+            true("we may not read" in said and "403" in said, said)
+            said = agent.run("ledger", "verify", "-c", agent.config, "--sink", "vualt",
+                             check=False).stderr
+            true("the configuration has no sink 'vualt'" in said, said)
+
+
+@case
+def a_lost_disk_goes_on_from_the_container_with_nothing_lost_or_twice():
+    with vault() as (pg, azurite, proxy):
+        with shop.watch(pg, sink(azurite, proxy), agent=", ack: sinks", more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 600, per_tx=30)
+            agent.wait(lambda s: s["sinks"]["vault"]["next"] > 600, 60, "delivery")
+            # The container fails: what comes now is judged, and acknowledged to nobody.
+            proxy.fault("status", 503, "ServerBusy", times=-1)
+            shop.insert(pg, 601, 400, per_tx=20)
+            agent.wait_records(1000, "audit", seconds=60)
+            first = log_id(agent)
+            agent.kill9()
+            for name in os.listdir(agent.data_dir):
+                if name != "keys":
+                    path = os.path.join(agent.data_dir, name)
+                    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            for name in os.listdir(os.path.join(agent.data_dir, "keys")):
+                if name.startswith("signed-"):
+                    os.unlink(os.path.join(agent.data_dir, "keys", name))
+            shop.insert(pg, 1001, 100, per_tx=10)         # while nobody watches
+            proxy.clear()
+            said = agent.run("ledger", "recover", "-c", agent.config, "--from", "vault").stdout
+            true(f"goes on from the archive of log {first}" in said, said)
+            agent.start()
+            shop.insert(pg, 1101, 50)
+            agent.wait_source("shop", "streaming")
+            wanted = int(pg.sql("SELECT count(*) FROM shop.rows"))
+            equal(wanted, 1150, "rows")
+            second = log_id(agent)
+            true(first != second, "a log id of its own")
+
+            def all_judged():
+                size = agent.wait(lambda s: s["sources"]["shop"]["caught_up"])["ledger"]["size"]
+                agent.wait(lambda s: s["sinks"]["vault"]["next"] >= size, 60, "delivery")
+                return cat(agent, azurite, first) + cat(agent, azurite, second)
+            found = wait_until(lambda: (lambda r: r if len(shop.judged(r)) >= wanted else None)(
+                all_judged()), 60, "all rows in the container")
+            equal(shop.same_rows(pg, found), wanted, "rows in both logs of the container, once")
+            equal([r for r in found if r["kind"] == "gap"], [], "gaps")
+            equal(stop(agent), 0, "exit code")
+            done = agent.run("ledger", "verify", "-c", agent.config, "--sink", "vault", check=False)
+            true(f"holds 2 logs; name one of them: {min(first, second)}, {max(first, second)}"
+                 in done.stderr, done.stderr)
+            said = agent.run("ledger", "verify", "-c", agent.config, "--sink", "vault", "--log",
+                             second, "--key", agent.log_lines(event="archive")[-1]["vkey"],
+                             check=False).stdout
+            true("tail: unverifiable" in said and "tampered" not in said, said)
+
+
+def cat(agent, azurite, log):
+    agent.env = dict(os.environ, AZURE_STORAGE_KEY=azurite.key)
+    out = agent.run("ledger", "cat", f"{azurite.url()}/evidence/orders/{log}").stdout
+    return [json.loads(line) for line in out.splitlines()]
 
 
 @case
