@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import quickstart_azure
 import servers
 from agent import DGF, Agent
 from mongo import Mongo
@@ -38,9 +39,8 @@ REDIS_SOURCE = """  chat: {{type: redis, url: "{}", streams: [chat]}}
 """
 MONGO_SOURCE = """  support: {{type: mongo, url: "{}", database: support, insecure: true}}
 """
-SERVERS = ("redis", "mongo", "kafka")
-KAFKA_SINK = """sinks:
-  events: {{type: kafka, brokers: ["{}"], topic_prefix: dgf.demo, insecure: true}}
+SERVERS = ("redis", "mongo", "kafka", "azure")
+KAFKA_SINK = """  events: {{type: kafka, brokers: ["{}"], topic_prefix: dgf.demo, insecure: true}}
 """
 # (what happens, SQL, violations it must give)
 TRANSACTIONS = [
@@ -229,7 +229,7 @@ def start_servers(chosen, held):
     say("== a private " + ", ".join(name for name, wanted in (
         ("PostgreSQL", True), ("Redis", "redis" in chosen), ("MongoDB-wire server (SecantusDB)",
                                                             "mongo" in chosen),
-        ("Kafka", "kafka" in chosen)) if wanted))
+        ("Kafka", "kafka" in chosen), ("Azurite", "azure" in chosen)) if wanted))
     held["pg"] = servers.Postgres().__enter__()
     held["pg"].role()
     held["pg"].sql(SCHEMA)
@@ -243,8 +243,12 @@ def start_servers(chosen, held):
     if "kafka" in chosen:
         held["kafka"] = servers.Kafka().__enter__()
         held["kafka"].create_dgf_topics("dgf.demo")
-        sinks = KAFKA_SINK.format(held["kafka"].bootstrap)
-    return sources, sinks
+        sinks += KAFKA_SINK.format(held["kafka"].bootstrap)
+    if "azure" in chosen:
+        held["azure"] = quickstart_azure.start()
+        sinks += quickstart_azure.SINK.format(url=held["azure"].url(), key=held["azure"].key)
+    sinks = f"sinks:\n{sinks}" if sinks else ""
+    return sources, sinks + (quickstart_azure.LEDGER if "azure" in chosen else "")
 
 
 def run(keep, chosen):
@@ -273,6 +277,9 @@ def run(keep, chosen):
         plain(agent, "status", "-c", agent.config)
         if "kafka" in chosen:
             read_topic(held["kafka"], wanted)
+        if "azure" in chosen:
+            quickstart_azure.show_archive(agent, held["azure"], held["pg"], wanted,
+                                          (say, show, plain))
         next_steps()
         n_databases = sum(name in held for name in ("pg", "redis", "mongo"))
         if keep:
