@@ -38,13 +38,13 @@ static char *env(const char *name)
 /* "AccountName=a;AccountKey=k==;SharedAccessSignature=..." */
 static bool read_connection(struct dgf_azure_conf *auth)
 {
-    char *text = env("AZURE_STORAGE_CONNECTION_STRING"), *part, *rest;
+    char *text = env("AZURE_STORAGE_CONNECTION_STRING"), *part, *end;
 
     container.connection = text ? dgf_strdup(text) : NULL;
-    if (!container.connection)
-        return false;
-    for (part = strtok_r(container.connection, ";", &rest); part;
-         part = strtok_r(NULL, ";", &rest)) {
+    for (part = container.connection; part && *part; part = end) {
+        end = part + strcspn(part, ";");
+        if (*end)
+            *end++ = '\0';
         if (strncmp(part, "AccountName=", 12) == 0)
             auth->account = part + 12;
         else if (strncmp(part, "AccountKey=", 11) == 0)

@@ -227,8 +227,8 @@ def commands_read_a_container_like_a_folder():
             with open(anchor, "wb") as file:
                 file.write(azurite.get_blob(f"evidence/orders/{log}/checkpoint"))
             # by the sink of the configuration, by address, by address and log
-            said = agent.run("ledger", "verify", "-c", agent.config, "--sink", "vault", "--key", key,
-                             "--anchor", anchor).stdout
+            said = agent.run("ledger", "verify", "-c", agent.config, "--sink", "vault", "--key",
+                             key, "--anchor", anchor).stdout
             true(said.startswith("ok\n"), said)
             said = of_container(agent, "verify", url, "--key", key, "--anchor", anchor,
                                 key=azurite.key)
