@@ -458,7 +458,7 @@ START_TEST(what_is_wrong_with_a_call_is_said)
         {{"frobnicate"},
          "dgf ledger: cannot 'frobnicate': it is ls, cat, stats, verify, prove, "
          "check-proof, consistency, export, recover, key or rotate-key" SEE},
-        {{"ls", "a", "b"}, "dgf ledger: one folder at a time" SEE},
+        {{"ls", "a", "b"}, "dgf ledger: one folder, container or sink at a time" SEE},
         {{"cat", "a", "--since", "noon"},
          "dgf ledger: --since must be an index or a time like "
          "2026-03-02T09:00:00Z" SEE},
@@ -471,7 +471,8 @@ START_TEST(what_is_wrong_with_a_call_is_said)
         {{"ls", "a", "--csv"}, "dgf ledger: --csv is for export" SEE},
         {{"check-proof", "a"},
          "dgf ledger: check-proof needs the log's key: --key" SEE},
-        {{"ls", "a", "--data-dir", "b"}, "dgf ledger: one folder at a time" SEE},
+        {{"ls", "a", "--data-dir", "b"},
+         "dgf ledger: one folder, container or sink at a time" SEE},
     };
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(misuses); i++) {
