@@ -1195,9 +1195,11 @@ static void one_life(struct dgf_pipeline_conf *conf)
     static volatile uint64_t turn;
 
     turn++;
-    /* Two of three lives have a point to end at, one after the other. */
-    target = turn % 3 ? points[(turn / 3 * 2 + turn % 3) % DGF_ARRAY_LEN(points)].name
-                      : NULL;
+    /* Two of three lives have a point to end at; a first life may end at the two
+     * points that no other passes. */
+    target = turn % 3 ? points[simdisk_random() % DGF_ARRAY_LEN(points)].name : NULL;
+    if (lives % LIVES_A_WORLD == 0 && simdisk_random() % 2)
+        target = points[simdisk_random() % 2].name;
     target_after = (unsigned)(simdisk_random() % (simdisk_random() % 2 ? 2 : 12));
     steps_left = (unsigned)(20 + simdisk_random() % 120);
     source_now = NULL;
