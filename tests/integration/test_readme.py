@@ -96,5 +96,24 @@ def the_quickstart_judges_three_databases_by_one_agent_and_one_policy_file():
         shutil.rmtree(env["TMPDIR"], ignore_errors=True)
 
 
+@case
+def the_quickstart_with_azure_proves_a_violation_loses_its_disk_and_goes_on():
+    env = dict(os.environ, DGF_BUILD=BUILD, TMPDIR=tempfile.mkdtemp(prefix="dgf-quick-"))
+    os.chmod(env["TMPDIR"], 0o755)
+    env["DGF_TMP"] = env["TMPDIR"]
+    try:
+        done = subprocess.run([os.path.join(TOP, "contrib", "quickstart"), "--no-install", "--with",
+                               "azure"], env=env, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=400, check=False)
+        equal(done.returncode, 0, done.stdout)
+        for found in ("    tampered: ", " at index ", "    ok: the record is number 5 of the log",
+                      "goes on from the archive of log ",
+                      "3 violations in the log that was lost, 2 in the one that goes on"):
+            true(found in done.stdout, f"'{found}' in:\n{done.stdout}")
+        equal(os.listdir(env["TMPDIR"]), [], "what it left behind")
+    finally:
+        shutil.rmtree(env["TMPDIR"], ignore_errors=True)
+
+
 if __name__ == "__main__":
     main()
