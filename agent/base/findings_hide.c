@@ -33,17 +33,36 @@ static bool is_word(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
 }
 
-/* The value behind "...password: " or "...secret=". */
-static const char *value_of_secret(const char *at, const char **ret_end)
+#define KEY_MIN \
+    16 /* shorter than that is the name of a field or file, no account key */
+
+/* Length of a word at `at` behind which a secret stands; 0: none.  *ret_min: least
+ * length of the secret. */
+static size_t secret_word(const char *line, const char *at, size_t *ret_min)
 {
-    static const char *const words[] = {"password", "passwd", "passphrase", "secret",
+    static const char *const parts[] = {"password", "passwd", "passphrase", "secret",
                                         "token"};
-    size_t len = 0;
+    static const char *const whole[] = {"key", "sas"};
+
+    *ret_min = 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (strncasecmp(at, parts[i], strlen(parts[i])) == 0)
+            return strlen(parts[i]);
+    *ret_min = KEY_MIN;
+    for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
+        if (strncasecmp(at, whole[i], strlen(whole[i])) == 0 &&
+            !is_word(at[strlen(whole[i])]) && (at == line || !is_word(at[-1])))
+            return strlen(whole[i]);
+    return 0;
+}
+
+/* The value behind "...password: " or "...secret=". */
+static const char *value_of_secret(const char *line, const char *at,
+                                   const char **ret_end)
+{
+    size_t min, len = secret_word(line, at, &min);
     const char *close;
 
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]) && !len; i++)
-        if (strncasecmp(at, words[i], strlen(words[i])) == 0)
-            len = strlen(words[i]);
     if (!len)
         return NULL;
     at += len;
@@ -58,7 +77,7 @@ static const char *value_of_secret(const char *at, const char **ret_end)
     if (*at == '"' || *at == '\'') {
         close = strchr(at + 1, *at);
         *ret_end = close ? close : at + strlen(at);
-        return at + 1;
+        return (size_t)(*ret_end - at) > min ? at + 1 : NULL;
     }
     *ret_end = at + strcspn(at, ",&}]\"' \t");
     if (strncmp(at, "${", 2) == 0) { /* a reference tells nothing, its default may */
@@ -67,7 +86,7 @@ static const char *value_of_secret(const char *at, const char **ret_end)
         if (close && !memmem(at, (size_t)(close - at), ":-", 2))
             return *ret_end;
     }
-    return at;
+    return (size_t)(*ret_end - at) >= min ? at : NULL;
 }
 
 void dgf_findings_hide(char *line)
@@ -81,7 +100,7 @@ void dgf_findings_hide(char *line)
         if (strncmp(from, "://", 3) == 0)
             secret = user_info(from + 3, &end);
         else
-            secret = value_of_secret(from, &end);
+            secret = value_of_secret(line, from, &end);
         if (!secret) {
             *to++ = *from++;
             continue;

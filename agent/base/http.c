@@ -665,7 +665,7 @@ enum dgf_rc dgf_http_wait(struct dgf_http *http, const struct dgf_http_request *
     struct waiting waiting = {
         .request = request, .ret_status = ret_status, .ret_body = ret_body, .err = err};
     struct dgf_http_request own = *request;
-    struct dgf_http_call *call;
+    struct dgf_http_call *call = NULL;
     enum dgf_rc rc;
 
     own.done = on_waited;

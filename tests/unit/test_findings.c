@@ -207,6 +207,14 @@ START_TEST(a_quoted_line_hides_secrets_and_keeps_its_columns)
         {"Passwort: 1, token_ttl == 5", "Passwort: 1, token_ttl == 5"},
         {"password: \"open", "password: \"****"},
         {"password:", "password:"},
+        {"auth: key, key: C2y6yDjf5/R+ob0N8A7Cgv30VRDJ==, x: 1",
+         "auth: key, key: ******************************, x: 1"},
+        {"key: 'C2y6yDjf5/R+ob0N8A7Cgv30VRDJ=='",
+         "key: '******************************'"},
+        {"sas: \"sv=2021-12-02&sig=abc%3D\"", "sas: \"************************\""},
+        {"tls: {key: client.key}", "tls: {key: client.key}"},
+        {"map: {key: [id], keys: 1234567890123456789}",
+         "map: {key: [id], keys: 1234567890123456789}"},
     };
     char line[100];
 
