@@ -412,7 +412,7 @@ static enum dgf_rc decode_items(struct decoding *d, const struct type *type,
         d->n_items += (uint32_t)count;
         n += (uint32_t)count;
         for (; count > 0; count--) {
-            struct dgf_bytes name;
+            struct dgf_bytes name = {0};
 
             if (type->kind == AVRO_MAP) {
                 rc = take_bytes(d, &name);

@@ -101,10 +101,11 @@ static struct dgf_bytes account_of(struct dgf_bytes topic)
     static const char mark[] = "/storageAccounts/";
     const uint8_t *at =
         topic.len ? memmem(topic.ptr, topic.len, mark, sizeof(mark) - 1) : NULL;
-    const uint8_t *end = topic.ptr + topic.len, *slash;
+    const uint8_t *end, *slash;
 
     if (!at)
         return (struct dgf_bytes){0};
+    end = topic.ptr + topic.len;
     at += sizeof(mark) - 1;
     slash = memchr(at, '/', (size_t)(end - at));
     return dgf_bytes_of(at, (size_t)((slash ? slash : end) - at));

@@ -22,6 +22,11 @@ struct dgf_blob_bucket {
 
 /* ---- seen ---- */
 
+static uint64_t place(const struct dgf_blob_seen *seen, uint64_t at)
+{
+    return at % (seen->max_buckets ? seen->max_buckets : 1);
+}
+
 void dgf_blob_seen_init(struct dgf_blob_seen *seen, uint32_t max_buckets)
 {
     *seen = (struct dgf_blob_seen){.max_buckets = max_buckets};
@@ -30,7 +35,7 @@ void dgf_blob_seen_init(struct dgf_blob_seen *seen, uint32_t max_buckets)
 void dgf_blob_seen_release(struct dgf_blob_seen *seen)
 {
     for (uint64_t i = seen->first; seen->buckets && i < seen->end; i++)
-        dgf_free(seen->buckets[i % seen->max_buckets]);
+        dgf_free(seen->buckets[place(seen, i)]);
     dgf_free(seen->buckets);
     dgf_free(seen->index);
     dgf_blob_seen_init(seen, seen->max_buckets);
@@ -38,7 +43,7 @@ void dgf_blob_seen_release(struct dgf_blob_seen *seen)
 
 static struct dgf_blob_bucket *bucket_at(const struct dgf_blob_seen *seen, uint64_t at)
 {
-    return seen->buckets[at % seen->max_buckets];
+    return seen->buckets[place(seen, at)];
 }
 
 /* Entries are numbered through; the index holds the number modulo 2^32 - 1, plus 1. */
@@ -140,7 +145,7 @@ static void drop_first(struct dgf_blob_seen *seen)
 
     for (uint32_t i = 0; i < bucket->n; i++)
         drop_from_index(seen, &bucket->entries[i].id);
-    seen->buckets[seen->first % seen->max_buckets] = NULL;
+    seen->buckets[place(seen, seen->first)] = NULL;
     seen->first++;
     if (seen->settled < seen->first * DGF_BLOB_BUCKET)
         seen->settled = seen->first * DGF_BLOB_BUCKET;
@@ -160,7 +165,7 @@ static struct dgf_blob_bucket *add_bucket(struct dgf_blob_seen *seen)
     if (seen->end - seen->first == seen->max_buckets)
         drop_first(seen);
     bucket->number = seen->end;
-    seen->buckets[seen->end++ % seen->max_buckets] = bucket;
+    seen->buckets[place(seen, seen->end++)] = bucket;
     return bucket;
 }
 
