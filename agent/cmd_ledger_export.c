@@ -202,7 +202,7 @@ static int export_tiles(const char *to, struct dgf_store *store)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf newest = {0};
     struct tiled tiled = {.store = store, .dir = to};
-    struct dgf_head_said head;
+    struct dgf_head_said head = {.size = 0};
     struct dgf_err err = {0};
     enum dgf_rc rc;
 

@@ -401,7 +401,7 @@ static bool ends_earlier(struct check *check, uint64_t first, uint64_t size,
     struct finding kept = check->found;
     bool is;
 
-    check->step = &step;
+    check->step = &step; /* cppcheck-suppress autoVariables */
     is = read_manifest(check) && step.has_manifest && step.manifest.first == first &&
          step.manifest.last + 1 < size && step.manifest.last >= first &&
          is_gone_on_from(check, step.manifest.last + 1, step.manifest_hash);
@@ -418,7 +418,7 @@ static bool walk_segment(struct check *check, uint64_t first, uint64_t size,
     struct step step = {.first = first, .size = size, .has_checkpoint = has_checkpoint};
     char name[DGF_ARCHIVE_NAME_MAX];
 
-    check->step = &step;
+    check->step = &step; /* cppcheck-suppress autoVariables */
     if (has_checkpoint) {
         check_checkpoint_form(check, &check->checkpoint);
         if (check->found.rank != RANK_NONE)
@@ -525,7 +525,7 @@ static enum dgf_rc walk(struct check *check)
     if (check->found.rank == RANK_NONE) {
         struct step step = {.first = newest, .size = first};
 
-        check->step = &step;
+        check->step = &step; /* cppcheck-suppress autoVariables */
         check_newest(check, newest);
         if (!check->rc && check->found.rank == RANK_NONE)
             check_anchors_beyond(check, first);
