@@ -189,10 +189,10 @@ static void archive(struct dgf_bytes bytes)
         if (!rd.bad && name.len > 0 && !memchr(name.ptr, 0, name.len))
             add(&all, name, content);
     }
-    for (trust.n_vkeys = 0; trust.n_vkeys < 2; trust.n_vkeys++)
-        if (dgf_archive_verify(&all.base, &trust, &verdict, &err) == DGF_OK)
-            need((verdict.class == NULL) == (verdict.result == DGF_VERIFIED_OK),
-                 "a class with what is wrong");
+    trust.n_vkeys = bytes.len & 1;
+    if (dgf_archive_verify(&all.base, &trust, &verdict, &err) == DGF_OK)
+        need((verdict.class == NULL) == (verdict.result == DGF_VERIFIED_OK),
+             "a class with what is wrong");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
@@ -204,8 +204,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
     if (len == 0)
         return 0;
     switch (*ptr) {
-    case 'l':
-        line(rest);
+    case 'a':
+        archive(rest);
         break;
     case 'p':
         proof(rest);
@@ -219,8 +219,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)
     case 's':
         segment(rest);
         break;
-    default:
-        archive(rest);
+    default: /* the quickest gets what is left over */
+        line(rest);
     }
     return 0;
 }
