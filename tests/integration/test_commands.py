@@ -323,7 +323,8 @@ def the_environment_alone_is_a_configuration_and_its_secrets_are_masked():
         true("s3cret" not in out + err and "czNjcmV0" not in out + err, f"a secret is shown:\n{out}{err}")
         code, out, err = shown(folder, {"DGF_AGENT__NAME": "nobody"})
         equal((code, out), (78, ""))
-        true("none of POSTGRESQL_HOST, REDIS_HOST, MONGODB_HOST and COSMOS_DB_ENDPOINT is set" in err, err)
+        true("none of POSTGRESQL_HOST, REDIS_HOST, MONGODB_HOST and COSMOS_DB_ENDPOINT is set"
+             in err, err)
         code, out, err = shown(folder, {**env, "DGF_LEDGER__KEPT": "1d", "DGF_LIMITS__EVENT_BYTES":
                                         "huge"})
         equal(code, 78, "exit code")
