@@ -75,6 +75,7 @@ struct dgf_source_host {
                              struct dgf_bytes value);
     enum dgf_rc (*get_state)(struct dgf_source *src, struct dgf_bytes key,
                              struct dgf_buf *ret);
+    enum dgf_rc (*delete_state)(struct dgf_source *src, struct dgf_bytes key);
     /* Of `dgf check` only; NULL otherwise. */
     void (*found)(struct dgf_source *src, struct dgf_object *object);
 };
@@ -133,5 +134,8 @@ enum dgf_rc dgf_source_put_state(struct dgf_source *src, struct dgf_bytes key,
                                  struct dgf_bytes value) DGF_MUST_USE;
 enum dgf_rc dgf_source_get_state(struct dgf_source *src, struct dgf_bytes key,
                                  struct dgf_buf *ret) DGF_MUST_USE;
+/* As put: in the batch of the events around it.  What is not there may be deleted. */
+enum dgf_rc dgf_source_delete_state(struct dgf_source *src, struct dgf_bytes key)
+    DGF_MUST_USE;
 
 #endif
