@@ -92,7 +92,7 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
 
 /* ---- the queue's loop side ---- */
 
-static const struct dgf_bytes memory_key = {(const uint8_t *)"inspect", 7};
+static const struct dgf_bytes memory_key = {(const uint8_t *)"inspect.2", 9};
 
 static struct dgf_mongo_item *take_item(struct dgf_mongo_session *session)
 {

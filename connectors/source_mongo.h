@@ -5,6 +5,7 @@
  *   source_mongo_stream.c   from open to the end of a stream: the thread's side
  *   source_mongo_emit.c     documents to events, positions, what was lost
  *   source_mongo_inspect.c  what the stream does not tell
+ *   source_mongo_seen.c     what of it is an event
  *   source_mongo_check.c    preflight of `dgf check`
  *
  * libmongoc blocks and a client belongs to one thread: each session is a thread
@@ -121,7 +122,8 @@ struct dgf_mongo_session {
     size_t max_event_bytes;
     struct dgf_event_builder builder;
     struct dgf_map objects; /* "db\0coll" -> struct dgf_object * */
-    struct dgf_map seen;    /* what inspection saw last -> checksum */
+    struct dgf_map seen;    /* what inspection saw last; source_mongo_seen.c */
+    uint64_t n_looks;       /* that found something new, ever */
 
     struct dgf_mongo_position position;   /* where we are; token in `token` */
     struct dgf_buf token, scratch, parts; /* parts: fragments of a split event */

@@ -148,7 +148,7 @@ void dgf_mongo_session_unref(struct dgf_mongo_session *session)
         dgf_free(item);
     }
     dgf_map_release(&session->objects, free_object);
-    dgf_map_release(&session->seen, NULL);
+    dgf_map_release(&session->seen, dgf_free);
     dgf_event_builder_release(&session->builder);
     dgf_buf_release(&session->token);
     dgf_buf_release(&session->scratch);

@@ -1,7 +1,8 @@
+#include "source_redis_keys.h"
+
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "source_redis_keys.h"
 
 /* Source memory holds, for each server, the value of each name as it was seen last,
  * and for each list of the server the names that stood in it.  What differs is an

@@ -1,12 +1,13 @@
 /* source_redis_keys.c - keys, settings and users of a Redis: what is seen, not
  * what happened.  Keyspace events are sent once and to who listens; samples and
  * inspections are looks now and then.  So the source is declared `partial`. */
+#include "source_redis_keys.h"
+
 #include <stddef.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/parse.h"
-#include "source_redis_keys.h"
 
 #define PING_NS INT64_C(5000000000)
 
