@@ -340,6 +340,22 @@ static enum dgf_rc host_get_state(struct dgf_source *src, struct dgf_bytes key,
     return rc;
 }
 
+static enum dgf_rc host_delete_state(struct dgf_source *src, struct dgf_bytes key)
+{
+    struct pipe_source *ps = of(src);
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf full = {0};
+    enum dgf_rc rc;
+
+    state_key(src, key, &full);
+    rc = dgf_buf_rc(&full);
+    if (!rc)
+        rc = dgf_batch_state_delete(dgf_ledger_batch(ps->pipeline->ledger),
+                                    dgf_buf_bytes(&full));
+    if (rc)
+        pipe_break(ps->pipeline, rc, "cannot keep the state of a source");
+    return rc;
+}
+
 static const struct dgf_source_host host = {
     .emit = host_emit,
     .fail = host_fail,
@@ -349,6 +365,7 @@ static const struct dgf_source_host host = {
     .put_state = host_put_state,
     .get_state = host_get_state,
     .count = host_count,
+    .delete_state = host_delete_state,
 };
 
 /* ---- life ---------------------------------------------------------------------- */

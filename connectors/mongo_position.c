@@ -2,7 +2,7 @@
 
 #include "bson_value.h"
 
-#define VERSION 1
+#define VERSION 2
 
 void dgf_mongo_position_write(const struct dgf_mongo_position *position,
                               struct dgf_buf *out)
@@ -16,7 +16,22 @@ void dgf_mongo_position_write(const struct dgf_mongo_position *position,
     dgf_buf_add_le32(out, position->ordinal);
     dgf_buf_add_byte(out, position->tx_len);
     dgf_buf_add(out, position->tx, position->tx_len);
+    dgf_buf_add(out, position->shape.scope, DGF_MONGO_HASH_LEN);
+    dgf_buf_add(out, position->shape.names, DGF_MONGO_HASH_LEN);
+    dgf_buf_add(out, position->shape.images, DGF_MONGO_HASH_LEN);
     dgf_buf_add_bytes(out, position->token);
+}
+
+static void read_shape(struct dgf_rd *rd, struct dgf_mongo_shape *ret)
+{
+    uint8_t *parts[] = {ret->scope, ret->names, ret->images};
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        struct dgf_bytes part = dgf_rd_bytes(rd, DGF_MONGO_HASH_LEN);
+
+        if (!rd->bad)
+            memcpy(parts[i], part.ptr, DGF_MONGO_HASH_LEN);
+    }
 }
 
 bool dgf_mongo_position_read(struct dgf_bytes bytes, struct dgf_mongo_position *ret)
@@ -35,8 +50,11 @@ bool dgf_mongo_position_read(struct dgf_bytes bytes, struct dgf_mongo_position *
     position.ordinal = dgf_rd_le32(&rd);
     position.tx_len = dgf_rd_u8(&rd);
     tx = dgf_rd_bytes(&rd, position.tx_len);
-    if (rd.bad || version != VERSION || position.how > DGF_MONGO_AT_TIME ||
-        stopped > 1 || position.tx_len > sizeof(position.tx))
+    if (version > 1)
+        read_shape(&rd, &position.shape);
+    if (rd.bad || version < 1 || version > VERSION ||
+        position.how > DGF_MONGO_AT_TIME || stopped > 1 ||
+        position.tx_len > sizeof(position.tx))
         return false;
     position.stopped = stopped;
     memcpy(position.system, system.ptr, sizeof(position.system));
@@ -44,7 +62,7 @@ bool dgf_mongo_position_read(struct dgf_bytes bytes, struct dgf_mongo_position *
         memcpy(position.tx, tx.ptr, tx.len);
     position.token = dgf_rd_bytes(&rd, dgf_rd_left(&rd));
     if (position.token.len > DGF_MONGO_TOKEN_MAX ||
-        (position.how == DGF_MONGO_AT_TIME) != (position.token.len == 0) ||
+        (position.how != DGF_MONGO_AT_TIME && position.token.len == 0) ||
         (position.token.len && dgf_bson_of(position.token, &bson)))
         return false;
     *ret = position;
@@ -68,6 +86,25 @@ void dgf_mongo_position_text(struct dgf_bytes bytes, struct dgf_buf *out)
     }
     dgf_sha256(position.token, digest);
     dgf_buf_add_hex(out, dgf_bytes_of(digest, 4));
+}
+
+static bool data_of(struct dgf_bytes token, struct dgf_bytes *ret)
+{
+    struct dgf_bson_element element;
+
+    return token.len && dgf_bson_find(token, "_data", &element) &&
+           dgf_bson_text(&element, ret) && ret->len;
+}
+
+bool dgf_mongo_token_is_behind(struct dgf_bytes token, struct dgf_bytes other)
+{
+    struct dgf_bytes a, b;
+    int order;
+
+    if (!data_of(token, &a) || !data_of(other, &b))
+        return false;
+    order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
+    return order > 0 || (order == 0 && a.len > b.len);
 }
 
 enum dgf_mongo_fate dgf_mongo_fate_of(int code, bool at_open, bool label)

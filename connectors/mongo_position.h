@@ -11,11 +11,20 @@
 enum dgf_mongo_how {
     DGF_MONGO_RESUME_AFTER,
     DGF_MONGO_START_AFTER, /* behind an invalidate */
-    DGF_MONGO_AT_TIME,     /* no token: from `floor`, which is read already */
+    DGF_MONGO_AT_TIME,     /* from `floor`, which is read already: all of it, or with a
+                            * token what is not behind that */
 };
 
 #define DGF_MONGO_TX_MAX 64
 #define DGF_MONGO_TOKEN_MAX (64u << 10)
+#define DGF_MONGO_HASH_LEN 8
+
+/* What the stream was made of; zeros: not known. */
+struct dgf_mongo_shape {
+    uint8_t scope[DGF_MONGO_HASH_LEN];  /* deployment, database or collection */
+    uint8_t names[DGF_MONGO_HASH_LEN];  /* which collections are judged */
+    uint8_t images[DGF_MONGO_HASH_LEN]; /* what is sent beside the change */
+};
 
 struct dgf_mongo_position {
     uint8_t how;
@@ -25,16 +34,21 @@ struct dgf_mongo_position {
     uint32_t ordinal; /* in the open transaction */
     uint8_t tx_len;
     char tx[DGF_MONGO_TX_MAX]; /* its id; tx_len 0: none is open */
-    struct dgf_bytes token;    /* one BSON document; borrowed */
+    struct dgf_mongo_shape shape;
+    struct dgf_bytes token; /* one BSON document; borrowed */
 };
 
 /* Appends to out. */
 void dgf_mongo_position_write(const struct dgf_mongo_position *position,
                               struct dgf_buf *out);
-/* token points into bytes.  False: not one of ours. */
+/* token points into bytes.  False: not one of ours.  The first version had no shape. */
 bool dgf_mongo_position_read(struct dgf_bytes bytes, struct dgf_mongo_position *ret);
 /* <seconds>.<increment>:<first 8 of the token's hash>, "-" without a token. */
 void dgf_mongo_position_text(struct dgf_bytes bytes, struct dgf_buf *out);
+
+/* Does a token stand behind another of the same cluster time?  By `_data`, a text that
+ * MongoDB documents as comparable; false where a server gives none. */
+bool dgf_mongo_token_is_behind(struct dgf_bytes token, struct dgf_bytes other);
 
 /* What an error of the server means for the position of a stream. */
 enum dgf_mongo_fate {

@@ -92,7 +92,7 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
 
 /* ---- the queue's loop side ---- */
 
-static const struct dgf_bytes memory_key = {(const uint8_t *)"inspect", 7};
+static const struct dgf_bytes memory_key = {(const uint8_t *)"inspect.2", 9};
 
 static struct dgf_mongo_item *take_item(struct dgf_mongo_session *session)
 {
@@ -292,6 +292,52 @@ static bool copy_conf(const struct dgf_mongo_conf *conf, struct dgf_mongo_conf *
     return copy_list(&conf->exclude, &to->exclude) && good;
 }
 
+static void add_list(struct dgf_buf *buf, const char *word,
+                     const struct dgf_str_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        dgf_buf_add(buf, word, strlen(word) + 1);
+        dgf_buf_add(buf, list->list[i], strlen(list->list[i]) + 1);
+    }
+}
+
+static bool hash_of(struct dgf_buf *buf, uint8_t to[DGF_MONGO_HASH_LEN])
+{
+    uint8_t digest[DGF_SHA256_LEN];
+
+    dgf_sha256(dgf_buf_bytes(buf), digest);
+    digest[0] |= 1; /* zeros are: not known */
+    memcpy(to, digest, DGF_MONGO_HASH_LEN);
+    if (dgf_buf_rc(buf))
+        return false;
+    dgf_buf_clear(buf);
+    return true;
+}
+
+/* Each option with a word before it, so that no two say the same. */
+static bool find_shape(const struct dgf_mongo_conf *conf, struct dgf_mongo_shape *ret)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf buf = {0};
+
+    dgf_buf_init(&buf, 1u << 20);
+    dgf_buf_add_byte(&buf, 's');
+    if (conf->database)
+        dgf_buf_add(&buf, conf->database, strlen(conf->database) + 1);
+    if (conf->collection)
+        dgf_buf_add(&buf, conf->collection, strlen(conf->collection) + 1);
+    if (!hash_of(&buf, ret->scope))
+        return false;
+    dgf_buf_add_byte(&buf, 'n');
+    add_list(&buf, "in", &conf->collections);
+    add_list(&buf, "out", &conf->exclude);
+    if (!hash_of(&buf, ret->names))
+        return false;
+    dgf_buf_add_byte(&buf, 'i');
+    dgf_buf_add_byte(&buf, (uint8_t)conf->full_document);
+    dgf_buf_add_byte(&buf, (uint8_t)conf->pre_images);
+    return hash_of(&buf, ret->images);
+}
+
 static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
                                              struct dgf_bytes position)
 {
@@ -320,7 +366,7 @@ static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
     dgf_buf_init(&session->parts, 128u << 20);
     session->n_lost = self->n_lost;
     session->n_poison = self->n_poison;
-    if (!copy_conf(conf, &session->own)) {
+    if (!copy_conf(conf, &session->own) || !find_shape(conf, &session->shape)) {
         dgf_mongo_session_unref(session);
         return NULL;
     }

@@ -5,6 +5,7 @@
  *   source_mongo_stream.c   from open to the end of a stream: the thread's side
  *   source_mongo_emit.c     documents to events, positions, what was lost
  *   source_mongo_inspect.c  what the stream does not tell
+ *   source_mongo_seen.c     what of it is an event
  *   source_mongo_check.c    preflight of `dgf check`
  *
  * libmongoc blocks and a client belongs to one thread: each session is a thread
@@ -121,8 +122,10 @@ struct dgf_mongo_session {
     size_t max_event_bytes;
     struct dgf_event_builder builder;
     struct dgf_map objects; /* "db\0coll" -> struct dgf_object * */
-    struct dgf_map seen;    /* what inspection saw last -> checksum */
+    struct dgf_map seen;    /* what inspection saw last; source_mongo_seen.c */
+    uint64_t n_looks;       /* that found something new, ever */
 
+    struct dgf_mongo_shape shape;         /* of the stream, by our options */
     struct dgf_mongo_position position;   /* where we are; token in `token` */
     struct dgf_buf token, scratch, parts; /* parts: fragments of a split event */
     bool has_position, by_time; /* by_time: what is not later than floor was read */
@@ -164,7 +167,8 @@ bool dgf_mongo_emit_document(struct dgf_mongo_session *session,
 /* Nothing came: an open transaction has ended, and token is where we are. */
 bool dgf_mongo_emit_idle(struct dgf_mongo_session *session, struct dgf_bytes token,
                          uint64_t time, bool due);
-bool dgf_mongo_emit_resume(struct dgf_mongo_session *session);
+/* why: NULL, or what is another one; it stands behind "covered since ...". */
+bool dgf_mongo_emit_resume(struct dgf_mongo_session *session, const char *why);
 bool dgf_mongo_emit_progress(struct dgf_mongo_session *session);
 /* From what is stored to `to`, which becomes the position. */
 bool dgf_mongo_emit_gap(struct dgf_mongo_session *session, enum dgf_gap reason,

@@ -31,8 +31,11 @@ void dgf_mongo_set_position(struct dgf_mongo_session *session,
 static struct dgf_bytes position_bytes(struct dgf_mongo_session *session,
                                        const struct dgf_mongo_position *position)
 {
+    struct dgf_mongo_position written = *position;
+
+    written.shape = session->shape;
     dgf_buf_clear(&session->scratch);
-    dgf_mongo_position_write(position, &session->scratch);
+    dgf_mongo_position_write(&written, &session->scratch);
     return dgf_buf_bytes(&session->scratch);
 }
 
@@ -117,14 +120,14 @@ bool dgf_mongo_emit_idle(struct dgf_mongo_session *session, struct dgf_bytes tok
     return dgf_mongo_emit_progress(session);
 }
 
-bool dgf_mongo_emit_resume(struct dgf_mongo_session *session)
+bool dgf_mongo_emit_resume(struct dgf_mongo_session *session, const char *why)
 {
     struct dgf_event_builder *builder = &session->builder;
     struct dgf_event_meta meta = {.commit_ns = dgf_clock_ns()};
     struct dgf_id_hash hash;
     struct dgf_event *event;
     struct dgf_buf since;
-    char text[200];
+    char text[300];
     enum dgf_rc rc;
 
     meta.seen_ns = meta.commit_ns;
@@ -133,8 +136,11 @@ bool dgf_mongo_emit_resume(struct dgf_mongo_session *session)
     dgf_mongo_position_text(meta.position, &since);
     begin_id(session, &hash, "resume");
     dgf_id_add(&hash, dgf_buf_bytes(&since));
+    if (why) /* the same position may be gone on from in several shapes */
+        dgf_id_add(&hash, dgf_bytes_of(&session->shape, sizeof(session->shape)));
     meta.id = dgf_id_end(&hash);
-    (void)snprintf(text, sizeof(text), "covered since %s", dgf_buf_str(&since));
+    (void)snprintf(text, sizeof(text), "covered since %s%s%s", dgf_buf_str(&since),
+                   why ? ": " : "", why ? why : "");
     dgf_event_begin(builder, NULL, DGF_KIND_RESUME, DGF_OP_NONE);
     dgf_event_section(builder, DGF_SECTION_EXTRA);
     dgf_mp_put_str(dgf_event_named(builder, DGF_BYTES("since")), dgf_buf_bytes(&since));
@@ -366,7 +372,8 @@ static bool emit_whole(struct dgf_mongo_session *session,
     /* Some servers deliver what was read before once more. */
     if (change->cluster_time &&
         (change->cluster_time < session->position.floor ||
-         (session->by_time && change->cluster_time == session->position.floor)))
+         (session->by_time && change->cluster_time == session->position.floor &&
+          !dgf_mongo_token_is_behind(change->token, session->position.token))))
         return true;
     session->by_time = false;
     if (dgf_mongo_change_is(change, "invalidate")) {

@@ -148,7 +148,7 @@ void dgf_mongo_session_unref(struct dgf_mongo_session *session)
         dgf_free(item);
     }
     dgf_map_release(&session->objects, free_object);
-    dgf_map_release(&session->seen, NULL);
+    dgf_map_release(&session->seen, dgf_free);
     dgf_event_builder_release(&session->builder);
     dgf_buf_release(&session->token);
     dgf_buf_release(&session->scratch);
@@ -522,6 +522,45 @@ static bool begin_without_position(struct dgf_mongo_session *session)
         "meanwhile is unknown");
 }
 
+static bool differs(const uint8_t *stored, const uint8_t *ours)
+{
+    static const uint8_t unknown[DGF_MONGO_HASH_LEN];
+
+    return memcmp(stored, unknown, sizeof(unknown)) != 0 &&
+           memcmp(stored, ours, sizeof(unknown)) != 0;
+}
+
+/* A token belongs to the stream that gave it.  Of another one only the time is good: it
+ * is read again from there, without what stands before the token.  False: ended. */
+static bool check_shape(struct dgf_mongo_session *session)
+{
+    struct dgf_mongo_position to = session->position;
+    bool scope = differs(to.shape.scope, session->shape.scope);
+    bool images = differs(to.shape.images, session->shape.images);
+    bool names = differs(to.shape.names, session->shape.names);
+
+    to.shape = session->shape;
+    if (!scope && !images && !names) {
+        session->position.shape = to.shape;
+        return true;
+    }
+    if (scope && !to.floor)
+        return lost(session, DGF_GAP_TOKEN_INVALID,
+                    "it is of another database or collection, and the server told no "
+                    "time to go on from");
+    if ((scope || images) && to.floor) {
+        to.how = DGF_MONGO_AT_TIME;
+        session->by_time = true;
+    }
+    dgf_mongo_set_position(session, &to);
+    return dgf_mongo_emit_resume(
+        session, scope   ? "database or collection is another one; what it did not "
+                           "hold before was not judged up to there"
+                 : names ? "collections or exclude are other ones; what they left out "
+                           "was not judged up to there"
+                         : "full_document or pre_images is another one");
+}
+
 /* What the server says of itself, before the first command.  False: ended. */
 static bool check_server(struct dgf_mongo_session *session)
 {
@@ -568,7 +607,7 @@ static bool check_server(struct dgf_mongo_session *session)
         }
         session->position.stopped = false;
     }
-    return true;
+    return check_shape(session);
 }
 
 /* The first start: from what the server calls now. */
@@ -581,7 +620,7 @@ static bool begin_anew(struct dgf_mongo_session *session)
     memcpy(at.system, session->link.system, sizeof(at.system));
     dgf_mongo_set_position(session, &at);
     session->by_time = true;
-    return dgf_mongo_emit_resume(session);
+    return dgf_mongo_emit_resume(session, NULL);
 }
 
 static enum dgf_gap reason_of(enum dgf_mongo_fate fate)

@@ -7,7 +7,8 @@
  *   source_redis_group.c   consumer groups: pending, taking over, acknowledging
  *   source_redis_rows.c    entries, gaps and positions as events
  *   source_redis_check.c   preflight of `dgf check`
- *   source_redis_keys.c    the other source: keys, settings and users
+ *   source_redis_keys.c    the other source: keys
+ *   source_redis_inspect.c its settings and users
  *
  * A node (one server, or one primary of a cluster) has two connections: `data`
  * is asked and answers, `wait` blocks until a stream has something new.  What

@@ -1,34 +1,17 @@
 /* source_redis_keys.c - keys, settings and users of a Redis: what is seen, not
  * what happened.  Keyspace events are sent once and to who listens; samples and
  * inspections are looks now and then.  So the source is declared `partial`. */
+#include "source_redis_keys.h"
+
 #include <stddef.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/parse.h"
-#include "source_redis.h"
 
 #define PING_NS INT64_C(5000000000)
-#define PAGE_KEYS 100
 
 extern const struct dgf_source_type dgf_source_redis_keys;
-
-struct sample {
-    struct dgf_buf name;
-    char type[24];
-    int64_t ttl_ms, bytes;
-};
-
-struct dgf_redis_keys {
-    struct dgf_object *keyspace, *setting, *user;
-    bool subscribed, sampling, inspecting;
-    bool inspected;  /* once, ever: a name that is new from now on was made */
-    uint64_t cursor; /* of SCAN */
-    int64_t pinged_ns, sampled_ns, inspected_ns, left;
-    struct sample
-        samples[PAGE_KEYS * 10]; /* SCAN may give more than it was asked for */
-    size_t n_samples, n_done;
-};
 
 #define AT(f) offsetof(struct dgf_redis_conf, f)
 static const struct dgf_opt opts[] = {
@@ -72,7 +55,7 @@ void dgf_redis_keys_free(struct dgf_redis_keys *keys)
 
 /* ---- events of ours ---- */
 
-static struct dgf_event_meta meta_now(struct dgf_redis_source *self)
+struct dgf_event_meta dgf_redis_keys_meta(struct dgf_redis_source *self)
 {
     int64_t now = dgf_clock_ns();
 
@@ -84,8 +67,8 @@ static struct dgf_event_meta meta_now(struct dgf_redis_source *self)
         .commit_ns = now, .seen_ns = now, .position = dgf_buf_bytes(&self->scratch)};
 }
 
-static void finish(struct dgf_redis_source *self, struct dgf_event_meta *meta,
-                   const char *type)
+void dgf_redis_keys_emit(struct dgf_redis_source *self, struct dgf_event_meta *meta,
+                         const char *type)
 {
     struct dgf_event *event;
     struct dgf_id_hash hash;
@@ -109,8 +92,8 @@ static void finish(struct dgf_redis_source *self, struct dgf_event_meta *meta,
 }
 
 /* Names and values are anybody's bytes. */
-static void put(struct dgf_event_builder *builder, const char *name,
-                struct dgf_bytes text)
+void dgf_redis_keys_put(struct dgf_event_builder *builder, const char *name,
+                        struct dgf_bytes text)
 {
     struct dgf_buf *buf = dgf_event_named(builder, dgf_bytes_str(name));
 
@@ -120,11 +103,11 @@ static void put(struct dgf_event_builder *builder, const char *name,
         dgf_mp_put_bin(buf, text);
 }
 
-static void put_key(struct dgf_event_builder *builder, const char *name,
-                    struct dgf_bytes key)
+void dgf_redis_keys_put_key(struct dgf_event_builder *builder, const char *name,
+                            struct dgf_bytes key)
 {
     dgf_event_section(builder, DGF_SECTION_KEY);
-    put(builder, name, key);
+    dgf_redis_keys_put(builder, name, key);
     dgf_event_section_end(builder);
 }
 
@@ -137,7 +120,7 @@ static void take_event(struct dgf_redis_node *node, struct dgf_bytes channel,
     struct dgf_redis_source *self = node->source;
     struct dgf_event_builder *builder = &self->builder;
     const uint8_t *colon = memchr(channel.ptr, ':', channel.len);
-    struct dgf_event_meta meta = meta_now(self);
+    struct dgf_event_meta meta = dgf_redis_keys_meta(self);
     enum dgf_op op = DGF_OP_UPDATE;
     struct dgf_bytes name;
 
@@ -159,7 +142,7 @@ static void take_event(struct dgf_redis_node *node, struct dgf_bytes channel,
         op = DGF_OP_INSERT;
     }
     dgf_event_begin(builder, node->keys->keyspace, DGF_KIND_CHANGE, op);
-    put_key(builder, "key", key);
+    dgf_redis_keys_put_key(builder, "key", key);
     /* Redis says that it happened, not what was or is there. */
     if (op == DGF_OP_INSERT)
         dgf_event_section_nil(builder, DGF_SECTION_BEFORE);
@@ -172,9 +155,9 @@ static void take_event(struct dgf_redis_node *node, struct dgf_bytes channel,
         dgf_event_section_unavailable(builder, DGF_SECTION_AFTER,
                                       DGF_UNAVAILABLE_NOT_SENT);
     dgf_event_section(builder, DGF_SECTION_EXTRA);
-    put(builder, "event", name);
+    dgf_redis_keys_put(builder, "event", name);
     dgf_event_section_end(builder);
-    finish(self, &meta, "keyspace");
+    dgf_redis_keys_emit(self, &meta, "keyspace");
 }
 
 /* [message, channel, key]; [subscribe, ...] and [pong, ...] too. */
@@ -221,23 +204,24 @@ static void on_subscriber_up(struct dgf_redis_link *link)
 
 /* ---- samples ---- */
 
-static void emit_sample(struct dgf_redis_node *node, const struct sample *sample)
+static void emit_sample(struct dgf_redis_node *node,
+                        const struct dgf_redis_sample *sample)
 {
     struct dgf_redis_source *self = node->source;
     struct dgf_event_builder *builder = &self->builder;
-    struct dgf_event_meta meta = meta_now(self);
+    struct dgf_event_meta meta = dgf_redis_keys_meta(self);
     struct dgf_buf *buf;
 
     if (sample->ttl_ms == -2)
         return; /* gone meanwhile */
     meta.snapshot = true;
     dgf_event_begin(builder, node->keys->keyspace, DGF_KIND_CHANGE, DGF_OP_OBSERVE);
-    put_key(builder, "key", dgf_buf_bytes(&sample->name));
+    dgf_redis_keys_put_key(builder, "key", dgf_buf_bytes(&sample->name));
     dgf_event_section_unavailable(builder, DGF_SECTION_BEFORE,
                                   DGF_UNAVAILABLE_NOT_SENT);
     dgf_event_section(builder, DGF_SECTION_AFTER);
-    put(builder, "key", dgf_buf_bytes(&sample->name));
-    put(builder, "type", dgf_bytes_str(sample->type));
+    dgf_redis_keys_put(builder, "key", dgf_buf_bytes(&sample->name));
+    dgf_redis_keys_put(builder, "type", dgf_bytes_str(sample->type));
     buf = dgf_event_named(builder, DGF_BYTES("ttl_ms"));
     if (sample->ttl_ms < 0)
         dgf_mp_put_nil(buf); /* it stays for ever */
@@ -245,7 +229,7 @@ static void emit_sample(struct dgf_redis_node *node, const struct sample *sample
         dgf_mp_put_int(buf, sample->ttl_ms);
     dgf_mp_put_int(dgf_event_named(builder, DGF_BYTES("bytes")), sample->bytes);
     dgf_event_section_end(builder);
-    finish(self, &meta, "sample");
+    dgf_redis_keys_emit(self, &meta, "sample");
 }
 
 static void go_on_sampling(struct dgf_redis_node *node);
@@ -256,7 +240,7 @@ static void on_fact(struct dgf_redis_link *link,
                     const struct dgf_resp_item *item)
 {
     struct dgf_redis_keys *keys = link->node->keys;
-    struct sample *sample = &keys->samples[command->arg / 3];
+    struct dgf_redis_sample *sample = &keys->samples[command->arg / 3];
     struct dgf_resp resp = dgf_resp_of(item->bytes);
     struct dgf_resp_token token = {.kind = DGF_RESP_NIL};
 
@@ -326,7 +310,7 @@ static void on_scan(struct dgf_redis_link *link,
         return;
     }
     for (int64_t i = 0; i < names.number; i++) {
-        struct sample *sample = &keys->samples[keys->n_samples];
+        struct dgf_redis_sample *sample = &keys->samples[keys->n_samples];
 
         if (keys->n_samples == DGF_ARRAY_LEN(keys->samples) ||
             dgf_resp_next(&resp, &name))
@@ -363,202 +347,24 @@ static void go_on_sampling(struct dgf_redis_node *node)
     dgf_redis_link_flush(&node->data);
 }
 
-/* ---- settings and users ---- */
-
-/* Source memory says what was seen last; only what differs is an event. */
-static void compare(struct dgf_redis_node *node, enum dgf_event_kind kind,
-                    struct dgf_bytes name, struct dgf_bytes value)
-{
-    struct dgf_redis_source *self = node->source;
-    struct dgf_event_builder *builder = &self->builder;
-    bool setting = kind == DGF_KIND_SETTING;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf key = {0};
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf before = {0};
-    struct dgf_event_meta meta;
-    enum dgf_rc rc;
-
-    dgf_buf_init(&key, 4096);
-    dgf_buf_init(&before, 1 << 20);
-    dgf_buf_addf(&key, "seen/%s/%s:%u/", setting ? "setting" : "user",
-                 node->address.host ? node->address.host : "", node->address.port);
-    dgf_buf_add_bytes(&key, name);
-    rc = dgf_source_get_state(&self->base, dgf_buf_bytes(&key), &before);
-    if ((rc && rc != DGF_AGAIN) || dgf_buf_rc(&key))
-        return;
-    if (rc == DGF_OK && dgf_bytes_eq(dgf_buf_bytes(&before), value))
-        return;
-    meta = meta_now(self);
-    dgf_event_begin(builder, setting ? node->keys->setting : node->keys->user, kind,
-                    rc == DGF_OK            ? DGF_OP_ALTER
-                    : node->keys->inspected ? DGF_OP_CREATE
-                                            : DGF_OP_OBSERVE);
-    put_key(builder, "name", name);
-    if (rc == DGF_OK) {
-        dgf_event_section(builder, DGF_SECTION_BEFORE);
-        put(builder, "value", dgf_buf_bytes(&before));
-        dgf_event_section_end(builder);
-    } else {
-        dgf_event_section_nil(builder, DGF_SECTION_BEFORE);
-    }
-    dgf_event_section(builder, DGF_SECTION_AFTER);
-    put(builder, "name", name);
-    put(builder, "value", value);
-    dgf_event_section_end(builder);
-    finish(self, &meta, setting ? "setting" : "access");
-    if (!self->failed && dgf_source_put_state(&self->base, dgf_buf_bytes(&key), value))
-        dgf_redis_fail(self, DGF_RETRY, "cannot remember what was seen");
-}
-
-/* Passwords, as CONFIG GET gives them, are no business of records: requirepass,
- * masterauth, tls-key-file-pass and the like; tls-auth-clients is none. */
-static bool is_secret(struct dgf_bytes name)
-{
-    const uint8_t *end = name.ptr + name.len;
-
-    return (name.len >= 4 &&
-            (memcmp(end - 4, "pass", 4) == 0 || memcmp(end - 4, "auth", 4) == 0)) ||
-           memmem(name.ptr, name.len, "password", 8) ||
-           memmem(name.ptr, name.len, "secret", 6);
-}
-
-static void on_config(struct dgf_redis_link *link,
-                      const struct dgf_redis_command *command,
-                      const struct dgf_resp_item *item)
-{
-    struct dgf_resp resp = dgf_resp_of(item->bytes);
-    struct dgf_resp_token head, name, value;
-
-    (void)command;
-    if (dgf_resp_next(&resp, &head) || head.kind != DGF_RESP_ARRAY)
-        return; /* not allowed: said by dgf check */
-    for (int64_t i = 0; i < head.number / 2 && !link->source->failed; i++) {
-        if (dgf_resp_next(&resp, &name) || dgf_resp_next(&resp, &value))
-            return;
-        compare(link->node, DGF_KIND_SETTING, name.bytes,
-                is_secret(name.bytes) && value.bytes.len ? DGF_BYTES("set")
-                                                         : value.bytes);
-    }
-}
-
-/* "user NAME on #hash ~* +@all": the hashes of passwords stay out. */
-static void take_user(struct dgf_redis_node *node, struct dgf_bytes line)
-{
-    struct dgf_bytes name = {0};
-    struct dgf_buf rules;
-    unsigned n = 0;
-
-    dgf_buf_init(&rules, 1 << 20);
-    for (size_t at = 0; at < line.len; n++) {
-        const uint8_t *word = line.ptr + at, *space = memchr(word, ' ', line.len - at);
-        size_t len = space ? (size_t)(space - word) : line.len - at;
-
-        at += len + 1;
-        if (n == 1)
-            name = dgf_bytes_of(word, len);
-        if (n < 2 || len == 0)
-            continue;
-        if (rules.len)
-            dgf_buf_add_byte(&rules, ' ');
-        dgf_buf_add(&rules, word, *word == '#' ? 1 : len);
-    }
-    if (name.len && name.len < DGF_REDIS_NAME_MAX && !dgf_buf_rc(&rules))
-        compare(node, DGF_KIND_ACCESS, name, dgf_buf_bytes(&rules));
-    dgf_buf_release(&rules);
-}
-
-static void inspected_key(const struct dgf_redis_node *node, char to[300])
-{
-    (void)snprintf(to, 300, "inspected/%.250s:%u",
-                   node->address.host ? node->address.host : "", node->address.port);
-}
-
-static void on_users(struct dgf_redis_link *link,
-                     const struct dgf_redis_command *command,
-                     const struct dgf_resp_item *item)
-{
-    struct dgf_resp resp = dgf_resp_of(item->bytes);
-    struct dgf_resp_token head, line;
-    char key[300];
-
-    (void)command;
-    link->node->keys->inspecting = false;
-    if (dgf_resp_next(&resp, &head) || head.kind != DGF_RESP_ARRAY)
-        return;
-    for (int64_t i = 0; i < head.number && !link->source->failed; i++)
-        if (dgf_resp_next(&resp, &line) == DGF_OK)
-            take_user(link->node, line.bytes);
-    if (link->node->keys->inspected || link->source->failed)
-        return;
-    link->node->keys->inspected = true;
-    inspected_key(link->node, key);
-    if (dgf_source_put_state(&link->source->base, dgf_bytes_str(key), DGF_BYTES("1")))
-        dgf_redis_fail(link->source, DGF_RETRY, "cannot remember what was seen");
-}
-
-static void on_server(struct dgf_redis_link *link,
-                      const struct dgf_redis_command *command,
-                      const struct dgf_resp_item *item)
-{
-    static const char *const names[] = {"role",
-                                        "aof_enabled",
-                                        "aof_last_write_status",
-                                        "rdb_last_bgsave_status",
-                                        "connected_slaves",
-                                        "master_replid",
-                                        "master_link_status"};
-    struct dgf_resp resp = dgf_resp_of(item->bytes);
-    struct dgf_resp_token info;
-    struct dgf_bytes value;
-
-    (void)command;
-    if (dgf_resp_next(&resp, &info) || info.kind != DGF_RESP_BULK)
-        return;
-    for (size_t i = 0; i < DGF_ARRAY_LEN(names) && !link->source->failed; i++)
-        if (dgf_redis_info(info.bytes, names[i], &value))
-            compare(link->node, DGF_KIND_SETTING, dgf_bytes_str(names[i]), value);
-}
-
-static void inspect(struct dgf_redis_node *node)
-{
-    struct dgf_redis_command command = {.on_item = on_config};
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf seen = {0};
-    char key[300];
-
-    dgf_buf_init(&seen, 64);
-    inspected_key(node, key);
-    node->keys->inspected =
-        node->keys->inspected ||
-        dgf_source_get_state(&node->source->base, dgf_bytes_str(key), &seen) == DGF_OK;
-    node->keys->inspecting = true;
-    dgf_redis_link_send(
-        &node->data, command,
-        (struct dgf_bytes[]){DGF_BYTES("CONFIG"), DGF_BYTES("GET"), DGF_BYTES("*")}, 3);
-    command.on_item = on_server;
-    dgf_redis_link_send(&node->data, command, (struct dgf_bytes[]){DGF_BYTES("INFO")},
-                        1);
-    command.on_item = on_users;
-    dgf_redis_link_send(&node->data, command,
-                        (struct dgf_bytes[]){DGF_BYTES("ACL"), DGF_BYTES("LIST")}, 2);
-    dgf_redis_link_flush(&node->data);
-}
-
 /* ---- life ---- */
 
 static void emit_resume(struct dgf_redis_source *self)
 {
     struct dgf_event_builder *builder = &self->builder;
-    struct dgf_event_meta meta = meta_now(self);
+    struct dgf_event_meta meta = dgf_redis_keys_meta(self);
     DGF_RELEASE(dgf_buf_release) struct dgf_buf since = {0};
 
     dgf_buf_init(&since, 4096);
     dgf_redis_position_text(meta.position, &since);
     dgf_event_begin(builder, NULL, DGF_KIND_RESUME, DGF_OP_NONE);
     dgf_event_section(builder, DGF_SECTION_EXTRA);
-    put(builder, "since", dgf_buf_bytes(&since));
-    put(builder, "message",
+    dgf_redis_keys_put(builder, "since", dgf_buf_bytes(&since));
+    dgf_redis_keys_put(
+        builder, "message",
         DGF_BYTES("listening; what happened while nobody listened is unknown"));
     dgf_event_section_end(builder);
-    finish(self, &meta, "resume");
+    dgf_redis_keys_emit(self, &meta, "resume");
 }
 
 /* Redis sends nothing unless it is told to; that is the administrator's to do. */
@@ -639,7 +445,7 @@ void dgf_redis_keys_tick(struct dgf_redis_source *self, int64_t now_ns)
         if (!keys->inspecting &&
             (!keys->inspected_ns || now_ns - keys->inspected_ns >= conf->inspect_ns)) {
             keys->inspected_ns = now_ns;
-            inspect(node);
+            dgf_redis_keys_inspect(node);
         }
         if (!keys->sampling && conf->sample_keys &&
             (!keys->sampled_ns || now_ns - keys->sampled_ns >= conf->sample_ns)) {

@@ -55,3 +55,8 @@ enum dgf_rc dgf_source_get_state(struct dgf_source *src, struct dgf_bytes key,
 {
     return src->host->get_state(src, key, ret);
 }
+
+enum dgf_rc dgf_source_delete_state(struct dgf_source *src, struct dgf_bytes key)
+{
+    return src->host->delete_state(src, key);
+}

@@ -86,6 +86,7 @@ struct dgf_source_host {
     /* Things that are no events and are not judged, under a word of the source's
      * ("only_queue"): they stand in the coverage record.  NULL: not asked for. */
     void (*count)(struct dgf_source *src, const char *word, uint64_t n);
+    enum dgf_rc (*delete_state)(struct dgf_source *src, struct dgf_bytes key);
     /* Of `dgf check` only; NULL otherwise. */
     void (*found)(struct dgf_source *src, struct dgf_object *object);
 };
@@ -145,5 +146,8 @@ enum dgf_rc dgf_source_put_state(struct dgf_source *src, struct dgf_bytes key,
                                  struct dgf_bytes value) DGF_MUST_USE;
 enum dgf_rc dgf_source_get_state(struct dgf_source *src, struct dgf_bytes key,
                                  struct dgf_buf *ret) DGF_MUST_USE;
+/* As put: in the batch of the events around it.  What is not there may be deleted. */
+enum dgf_rc dgf_source_delete_state(struct dgf_source *src, struct dgf_bytes key)
+    DGF_MUST_USE;
 
 #endif

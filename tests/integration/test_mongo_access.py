@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from cases import case, equal, main, true
 from mongo import Mongo, config, streaming, watch
-from servers import free_port
+from servers import free_port, wait_until
 
 
 def guarded(**more):
@@ -178,6 +178,61 @@ def inspection_tells_collections_and_users_once_and_again_when_they_change():
             agent.wait_records(before + 1, "audit")
             equal((seen(agent)[-1]["kind"], seen(agent)[-1]["object"]), ("schema", "shop.rows"))
             equal(len(agent.records("violation")), 1, "violations")
+
+
+GONE = """version: 1
+info: {title: Gone, owner: test@example.org}
+policies:
+  - id: GONE-001
+    title: Nothing goes away
+    severity: high
+    watch: {kinds: [schema, access], objects: ["**"], ops: [observe, drop]}
+    when: event.op == "drop" && before != null && after == null
+    message: "gone"
+    audit: every_event
+  - id: GONE-002
+    title: Indexes stay
+    severity: high
+    watch: {kinds: [schema], objects: ["shop.rows"], ops: [observe, drop]}
+    when: >-
+      (event.op == "drop" && "index" in event.key && before.key.x == 1) ||
+      (event.op == "observe" && before.indexes.size() > after.indexes.size())
+    message: "fewer indexes"
+    audit: every_event
+"""
+
+
+@case
+def what_is_gone_is_told_once_with_what_was_there():
+    with Mongo() as mongo:
+        shop, admin = mongo.client().shop, mongo.client().admin
+        shop.create_collection("rows")
+        shop.create_collection("old")
+        shop.rows.create_index("x", name="by_x")
+        admin.command("createUser", "boss", pwd="pw", roles=["root"])
+        with watch(mongo, policy=GONE, source=", inspect: 1s, database: shop") as agent:
+            streaming(agent)
+            wait_until(lambda: "admin.boss" in [e["object"] for e in seen(agent)], 30, "a look")
+            time.sleep(2.5)
+            agent.stop()
+            admin.command("dropUser", "boss")
+            shop.old.drop()
+            shop.rows.drop_index("by_x")
+            agent.start()
+
+            def gone():
+                rows = [r["event"] for r in agent.records("violation")
+                        if r["verdict"] == "violation"]
+                return sorted((e["kind"], e["object"], e["op"]) for e in rows)
+            wanted = [("access", "admin.boss", "drop"), ("schema", "shop.old", "drop"),
+                      ("schema", "shop.rows", "drop"), ("schema", "shop.rows", "drop"),
+                      ("schema", "shop.rows", "observe")]
+            wait_until(lambda: gone() == wanted, 30, lambda: f"what is gone: {gone()}")
+            agent.stop()
+            agent.start()
+            streaming(agent)
+            time.sleep(2.5)
+            equal(gone(), wanted)
 
 
 def seen(agent):

@@ -10,7 +10,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 from cases import case, equal, main, note, true
-from mongo import Mongo, events, streaming, watch
+from mongo import Mongo, config, events, streaming, watch
 from servers import wait_until
 
 KILLS = int(os.environ.get("KILLS", "50"))
@@ -228,6 +228,48 @@ def collections_dropped_and_made_again_under_load_are_gone_on_from():
         wait_until(lambda: len(inserted(agent)) >= 30, 60, "30 documents", 0.5)
         same_documents(agent, 30)
         equal(agent.records("gap"), [], "gaps")
+
+
+@case
+def a_stream_of_another_scope_goes_on_without_a_hole_and_says_since_when():
+    with Mongo() as mongo:
+        shop = mongo.client().shop
+        one, two = ", database: shop, collection: rows", ", database: shop"
+        shapes = [(two, "database or collection is another one"),
+                  (two + ", exclude: [shop.late]", "collections or exclude are other ones"),
+                  (two + ", exclude: [shop.late], full_document: updateLookup",
+                   "full_document or pre_images is another one"),
+                  (one, "database or collection is another one")]
+        with watch(mongo, source=one) as agent:
+            streaming(agent)
+
+            def judged():
+                return sorted((e["object"], e["key"]["_id"]) for e in events(agent))
+
+            def said():
+                return [r["message"] for r in agent.records("resume")
+                        if "covered since" in r["message"]]
+            shop.other.insert_one({"_id": 0})  # before its time
+            shop.rows.insert_one({"_id": 0})
+            wanted = [("shop.rows", 0)]
+            wait_until(lambda: judged() == wanted, 30, lambda: f"judged {judged()}")
+            for n, (source, why) in enumerate(shapes, 1):
+                agent.stop()
+                shop.rows.insert_one({"_id": n})
+                shop.other.insert_one({"_id": n})
+                agent.write_config(config(mongo, source=source))
+                agent.start()
+                wanted = sorted(wanted + [("shop.rows", n)] +
+                                ([("shop.other", n)] if source != one else []))
+                wait_until(lambda: judged() == wanted, 30, lambda: f"judged {judged()}")
+                wait_until(lambda: len(said()) == n + 1, 20, lambda: f"records {said()}")
+                true(why in said()[-1], said())
+            agent.stop()
+            agent.start()
+            streaming(agent)
+            equal(len(said()), len(shapes) + 1, "of the same shape nothing is said")
+            equal(judged(), wanted)
+            equal(agent.records("gap"), [])
 
 
 if __name__ == "__main__":

@@ -51,6 +51,12 @@ policies:
     watch: {objects: [users], ops: [create, alter], kinds: [access]}
     when: after.value.contains("+@all")
     message: "a user may do everything"
+  - id: USER-002
+    title: Users are not removed
+    severity: low
+    watch: {objects: [users, settings], ops: [drop], kinds: [access, setting]}
+    when: before.name == event.key.name && before.value.size() > 0 && after == null
+    message: "gone"
 """
 
 
@@ -162,6 +168,43 @@ def settings_and_users_are_compared_with_what_was_seen():
             equal(len(found(agent, "SET-001")), 1)
             text = b"\n".join(agent.lines()).decode()
             true("eve-secret" not in text, "a password is shown")
+
+
+@case
+def users_and_settings_that_are_gone_are_told_once_with_what_was_there():
+    with Redis() as redis, Redis() as other:
+        redis.do("ACL", "SETUSER", "eve", "on", ">eve-secret", "~*", "+get")
+        redis.do("ACL", "SETUSER", "bob", "on", ">bob-secret", "~*", "+get")
+        redis.do("REPLICAOF", "127.0.0.1", other.port)
+        with watch(redis, ", inspect: 200ms, sample_keys: 0") as agent:
+            found(agent, "SET-001")
+            wait_until(lambda: looked(redis, 2), 20, "two looks")
+            redis.do("ACL", "DELUSER", "eve")
+            row = found(agent, "USER-002")[0]["event"]
+            equal((row["kind"], row["op"], row["object"]), ("access", "drop", "users"))
+            agent.kill9()
+            redis.do("ACL", "DELUSER", "bob")  # nobody looks
+            redis.do("REPLICAOF", "NO", "ONE")
+            agent.start()
+            rows = [r["event"] for r in found(agent, "USER-002", 3)]
+            equal(sorted(r["kind"] for r in rows), ["access", "access", "setting"])
+            equal(len({r["key"]["name"] for r in rows}), 3, "names that are gone")
+            wait_until(lambda: looked(redis, 2), 20, "two looks")
+            equal(len(found(agent, "USER-002", 3)), 3)
+            redis.do("ACL", "SETUSER", "eve", "on", "~*", "+@all")
+            equal(found(agent, "USER-001")[0]["event"]["op"], "create")
+
+
+def looked(redis, n):
+    """Has the agent asked for users n times more?"""
+    def calls():
+        text = redis.do("INFO", "commandstats")
+        text = text.decode() if isinstance(text, bytes) else text
+        line = next((l for l in text.split() if l.startswith("cmdstat_acl|list:")), "calls=0,")
+        return int(line.split("calls=")[1].split(",")[0])
+    before = calls()
+    wait_until(lambda: calls() >= before + n, 20, "looks", every=0.1)
+    return True
 
 
 @case

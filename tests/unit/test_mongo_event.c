@@ -84,7 +84,8 @@ START_TEST(a_position_comes_back_whole_and_shows_time_and_token)
                                           .floor = 6ULL << 32 | 1,
                                           .ordinal = 4,
                                           .tx_len = 2,
-                                          .tx = "ab"},
+                                          .tx = "ab",
+                                          .shape = {"scope", "names", "images"}},
                               back;
     struct dgf_buf bytes, text;
 
@@ -98,6 +99,7 @@ START_TEST(a_position_comes_back_whole_and_shows_time_and_token)
     ck_assert(back.tx_len == 2 && !memcmp(back.tx, "ab", 2));
     ck_assert(dgf_bytes_eq(back.token, position.token));
     ck_assert(!memcmp(back.system, position.system, sizeof(back.system)));
+    ck_assert(!memcmp(&back.shape, &position.shape, sizeof(back.shape)));
     dgf_mongo_position_text(dgf_buf_bytes(&bytes), &text);
     ck_assert_int_eq(strncmp(dgf_buf_str(&text), "7.3:", 4), 0);
     ck_assert_uint_eq(text.len, 12);
@@ -114,6 +116,63 @@ START_TEST(a_position_comes_back_whole_and_shows_time_and_token)
     ck_assert(!dgf_mongo_position_read(dgf_buf_bytes(&bytes), &back));
     dgf_buf_release(&bytes);
     dgf_buf_release(&text);
+}
+END_TEST
+
+START_TEST(a_position_of_the_first_version_has_no_shape)
+{
+    static const uint8_t head[] = {1, DGF_MONGO_RESUME_AFTER, 0};
+    struct dgf_mongo_position back;
+    static const struct dgf_mongo_shape unknown;
+    struct dgf_buf bytes;
+
+    dgf_buf_init(&bytes, 1000);
+    dgf_buf_add(&bytes, head, sizeof(head));
+    dgf_buf_add(&bytes, "replica set ", 12);
+    dgf_buf_add_le64(&bytes, 7ULL << 32 | 3);
+    dgf_buf_add_le64(&bytes, 6ULL << 32 | 1);
+    dgf_buf_add_le32(&bytes, 0);
+    dgf_buf_add_byte(&bytes, 0);
+    dgf_buf_add(&bytes, token, 14);
+    ck_assert(dgf_mongo_position_read(dgf_buf_bytes(&bytes), &back));
+    ck_assert(back.floor == (6ULL << 32 | 1) && back.token.len == 14);
+    ck_assert(!memcmp(&back.shape, &unknown, sizeof(unknown)));
+    bytes.ptr[0] = 3; /* a later one */
+    ck_assert(!dgf_mongo_position_read(dgf_buf_bytes(&bytes), &back));
+    dgf_buf_release(&bytes);
+}
+END_TEST
+
+/* {_data: text} */
+static struct dgf_bytes data_token(const char *text, struct dgf_buf *buf)
+{
+    size_t len = strlen(text) + 1;
+
+    dgf_buf_init(buf, 100);
+    dgf_buf_add_le32(buf, (uint32_t)(4 + 1 + 6 + 4 + len + 1));
+    dgf_buf_add(buf, "\x02_data", 7);
+    dgf_buf_add_le32(buf, (uint32_t)len);
+    dgf_buf_add(buf, text, len);
+    dgf_buf_add_byte(buf, 0);
+    return dgf_buf_bytes(buf);
+}
+
+START_TEST(tokens_are_compared_by_their_text)
+{
+    struct dgf_buf a, b, c;
+    struct dgf_bytes one = data_token("8265AA", &a), two = data_token("8265AB", &b),
+                     longer = data_token("8265AA00", &c);
+
+    ck_assert(dgf_mongo_token_is_behind(two, one));
+    ck_assert(dgf_mongo_token_is_behind(longer, one));
+    ck_assert(!dgf_mongo_token_is_behind(one, one));
+    ck_assert(!dgf_mongo_token_is_behind(one, two));
+    ck_assert(!dgf_mongo_token_is_behind(one, longer));
+    ck_assert(!dgf_mongo_token_is_behind(dgf_bytes_of(token, 14), one));
+    ck_assert(!dgf_mongo_token_is_behind(one, (struct dgf_bytes){0}));
+    dgf_buf_release(&a);
+    dgf_buf_release(&b);
+    dgf_buf_release(&c);
 }
 END_TEST
 
@@ -142,4 +201,5 @@ END_TEST
 DGF_UNIT(mongo_event, recorded_events_give_what_stands_beside_them,
          a_star_stays_inside_a_part_and_two_cross,
          a_position_comes_back_whole_and_shows_time_and_token,
-         errors_mean_what_the_specification_says)
+         a_position_of_the_first_version_has_no_shape,
+         tokens_are_compared_by_their_text, errors_mean_what_the_specification_says)
