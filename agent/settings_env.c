@@ -302,7 +302,7 @@ static void add_mongo(struct dgf_buf *out)
     if (env("MONGODB_PASSWORD"))
         dgf_buf_add_str(out, "    password: ${MONGODB_PASSWORD}\n");
     if (env("MONGODB_DATABASE"))
-        dgf_buf_add_str(out, "    database: ${MONGODB_DATABASE}\n");
+        dgf_buf_add_str(out, "    scope: ${MONGODB_DATABASE}\n");
 }
 
 static void add_cosmos(struct dgf_buf *out)

@@ -286,7 +286,7 @@ enum dgf_rc dgf_redis_entry_sort(const struct dgf_redis_map *map,
     if (op < 0)
         op = dgf_op_of(word);
     if (op <= DGF_OP_NONE) {
-        *why = "the operation has no word of ours; see 'event.ops'";
+        *why = "the operation has no word of ours; see 'map.ops'";
         return DGF_BAD_DATA;
     }
     ret->op = (enum dgf_op)op;

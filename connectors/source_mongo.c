@@ -19,11 +19,11 @@ static const struct dgf_opt opts[] = {
     {"password", DGF_OPT_SECRET_STR, AT(password), DGF_SECRET,
      .help = "Password, when it does not stand in url",
      .example = "${file:/run/secrets/mongo}"},
-    {"database", DGF_OPT_STR, AT(database), 0,
-     .help = "Watch this database. Default: the whole deployment"},
-    {"collection", DGF_OPT_STR, AT(collection), 0,
-     .help = "Watch this collection of database only"},
-    {"collections", DGF_OPT_STR_LIST, AT(collections), 0,
+    {"scope", DGF_OPT_STR, AT(scope), 0,
+     .help =
+         "Watch this database, or database.collection. Default: the whole deployment",
+     .example = "shop"},
+    {"include", DGF_OPT_STR_LIST, AT(include), 0,
      .help = "Which collections are judged, as database.collection; * stays inside a "
              "part, ** crosses. Default: all",
      .example = "[shop.*, pay.transfers]"},
@@ -33,22 +33,25 @@ static const struct dgf_opt opts[] = {
      .help = "What the server sends with an update. updateLookup sends a later state, "
              "which is never judged as `after`; the last two need post-images",
      .words = "default|updateLookup|whenAvailable|required"},
-    {"pre_images", DGF_OPT_ENUM, AT(pre_images), 0, "whenAvailable",
+    {"before", DGF_OPT_ENUM, AT(before), 0, "whenAvailable",
      .help = "Old documents, from servers of version 6 on. required stops the source "
              "at a change without one",
      .words = "off|whenAvailable|required"},
+    {"expanded_events", DGF_OPT_BOOL, AT(expanded_events), 0, "true",
+     .help =
+         "Also what happens to collections and indexes, from servers of version 6 on"},
     {"on_lost", DGF_OPT_ENUM, AT(on_lost), 0, "from_now",
      .help = "When the server no longer has our position: stop; a gap record and go on "
              "from now; or go on as early as the server can",
      .words = "stop|from_now|at_time"},
     {"batch_size", DGF_OPT_INT, AT(batch_size), 0, "1000", "1", "100000",
      "Most events of one answer"},
-    {"await", DGF_OPT_DURATION, AT(await_ns), 0, "500ms", "10ms", "1s",
+    {"max_await", DGF_OPT_DURATION, AT(await_ns), 0, "500ms", "10ms", "1s",
      "Longest wait of the server for an event. Stopping takes as long"},
     {"connect_timeout", DGF_OPT_DURATION, AT(connect_timeout_ns), 0, "10s", "1s", "5m",
      "Longest time of one attempt to connect"},
     {"answer_timeout", DGF_OPT_DURATION, AT(answer_timeout_ns), 0, "10s", "1s", "5m",
-     "Longest time the server may owe an answer, beyond await"},
+     "Longest time the server may owe an answer, beyond max_await"},
     {"inspect", DGF_OPT_DURATION, AT(inspect_ns), 0, "5m", "1s", "1d",
      "How often collections, indexes, users, roles, settings and the oplog's length are "
      "looked at"},
@@ -56,11 +59,29 @@ static const struct dgf_opt opts[] = {
      .help = "Allow a connection that does not verify the server"},
     DGF_OPT_END};
 
+/* A database's name has at most 63 bytes. */
+static bool scope_good(const char *scope)
+{
+    size_t n = strcspn(scope, ".");
+
+    return n && n < DGF_MONGO_DATABASE_MAX && (!scope[n] || scope[n + 1]);
+}
+
+const char *dgf_mongo_scope(const struct dgf_mongo_conf *conf,
+                            char database[DGF_MONGO_DATABASE_MAX])
+{
+    const char *scope = conf->scope ? conf->scope : "";
+    size_t n = strcspn(scope, ".");
+
+    (void)snprintf(database, DGF_MONGO_DATABASE_MAX, "%.*s", (int)n, scope);
+    return scope[n] ? scope + n + 1 : NULL;
+}
+
 static void validate(const void *ptr, const char *what, struct dgf_mark mark,
                      struct dgf_findings *findings)
 {
     const struct dgf_mongo_conf *conf = ptr;
-    const struct dgf_str_list *lists[] = {&conf->collections, &conf->exclude};
+    const struct dgf_str_list *lists[] = {&conf->include, &conf->exclude};
     struct dgf_err err = {0};
     mongoc_uri_t *uri;
 
@@ -72,16 +93,17 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
                          what, err.text);
     else
         mongoc_uri_destroy(uri);
-    if (conf->collection && !conf->database)
+    if (conf->scope && !scope_good(conf->scope))
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0611", mark, NULL,
-                         "%s: collection '%s' needs its database", what,
-                         conf->collection);
+                         "%s: '%s' in scope is neither a database nor "
+                         "database.collection",
+                         what, conf->scope);
     for (size_t l = 0; l < DGF_ARRAY_LEN(lists); l++)
         for (size_t i = 0; i < lists[l]->n; i++)
             if (!strchr(lists[l]->list[i], '.') && !strstr(lists[l]->list[i], "**"))
                 dgf_findings_add(findings, DGF_FINDING_ERROR, "E0611", mark, NULL,
                                  "%s: '%s' in %s has no database; write 'shop.%s'",
-                                 what, lists[l]->list[i], l ? "exclude" : "collections",
+                                 what, lists[l]->list[i], l ? "exclude" : "include",
                                  lists[l]->list[i]);
     if (conf->insecure)
         dgf_findings_add(
@@ -287,8 +309,8 @@ static bool copy_conf(const struct dgf_mongo_conf *conf, struct dgf_mongo_conf *
     bool good;
 
     *to = *conf;
-    to->url = to->password = to->database = to->collection = NULL;
-    good = copy_list(&conf->collections, &to->collections);
+    to->url = to->password = to->scope = NULL; /* the session has its own parts */
+    good = copy_list(&conf->include, &to->include);
     return copy_list(&conf->exclude, &to->exclude) && good;
 }
 
@@ -321,20 +343,19 @@ static bool find_shape(const struct dgf_mongo_conf *conf, struct dgf_mongo_shape
 
     dgf_buf_init(&buf, 1u << 20);
     dgf_buf_add_byte(&buf, 's');
-    if (conf->database)
-        dgf_buf_add(&buf, conf->database, strlen(conf->database) + 1);
-    if (conf->collection)
-        dgf_buf_add(&buf, conf->collection, strlen(conf->collection) + 1);
+    if (conf->scope)
+        dgf_buf_add(&buf, conf->scope, strlen(conf->scope) + 1);
     if (!hash_of(&buf, ret->scope))
         return false;
     dgf_buf_add_byte(&buf, 'n');
-    add_list(&buf, "in", &conf->collections);
+    add_list(&buf, "in", &conf->include);
     add_list(&buf, "out", &conf->exclude);
     if (!hash_of(&buf, ret->names))
         return false;
     dgf_buf_add_byte(&buf, 'i');
     dgf_buf_add_byte(&buf, (uint8_t)conf->full_document);
-    dgf_buf_add_byte(&buf, (uint8_t)conf->pre_images);
+    dgf_buf_add_byte(&buf, (uint8_t)conf->before);
+    dgf_buf_add_byte(&buf, conf->expanded_events);
     return hash_of(&buf, ret->images);
 }
 
@@ -343,6 +364,8 @@ static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
 {
     const struct dgf_mongo_conf *conf = self->base.conf;
     struct dgf_mongo_session *session = dgf_calloc(1, sizeof(*session));
+    char database[DGF_MONGO_DATABASE_MAX];
+    const char *collection;
     pthread_condattr_t attr;
 
     if (!session)
@@ -370,8 +393,9 @@ static struct dgf_mongo_session *session_new(struct dgf_mongo_source *self,
         dgf_mongo_session_unref(session);
         return NULL;
     }
-    session->database = conf->database ? dgf_strdup(conf->database) : NULL;
-    session->collection = conf->collection ? dgf_strdup(conf->collection) : NULL;
+    collection = dgf_mongo_scope(conf, database);
+    session->database = *database ? dgf_strdup(database) : NULL;
+    session->collection = collection ? dgf_strdup(collection) : NULL;
     session->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (position.len) {
         struct dgf_mongo_position stored;
@@ -464,7 +488,7 @@ static unsigned mongo_gives(struct dgf_source *src, const struct dgf_object *obj
 
     (void)object;
     /* Whether a collection keeps images is known only when one is missing. */
-    if (conf->pre_images != DGF_MONGO_IMAGES_OFF)
+    if (conf->before != DGF_MONGO_IMAGES_OFF)
         gives |= DGF_GIVES_BEFORE | DGF_GIVES_AFTER;
     if (conf->full_document >= DGF_MONGO_FULL_AVAILABLE)
         gives |= DGF_GIVES_AFTER;

@@ -28,13 +28,20 @@ enum { DGF_MONGO_LOST_STOP, DGF_MONGO_LOST_FROM_NOW, DGF_MONGO_LOST_AT_TIME };
 enum { DGF_MONGO_IMAGES_OFF, DGF_MONGO_IMAGES_AVAILABLE, DGF_MONGO_IMAGES_REQUIRED };
 
 struct dgf_mongo_conf {
-    char *url, *password, *database, *collection;
-    struct dgf_str_list collections, exclude;
-    int full_document, pre_images, on_lost;
+    char *url, *password;
+    char *scope; /* "shop", "shop.orders", NULL: the deployment; see dgf_mongo_scope */
+    struct dgf_str_list include, exclude;
+    int full_document, before, on_lost;
     int64_t batch_size;
     int64_t await_ns, connect_timeout_ns, answer_timeout_ns, inspect_ns;
-    bool insecure;
+    bool insecure, expanded_events;
 };
+
+#define DGF_MONGO_DATABASE_MAX 64
+/* The two parts of scope: database gets its name, "" for the deployment; the
+ * collection is NULL for a whole database, else a part of conf->scope. */
+const char *dgf_mongo_scope(const struct dgf_mongo_conf *conf,
+                            char database[DGF_MONGO_DATABASE_MAX]);
 
 /* ---- the address ---- */
 

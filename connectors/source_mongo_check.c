@@ -11,6 +11,8 @@ struct check {
     struct dgf_source *src;
     struct dgf_findings *findings;
     struct dgf_mongo_link link;
+    char database[DGF_MONGO_DATABASE_MAX]; /* "": the deployment */
+    const char *collection;                /* NULL: all of the database */
     size_t n_found;
 };
 
@@ -37,13 +39,11 @@ static const char *user_of(const struct check *check)
 
 static void fix_rights(struct check *check)
 {
-    const struct dgf_mongo_conf *conf = check->conf;
-
-    if (conf->collection || conf->database)
+    if (*check->database)
         dgf_findings_fix(
             check->findings,
             "db.getSiblingDB('admin').grantRolesToUser('%s', [{role: 'read', db: '%s'}])",
-            user_of(check), conf->database);
+            user_of(check), check->database);
     else
         dgf_findings_fix(check->findings,
                          "db.getSiblingDB('admin').grantRolesToUser('%s', [{role: "
@@ -54,15 +54,14 @@ static void fix_rights(struct check *check)
 /* Opens the stream as the source does, and leaves it. */
 static void check_stream(struct check *check)
 {
-    const struct dgf_mongo_conf *conf = check->conf;
-    const char *database = conf->database ? conf->database : "admin";
+    const char *database = *check->database ? check->database : "admin";
     bson_t *command, reply;
     struct dgf_err err = {0};
 
     command =
         BCON_NEW("pipeline", "[", "{", "$changeStream", "{", "allChangesForCluster",
-                 BCON_BOOL(!conf->database), "}", "}", "]", "cursor", "{", "}");
-    if (conf->collection || conf->database) {
+                 BCON_BOOL(!*check->database), "}", "}", "]", "cursor", "{", "}");
+    if (*check->database) {
         bson_destroy(command);
         command = BCON_NEW("pipeline", "[", "{", "$changeStream", "{", "}", "}", "]",
                            "cursor", "{", "}");
@@ -70,8 +69,8 @@ static void check_stream(struct check *check)
     {
         bson_t whole = BSON_INITIALIZER;
 
-        if (conf->collection)
-            (void)BSON_APPEND_UTF8(&whole, "aggregate", conf->collection);
+        if (check->collection)
+            (void)BSON_APPEND_UTF8(&whole, "aggregate", check->collection);
         else
             (void)BSON_APPEND_INT32(&whole, "aggregate", 1);
         (void)bson_concat(&whole, command);
@@ -82,8 +81,8 @@ static void check_stream(struct check *check)
             if (check->link.is_server_error && check->link.error.code == 13) {
                 add(check, DGF_FINDING_ERROR, "E0613",
                     "user '%s' may not open a change stream on %s%s%s", user_of(check),
-                    conf->database ? "database '" : "the deployment",
-                    conf->database ? conf->database : "", conf->database ? "'" : "");
+                    *check->database ? "database '" : "the deployment", check->database,
+                    *check->database ? "'" : "");
                 fix_rights(check);
             } else {
                 add(check, DGF_FINDING_ERROR, "E0612", "%s", err.text);
@@ -128,11 +127,11 @@ static void check_oplog(struct check *check)
 static void check_collection(struct check *check, const char *database,
                              const char *collection, bool images)
 {
-    bool asked = check->conf->pre_images != DGF_MONGO_IMAGES_OFF ||
+    bool asked = check->conf->before != DGF_MONGO_IMAGES_OFF ||
                  check->conf->full_document >= DGF_MONGO_FULL_AVAILABLE;
     struct dgf_buf name;
 
-    if (check->conf->collection && strcmp(check->conf->collection, collection) != 0)
+    if (check->collection && strcmp(check->collection, collection) != 0)
         return;
     dgf_buf_init(&name, 2048);
     dgf_object_name(&name, database, collection);
@@ -148,7 +147,7 @@ static void check_collection(struct check *check, const char *database,
         }
         if (!images && asked && check->link.version >= 600) {
             add(check,
-                check->conf->pre_images == DGF_MONGO_IMAGES_REQUIRED ||
+                check->conf->before == DGF_MONGO_IMAGES_REQUIRED ||
                         check->conf->full_document == DGF_MONGO_FULL_REQUIRED
                     ? DGF_FINDING_ERROR
                     : DGF_FINDING_NOTE,
@@ -204,8 +203,8 @@ static void check_collections(struct check *check)
     bson_t *command, reply;
     bson_iter_t at, list, row, name;
 
-    if (check->conf->database) {
-        check_database(check, check->conf->database);
+    if (*check->database) {
+        check_database(check, check->database);
     } else {
         command = BCON_NEW("listDatabases", BCON_INT32(1), "nameOnly", BCON_BOOL(true));
         if (dgf_mongo_link_command(&check->link, "admin", command, &reply) &&
@@ -229,7 +228,7 @@ static void check_collections(struct check *check)
     }
     if (!check->n_found)
         add(check, DGF_FINDING_NOTE, "W0614",
-            "there is no collection yet that 'collections' matches, or none may be listed");
+            "there is no collection yet that 'include' matches, or none may be listed");
 }
 
 enum dgf_rc dgf_mongo_check(struct dgf_source *src, struct dgf_findings *findings,
@@ -240,6 +239,7 @@ enum dgf_rc dgf_mongo_check(struct dgf_source *src, struct dgf_findings *finding
 
     if (!uri)
         return err->rc;
+    check.collection = dgf_mongo_scope(check.conf, check.database);
     if (dgf_mongo_link_open(&check.link, uri, check.conf, err)) {
         add(&check, DGF_FINDING_ERROR, "E0612", "%s", err->text);
     } else if (!check.link.set[0] && check.link.version < 600) {

@@ -191,10 +191,10 @@ bool dgf_mongo_emit_gap(struct dgf_mongo_session *session, enum dgf_gap reason,
 
 bool dgf_mongo_name_wanted(const struct dgf_mongo_conf *conf, struct dgf_bytes name)
 {
-    bool in = conf->collections.n == 0;
+    bool in = conf->include.n == 0;
 
-    for (size_t i = 0; i < conf->collections.n && !in; i++)
-        in = dgf_mongo_name_matches(conf->collections.list[i], name);
+    for (size_t i = 0; i < conf->include.n && !in; i++)
+        in = dgf_mongo_name_matches(conf->include.list[i], name);
     for (size_t i = 0; i < conf->exclude.n && in; i++)
         in = !dgf_mongo_name_matches(conf->exclude.list[i], name);
     return in;

@@ -25,7 +25,7 @@ static struct seen *seen_new(uint64_t sum, struct dgf_bytes after)
     if (!seen)
         return NULL;
     *seen = (struct seen){.sum = sum, .found = true, .len = len};
-    if (len)
+    if (len && after.ptr)
         memcpy(seen->after, after.ptr, len);
     return seen;
 }
@@ -149,7 +149,7 @@ static bool thing_of(struct dgf_bytes key, struct dgf_mongo_thing *ret)
 
 static bool begins_with(struct dgf_bytes key, struct dgf_bytes prefix)
 {
-    return prefix.len && key.len >= prefix.len &&
+    return prefix.len && prefix.ptr && key.len >= prefix.len &&
            memcmp(key.ptr, prefix.ptr, prefix.len) == 0;
 }
 

@@ -153,7 +153,7 @@ void dgf_mongo_session_unref(struct dgf_mongo_session *session)
     dgf_buf_release(&session->token);
     dgf_buf_release(&session->scratch);
     dgf_buf_release(&session->parts);
-    free_list(&session->own.collections);
+    free_list(&session->own.include);
     free_list(&session->own.exclude);
     dgf_free(session->database);
     dgf_free(session->collection);
@@ -220,10 +220,9 @@ static void append_stage(struct dgf_mongo_session *session, bson_t *stage)
         (void)BSON_APPEND_BOOL(stage, "allChangesForCluster", true);
     if (conf->full_document != DGF_MONGO_FULL_DEFAULT)
         (void)BSON_APPEND_UTF8(stage, "fullDocument", full[conf->full_document]);
-    if (modern && conf->pre_images != DGF_MONGO_IMAGES_OFF)
-        (void)BSON_APPEND_UTF8(stage, "fullDocumentBeforeChange",
-                               images[conf->pre_images]);
-    if (modern)
+    if (modern && conf->before != DGF_MONGO_IMAGES_OFF)
+        (void)BSON_APPEND_UTF8(stage, "fullDocumentBeforeChange", images[conf->before]);
+    if (modern && conf->expanded_events)
         (void)BSON_APPEND_BOOL(stage, "showExpandedEvents", true);
     append_start(session, stage);
 }
@@ -554,11 +553,11 @@ static bool check_shape(struct dgf_mongo_session *session)
     }
     dgf_mongo_set_position(session, &to);
     return dgf_mongo_emit_resume(
-        session, scope   ? "database or collection is another one; what it did not "
+        session, scope   ? "scope is another one; what it did not "
                            "hold before was not judged up to there"
-                 : names ? "collections or exclude are other ones; what they left out "
+                 : names ? "include or exclude are other ones; what they left out "
                            "was not judged up to there"
-                         : "full_document or pre_images is another one");
+                         : "full_document, before or expanded_events is another one");
 }
 
 /* What the server says of itself, before the first command.  False: ended. */

@@ -49,7 +49,8 @@ const struct dgf_opt dgf_redis_tls_opts[] = {
 static const struct dgf_opt opts[] = {
     {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET,
      .help = "rediss://user@host:port/database; redis:// is without TLS and needs "
-             "insecure: true beyond this machine; unix:///path",
+             "insecure: true beyond this machine; unix:///path. Of a cluster several "
+             "hosts, with commas between them",
      .example = "rediss://dgf@redis.example.org:6379/0"},
     {"user", DGF_OPT_STR, AT(user), 0,
      .help = "ACL user, when it does not stand in url", .example = "dgf"},
@@ -75,7 +76,7 @@ static const struct dgf_opt opts[] = {
     {"decode", DGF_OPT_STR_MAP, AT(decode), 0,
      .help = "Fields that hold more than text: json or msgpack",
      .example = "{payload: json}"},
-    {"event", DGF_OPT_GROUP, AT(event), 0,
+    {"map", DGF_OPT_GROUP, AT(event), 0,
      .help = "Which fields of an entry say what changed", .group = event_opts},
     {"count", DGF_OPT_INT, AT(count), 0, "1000", "1", "10000",
      "Most entries asked for at once"},
@@ -120,11 +121,11 @@ static void validate_event(const struct dgf_redis_conf *conf, const char *what,
     for (size_t i = 0; i < event->ops.n; i++)
         if (dgf_op_of(dgf_bytes_str(event->ops.values[i])) <= DGF_OP_NONE)
             wrong(findings, mark, what,
-                  "in event.ops is no operation; example: {c: insert}",
+                  "in map.ops is no operation; example: {c: insert}",
                   event->ops.values[i]);
     if (event->ops.n && !event->op)
-        wrong(findings, mark, what, "needs event.op, the field that says the operation",
-              "event.ops");
+        wrong(findings, mark, what, "needs map.op, the field that says the operation",
+              "map.ops");
 }
 
 static void validate(const void *ptr, const char *what, struct dgf_mark mark,
@@ -300,12 +301,15 @@ static bool make_session(struct dgf_redis_source *self)
 enum dgf_rc dgf_redis_open(struct dgf_source *src, struct dgf_err *err)
 {
     struct dgf_redis_source *self = (struct dgf_redis_source *)src;
-    uint64_t durable_seq = self->durable_seq;
+    struct dgf_redis_source old = *self;
     enum dgf_rc rc;
 
     dgf_redis_close(src);
     *self = (struct dgf_redis_source){
-        .base = *src, .durable_seq = durable_seq, .is_open = true};
+        .base = *src, .durable_seq = old.durable_seq, .is_open = true};
+    memcpy(self->known, old.known, sizeof(self->known));
+    self->n_known = old.n_known;
+    self->seed = old.seed + old.missed; /* the next one, when that did not help */
     self->keys = src->type != &dgf_source_redis;
     self->seen_ns = dgf_clock_ns();
     if (!make_session(self)) {

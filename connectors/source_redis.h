@@ -26,6 +26,7 @@
 
 #define DGF_REDIS_STREAMS_MAX 10000
 #define DGF_REDIS_NODES_MAX 256
+#define DGF_REDIS_SEEDS_MAX 16
 #define DGF_REDIS_SLOTS 16384
 
 enum { DGF_REDIS_CURSOR, DGF_REDIS_GROUP };
@@ -54,11 +55,19 @@ struct dgf_redis_node;
 
 /* ---- the address ---- */
 
+/* Where a cluster may be asked. */
+struct dgf_redis_seed {
+    char host[256];
+    uint16_t port;
+};
+
 struct dgf_redis_address {
     char *host, *path, *user, *password; /* path: of a unix socket */
     uint16_t port;
     uint32_t db;
     bool tls;
+    struct dgf_redis_seed *seeds; /* of the url, when it has several hosts */
+    size_t n_seeds;
 };
 void dgf_redis_address_release(struct dgf_redis_address *address);
 /* DGF_BAD_CONFIG; the text never shows the address. */
@@ -214,6 +223,10 @@ struct dgf_redis_source {
 
     /* These outlive a session. */
     uint64_t durable_seq;
+    /* Nodes a cluster last had; they are asked when no host of the url answers. */
+    struct dgf_redis_seed known[DGF_REDIS_SEEDS_MAX];
+    size_t n_known, seed; /* seed: which is asked next, of hosts and known ones */
+    bool missed;          /* the one that was asked last did not help */
 
     bool is_open, failed, paused, blocked, streaming, caught_up;
     bool keys; /* the source is redis_keys */

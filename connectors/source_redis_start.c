@@ -18,6 +18,7 @@ void dgf_redis_address_release(struct dgf_redis_address *address)
 {
     if (address->password)
         dgf_wipe(address->password, strlen(address->password));
+    dgf_free(address->seeds);
     dgf_free(address->host);
     dgf_free(address->path);
     dgf_free(address->user);
@@ -83,7 +84,7 @@ static enum dgf_rc read_log_in(const char *from, size_t len,
 }
 
 static enum dgf_rc read_host(const char *from, const char *end,
-                             struct dgf_redis_address *ret, struct dgf_err *err)
+                             struct dgf_redis_seed *ret, struct dgf_err *err)
 {
     const char *close = *from == '[' ? memchr(from, ']', (size_t)(end - from)) : NULL;
     const char *start = close ? from + 1 : from, *colon = close ? close + 1 : from;
@@ -104,15 +105,49 @@ static enum dgf_rc read_host(const char *from, const char *end,
          !dgf_parse_u64(dgf_bytes_of(colon + 1, (size_t)(end - colon) - 1), &port) ||
          port == 0 || port > 65535))
         return bad(err, "the port is none");
-    ret->host = dgf_strndup(start, len);
+    (void)snprintf(ret->host, sizeof(ret->host), "%.*s", (int)len, start);
     ret->port = (uint16_t)port;
+    return DGF_OK;
+}
+
+/* host:port, or several with commas between them: seeds of a cluster. */
+static enum dgf_rc read_hosts(const char *from, const char *end,
+                              struct dgf_redis_address *ret, struct dgf_err *err)
+{
+    enum dgf_rc rc = DGF_OK;
+
+    ret->seeds = dgf_calloc(DGF_REDIS_SEEDS_MAX, sizeof(*ret->seeds));
+    if (!ret->seeds)
+        return DGF_NOMEM;
+    while (!rc) {
+        const char *comma = memchr(from, ',', (size_t)(end - from));
+
+        if (ret->n_seeds == DGF_REDIS_SEEDS_MAX)
+            return bad(err, "it has more than 16 hosts");
+        rc = read_host(from, comma ? comma : end, &ret->seeds[ret->n_seeds], err);
+        if (!rc)
+            ret->n_seeds++;
+        if (!comma)
+            break;
+        from = comma + 1;
+    }
+    if (rc)
+        return rc;
+    ret->host = dgf_strdup(ret->seeds[0].host);
+    ret->port = ret->seeds[0].port;
     return ret->host ? DGF_OK : DGF_NOMEM;
 }
 
 static bool is_local(const struct dgf_redis_address *address)
 {
-    return address->path || strcmp(address->host, "localhost") == 0 ||
-           strcmp(address->host, "::1") == 0 || strncmp(address->host, "127.", 4) == 0;
+    for (size_t i = 0; i < address->n_seeds; i++) {
+        const char *host = address->seeds[i].host;
+
+        if (strcmp(host, "localhost") != 0 && strcmp(host, "::1") != 0 &&
+            strncmp(host, "127.", 4) != 0)
+            return false;
+    }
+    return true;
 }
 
 static enum dgf_rc read_rest(const char *url, struct dgf_redis_address *ret,
@@ -136,7 +171,7 @@ static enum dgf_rc read_rest(const char *url, struct dgf_redis_address *ret,
         (!dgf_parse_u64(dgf_bytes_str(slash + 1), &db) || db > 1000000))
         return bad(err, "the database is no number");
     ret->db = (uint32_t)db;
-    return read_host(url, authority_end, ret, err);
+    return read_hosts(url, authority_end, ret, err);
 }
 
 enum dgf_rc dgf_redis_address_read(const struct dgf_redis_conf *conf,
@@ -691,6 +726,23 @@ static void ask_slots_again(struct dgf_redis_source *self, int64_t now_ns)
     }
 }
 
+/* For a start when the host we asked is gone. */
+static void know_nodes(struct dgf_redis_source *self, const bool *used)
+{
+    self->missed = false;
+    self->n_known = 0;
+    for (size_t i = 0; i < self->n_nodes && self->n_known < DGF_REDIS_SEEDS_MAX; i++) {
+        struct dgf_redis_seed *seed = &self->known[self->n_known];
+
+        if (!used[i] || !self->nodes[i]->address.host)
+            continue;
+        (void)snprintf(seed->host, sizeof(seed->host), "%s",
+                       self->nodes[i]->address.host);
+        seed->port = self->nodes[i]->address.port;
+        self->n_known++;
+    }
+}
+
 static void on_slots(struct dgf_redis_link *link,
                      const struct dgf_redis_command *command,
                      const struct dgf_resp_item *item)
@@ -728,6 +780,7 @@ static void on_slots(struct dgf_redis_link *link,
     for (size_t i = 0; i < DGF_REDIS_SLOTS; i++)
         if (self->slots[i])
             used[self->slots[i] - 1] = true;
+    know_nodes(self, used);
     self->n_starting = 0;
     for (size_t i = 0; i < self->n_nodes; i++)
         self->n_starting += used[i];
@@ -843,6 +896,13 @@ static void on_info(struct dgf_redis_link *link,
         ask_slots(link);
         return;
     }
+    if (self->address.n_seeds > 1) {
+        dgf_redis_fail(self, DGF_BAD_CONFIG,
+                       "'url' has several hosts, which only a cluster has, and the "
+                       "server is none");
+        return;
+    }
+    self->missed = false;
     self->n_starting = 1;
     begin_node(link->node);
 }
@@ -857,8 +917,14 @@ static void on_first_up(struct dgf_redis_link *link)
 
 void dgf_redis_node_connect(struct dgf_redis_source *self, dgf_redis_on_up *on_up)
 {
-    struct dgf_redis_node *node =
-        node_new(self, self->address.host, self->address.path, self->address.port);
+    size_t n = self->address.n_seeds, i = n ? self->seed % (n + self->n_known) : 0;
+    const struct dgf_redis_seed *seed =
+        i < n ? &self->address.seeds[i] : &self->known[i - n];
+    struct dgf_redis_node *node = self->address.path
+                                      ? node_new(self, NULL, self->address.path, 0)
+                                      : node_new(self, seed->host, NULL, seed->port);
+
+    self->missed = true; /* until it has told what we need */
 
     if (node)
         dgf_redis_link_connect(&node->data, on_up);

@@ -37,7 +37,7 @@ sources:
 {sinks}"""
 REDIS_SOURCE = """  chat: {{type: redis, url: "{}", streams: [chat]}}
 """
-MONGO_SOURCE = """  support: {{type: mongo, url: "{}", database: support, insecure: true}}
+MONGO_SOURCE = """  support: {{type: mongo, url: "{}", scope: support, insecure: true}}
 """
 SERVERS = ("redis", "mongo", "kafka", "azure")
 KAFKA_SINK = """  events: {{type: kafka, brokers: ["{}"], topic_prefix: dgf.demo, insecure: true}}

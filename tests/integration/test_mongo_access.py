@@ -128,7 +128,7 @@ def check_says_which_collections_keep_no_images_and_how_long_the_oplog_is():
         shop = mongo.client().shop
         shop.create_collection("kept", changeStreamPreAndPostImages={"enabled": True})
         shop.create_collection("plain")
-        agent = watch(mongo, source=", database: shop")
+        agent = watch(mongo, source=", scope: shop")
         try:
             found = check(agent)
             texts = [text for text, _ in found["W0614"]]
@@ -210,7 +210,7 @@ def what_is_gone_is_told_once_with_what_was_there():
         shop.create_collection("old")
         shop.rows.create_index("x", name="by_x")
         admin.command("createUser", "boss", pwd="pw", roles=["root"])
-        with watch(mongo, policy=GONE, source=", inspect: 1s, database: shop") as agent:
+        with watch(mongo, policy=GONE, source=", inspect: 1s, scope: shop") as agent:
             streaming(agent)
             wait_until(lambda: "admin.boss" in [e["object"] for e in seen(agent)], 30, "a look")
             time.sleep(2.5)
@@ -276,10 +276,10 @@ def a_configuration_that_cannot_be_is_said_before_anything_starts():
             equal(done.returncode, 78, f"{url}: {done.stderr}{done.stdout}")
             true(f"E0611]: sources.shop (mongo): {text}" in done.stdout + done.stderr,
                  done.stdout + done.stderr)
-        agent.write_config(config(Nobody(), source=", collection: rows, exclude: [rows]"))
+        agent.write_config(config(Nobody(), source=", scope: .rows, exclude: [rows]"))
         text = agent.run("check", "-c", agent.config, check=False)
         text = text.stdout + text.stderr
-        true("collection 'rows' needs its database" in text, text)
+        true("'.rows' in scope is neither a database nor database.collection" in text, text)
         true("'rows' in exclude has no database; write 'shop.rows'" in text, text)
     finally:
         agent.folder.remove()

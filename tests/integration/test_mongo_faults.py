@@ -218,7 +218,7 @@ def a_stream_that_cannot_get_past_a_position_is_a_gap_after_three_attempts():
 @case
 def collections_dropped_and_made_again_under_load_are_gone_on_from():
     with Mongo() as mongo, \
-            watch(mongo, source=", database: shop, collection: rows") as agent:
+            watch(mongo, source=", scope: shop.rows") as agent:
         streaming(agent)
         shop = mongo.client().shop
         for i in range(1, 31):
@@ -234,12 +234,12 @@ def collections_dropped_and_made_again_under_load_are_gone_on_from():
 def a_stream_of_another_scope_goes_on_without_a_hole_and_says_since_when():
     with Mongo() as mongo:
         shop = mongo.client().shop
-        one, two = ", database: shop, collection: rows", ", database: shop"
-        shapes = [(two, "database or collection is another one"),
-                  (two + ", exclude: [shop.late]", "collections or exclude are other ones"),
+        one, two = ", scope: shop.rows", ", scope: shop"
+        shapes = [(two, "scope is another one"),
+                  (two + ", exclude: [shop.late]", "include or exclude are other ones"),
                   (two + ", exclude: [shop.late], full_document: updateLookup",
-                   "full_document or pre_images is another one"),
-                  (one, "database or collection is another one")]
+                   "full_document, before or expanded_events is another one"),
+                  (one, "scope is another one")]
         with watch(mongo, source=one) as agent:
             streaming(agent)
 

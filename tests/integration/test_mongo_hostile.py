@@ -14,7 +14,7 @@ from fake_mongo import FakeMongo
 from mongo import events, streaming, watch
 from servers import wait_until
 
-COLLECTION = ", database: shop, collection: rows"
+COLLECTION = ", scope: shop.rows"
 
 
 def once(*answers):

@@ -11,7 +11,7 @@ from cases import case, equal, main, true
 from mongo import SloppyMongo, events, streaming, watch
 from servers import wait_until
 
-COLLECTION = ", database: shop, collection: rows"
+COLLECTION = ", scope: shop.rows"
 
 
 def insert(mongo, *ids):

@@ -13,7 +13,7 @@ from servers import wait_until
 
 @case
 def a_bad_document_is_a_violation():
-    with Mongo() as mongo, watch(mongo, source=", database: shop, collection: rows") as agent:
+    with Mongo() as mongo, watch(mongo, source=", scope: shop.rows") as agent:
         streaming(agent)
         rows = mongo.client().shop.rows
         rows.insert_one({"_id": 1, "n": 5})
@@ -72,7 +72,7 @@ def an_update_is_judged_exactly_with_a_pre_image_and_for_review_without():
 
 @case
 def a_lookup_is_never_judged_as_the_new_document():
-    equal(verdicts(full_document="updateLookup", pre_images="off"),
+    equal(verdicts(full_document="updateLookup", before="off"),
           {("shop.images", 1): "review", ("shop.images", 2): "review",
            ("shop.plain", 1): "review", ("shop.plain", 2): "review"})
 
@@ -118,7 +118,7 @@ def schema_changes_are_events_and_indexes_among_them():
 @case
 def only_the_collections_that_are_wanted_are_judged():
     with Mongo() as mongo, \
-            watch(mongo, source=', collections: ["shop.*"], exclude: ["shop.no*"]') as agent:
+            watch(mongo, source=', include: ["shop.*"], exclude: ["shop.no*"]') as agent:
         streaming(agent)
         client = mongo.client()
         for database, name in (("shop", "rows"), ("shop", "nothing"), ("pay", "rows"),

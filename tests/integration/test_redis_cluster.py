@@ -2,7 +2,7 @@
 
 import orders
 from cases import case, equal, main, true
-from redis import Cluster
+from redis import Cluster, Redis
 from servers import wait_until
 
 NAMES = [f"s:{i}" for i in range(12)]
@@ -125,6 +125,44 @@ def streams_of_a_node_that_joined_are_found():
             orders.same_entries(added, records, "s:1")
             orders.same_entries(more, records, name)
             equal(orders.gaps(agent), [])
+
+
+@case
+def a_dead_seed_is_passed_over_for_another_host_or_a_known_node():
+    with Cluster() as cluster, Cluster.member() as seed:
+        seed.do("CLUSTER", "MEET", "127.0.0.1", cluster.nodes[0].port)
+        wait_until(lambda: "cluster_state:ok" in seed.do("CLUSTER", "INFO") and
+                   len(seed.do("CLUSTER", "SLOTS")) >= 3, 30, "the seed to know the cluster")
+        added = {name: add(cluster, name, 1, 5) for name in NAMES[:4]}
+        with orders.watch(seed, streams='["s:*"]') as agent:
+            orders.wait_judged(agent, 20)
+            seed.kill9()
+            for name in added:
+                added[name] += add(cluster, name, 6, 5)
+            orders.wait_judged(agent, 40, 60)  # its url has the dead seed alone
+            agent.stop()
+            for name in added:
+                added[name] += add(cluster, name, 11, 5)
+            text = orders.config(seed, streams='["s:*"]')
+            both = f"127.0.0.1:{seed.port},127.0.0.1:{cluster.nodes[1].port}"
+            agent.write_config(text.replace(f"127.0.0.1:{seed.port}", both))
+            agent.start()
+            orders.wait_judged(agent, 60, 60)
+            records = agent.records()
+            for name, wanted in added.items():
+                orders.same_entries(wanted, records, name)
+            equal(orders.gaps(agent), [])
+
+
+@case
+def several_hosts_are_for_a_cluster_only():
+    with Redis() as redis:
+        agent = orders.watch(redis, streams="[orders]")
+        agent.write_config(orders.config(redis, streams="[orders]").replace(
+            f"127.0.0.1:{redis.port}", f"127.0.0.1:{redis.port},127.0.0.1:1"))
+        with agent:
+            agent.wait(lambda s: "which only a cluster has" in
+                       s["sources"]["orders"]["reason"], 30)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ policies:
     message: "seen"
     audit: every_event
 """
-OUTBOX = (", decode: {new: json, old: json}, event: {object: table, op: action, "
+OUTBOX = (", decode: {new: json, old: json}, map: {object: table, op: action, "
           "ops: {c: insert, u: update, d: delete}, key: [id], before: old, after: new}")
 
 
@@ -82,7 +82,7 @@ def entries_that_do_not_fit_are_records_and_the_others_are_judged():
              "the field that names the object is missing, or is no name"),
             (["table", "t", "id", "1"], "the field that names the operation is missing"),
             (["table", "t", "action", "explode", "id", "1"],
-             "the operation has no word of ours; see 'event.ops'"),
+             "the operation has no word of ours; see 'map.ops'"),
             (["table", "t", "action", "c"], "a field of the key is missing"),
             (["table", "t", "action", "c", "id", "1", "id", "2"], "a field stands twice"),
             (["table", "t", "action", "c", "id", "1", b"\xff", "2"],

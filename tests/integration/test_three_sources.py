@@ -51,7 +51,7 @@ def config(pg, redis, mongo):
 sources:
   rows: {{type: postgres, url: "{pg.conninfo('dgf', 'dgf-secret')}"}}
   orders: {{type: redis, url: "{redis.url()}", streams: [orders], insecure: true}}
-  docs: {{type: mongo, url: "{mongo.url()}", database: shop, await: 100ms, insecure: true}}
+  docs: {{type: mongo, url: "{mongo.url()}", scope: shop, max_await: 100ms, insecure: true}}
 policies: [{{dir}}/policies]
 """
 

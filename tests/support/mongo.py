@@ -165,7 +165,7 @@ def config(mongo, source="", sinks="", more="", url=None):
     insecure = "" if mongo.secure else ", insecure: true"
     return f"""agent: {{name: test, env: test, data_dir: "{{data_dir}}"}}
 sources:
-  shop: {{type: mongo, url: "{url or mongo.url()}", await: 100ms{insecure}{source}}}
+  shop: {{type: mongo, url: "{url or mongo.url()}", max_await: 100ms{insecure}{source}}}
 policies: [{{dir}}/policies]
 {sinks}{more}"""
 
