@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import quickstart_archive
 import quickstart_azure
 import servers
 from agent import DGF, Agent
@@ -133,6 +134,8 @@ def steps_of(held):
         found += [(what, f"db.tickets.insertOne({json.dumps(document)})",
                    lambda document=document: tickets.insert_one(document), n)
                   for what, document, n in DOCUMENTS]
+    if "azure" in held:
+        found += quickstart_azure.steps(held["cosmos"], held["azure"])
     return found
 
 
@@ -190,7 +193,8 @@ def leave_running(agent, held):
     """Writes what a shell needs to go on, and a script that ends it all."""
     demo = os.path.join(servers.BUILD, "quickstart")
     os.makedirs(demo, exist_ok=True)
-    pg, redis, mongo, kafka = (held.get(name) for name in ("pg", "redis", "mongo", "kafka"))
+    pg, redis, mongo, kafka, cosmos, azure = (held.get(name) for name in (
+        "pg", "redis", "mongo", "kafka", "cosmos", "azure"))
     pid_file = agent.folder / "dgf.pid"
     with open(pid_file, "w", encoding="utf-8") as file:
         file.write(f"{agent.child.pid}\n")
@@ -198,7 +202,8 @@ def leave_running(agent, held):
               "PGHOST": pg.run, "PGPORT": pg.port, "PGUSER": "postgres", "PGDATABASE": "postgres",
               "ORDERS_URL": agent.env["ORDERS_URL"],
               "KAFKA": kafka.bootstrap if kafka else "",
-              "REDIS": redis.url() if redis else "", "MONGO": mongo.url() if mongo else ""}
+              "REDIS": redis.url() if redis else "", "MONGO": mongo.url() if mongo else "",
+              "COSMOS": cosmos.url() if cosmos else "", "BLOB": azure.url() if azure else ""}
     env, stop = os.path.join(demo, "env"), os.path.join(demo, "stop")
     with open(env, "w", encoding="utf-8") as file:
         file.write("".join(f'export {name}="{value}"\n' for name, value in values.items()))
@@ -219,7 +224,7 @@ rm -rf {folders}
     os.chmod(stop, 0o755)
     say(f"""
 Everything is still running.
-    . {env}     sets DEMO, PGHOST, KAFKA, REDIS, MONGO ... for psql, dgf and kcat
+    . {env}     sets DEMO, PGHOST, KAFKA, REDIS, MONGO, COSMOS, BLOB for psql, dgf and kcat
     dgf tail -c $DEMO/dgf.yaml
     {stop}    ends it all""")
 
@@ -229,7 +234,8 @@ def start_servers(chosen, held):
     say("== a private " + ", ".join(name for name, wanted in (
         ("PostgreSQL", True), ("Redis", "redis" in chosen), ("MongoDB-wire server (SecantusDB)",
                                                             "mongo" in chosen),
-        ("Kafka", "kafka" in chosen), ("Azurite", "azure" in chosen)) if wanted))
+        ("Kafka", "kafka" in chosen), ("Azurite and a double of Cosmos DB", "azure" in chosen))
+                                     if wanted))
     held["pg"] = servers.Postgres().__enter__()
     held["pg"].role()
     held["pg"].sql(SCHEMA)
@@ -245,10 +251,11 @@ def start_servers(chosen, held):
         held["kafka"].create_dgf_topics("dgf.demo")
         sinks += KAFKA_SINK.format(held["kafka"].bootstrap)
     if "azure" in chosen:
-        held["azure"] = quickstart_azure.start()
-        sinks += quickstart_azure.SINK.format(url=held["azure"].url(), key=held["azure"].key)
+        quickstart_azure.start(held)
+        sources += quickstart_azure.sources(held["cosmos"], held["azure"])
+        sinks += quickstart_archive.SINK.format(url=held["azure"].url(), key=held["azure"].key)
     sinks = f"sinks:\n{sinks}" if sinks else ""
-    return sources, sinks + (quickstart_azure.LEDGER if "azure" in chosen else "")
+    return sources, sinks + (quickstart_archive.LEDGER if "azure" in chosen else "")
 
 
 def run(keep, chosen):
@@ -278,10 +285,10 @@ def run(keep, chosen):
         if "kafka" in chosen:
             read_topic(held["kafka"], wanted)
         if "azure" in chosen:
-            quickstart_azure.show_archive(agent, held["azure"], held["pg"], wanted,
-                                          (say, show, plain))
+            quickstart_archive.show_archive(agent, held["azure"], held["pg"], wanted,
+                                            (say, show, plain))
         next_steps()
-        n_databases = sum(name in held for name in ("pg", "redis", "mongo"))
+        n_databases = sum(name in held for name in ("pg", "redis", "mongo", "cosmos", "azure"))
         if keep:
             leave_running(agent, held)
             held = {}

@@ -1,171 +1,116 @@
-"""What contrib/quickstart --with azure shows: the evidence archive in a container."""
+"""Two sources of contrib/quickstart --with azure: Cosmos DB (a double of its gateway) and what
+happens to blobs (Azurite; its queue of notices and its change feed are filled as Azure would)."""
 
+import http.client
 import json
 import os
-import shutil
+import sys
+import time
 
+import changefeed
 import servers
 from azurite import Azurite
+from fake_cosmos import KEY
 
-SINK = """  vault:
-    type: blob
-    url: {url}/evidence
-    auth: key
-    key: {key}
-    insecure: true          # a private Azurite; without it only https:// is taken
+SOURCES = """  market: {{type: cosmos, url: "{cosmos}", database: market, containers: [reviews],
+           auth: key, key: "{cosmos_key}", poll: {{min: 50ms, max: 500ms}}, insecure: true}}
+  files: {{type: blob, url: "{blob}", queue: "{queue}/notices", feed: true, feed_poll: 200ms,
+          start: beginning, poll: 100ms, containers: [uploads, evidence],
+          look: {{max_bytes: 64KiB, rate: 50}}, auth: key, key: "{key}", insecure: true}}
 """
-LEDGER = "ledger: {cut_every: 1s}   # a signed checkpoint a second, so that there is something to see\n"
-AFTERWARDS = ("INSERT INTO shop.order_notes VALUES (90, 'while nobody watched: 4111 1111 1111 1111');",
-              "INSERT INTO shop.order_notes VALUES (91, 'and once more 5500 0000 0000 0004');")
+DOUBLE = os.path.join(os.path.dirname(os.path.abspath(changefeed.__file__)), "fake_cosmos.py")
+# (what happens, document, violations it must give)
+REVIEWS = [
+    ("Cosmos DB: a harmless review", {"id": "1", "pk": "shoes", "note": "they fit"}, 0),
+    ("Cosmos DB: a card number in a review",
+     {"id": "2", "pk": "shoes", "note": "refund 4000 0566 5566 5556"}, 1),
+]
+# (what happens, name, content, whether the queue brings it, violations it must give)
+UPLOADS = [
+    ("Blob Storage: a harmless file", "monday.csv", "ada;paid in cash", True, 0),
+    ("Blob Storage: a file with a card number", "tuesday.csv", "ada;4111 1111 1111 1111", True, 1),
+    ("Blob Storage: one more, whose notice is lost: the change feed has it", "wednesday.csv",
+     "bob;5500 0000 0000 0004", False, 1),
+]
 
 
-class Narrator:
-    """What quickstart.py prints with: say(text), show(command), plain(agent, *args)."""
-    say = show = plain = None
+class CosmosDouble(servers.Server):
+    """The double of the gateway as a process of its own, which can be left running."""
+
+    def __init__(self):
+        super().__init__("cosmos")
+        self.port = servers.free_port()
+
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        self.spawn([sys.executable, DOUBLE, "--port", str(self.port)])
+        self.ready_line("ready ", 30, 1)
+
+    def tell(self, command, **args):
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            link.request("POST", f"/_admin/{command}", json.dumps(args))
+            answer = link.getresponse()
+            text = answer.read().decode()
+            if answer.status != 200:
+                raise servers.Failed(f"the double of Cosmos DB says {answer.status}: {text}")
+        finally:
+            link.close()
+
+    def upsert(self, document):
+        self.tell("upsert", container="reviews", database="market", args=[document])
 
 
-def say(text=""):
-    Narrator.say(text)
+class Storage(Azurite):
+    """The account: containers, and what Azure would tell of uploads."""
 
+    def start(self):
+        super().start()
+        for name in ("evidence", "uploads"):
+            self.put_container(name)
+        self.put_queue("notices")
+        self.changes, self.feed = [], changefeed.ChangeFeed(self)
+        self.feed.consumable("2026-01-01T00:00")
 
-def show(command):
-    Narrator.show(command)
-
-
-def plain(agent, *args):
-    return Narrator.plain(agent, *args)
-
-
-def start():
-    azurite = Azurite().__enter__()
-    azurite.put_container("evidence")
-    return azurite
-
-
-def delivered(agent):
-    """Until the container holds everything; its state in status.json."""
-    size = agent.wait(lambda s: all(x["caught_up"] for x in s["sources"].values()),
-                      60)["ledger"]["size"]
-    return agent.wait(lambda s: s["sinks"]["vault"]["next"] >= size, 60,
-                      "the container to hold everything")
-
-
-def expect(done, code, word):
-    if done.returncode != code or word not in done.stdout + done.stderr:
-        raise servers.Failed(f"'{word}' and exit code {code} were expected, not {done.returncode}")
-
-
-def objects(azurite, log):
-    return [path for path in azurite.list_blobs("evidence") if path.startswith(log + "/")]
-
-
-def copy_of(azurite, log, folder):
-    """The container's objects as files, as anybody with the right to read can have them."""
-    for path in objects(azurite, log):
-        to = os.path.join(folder, path)
-        os.makedirs(os.path.dirname(to), exist_ok=True)
-        with open(to, "wb") as file:
-            file.write(azurite.get_blob(f"evidence/{path}"))
-    return os.path.join(folder, log)
-
-
-def flip(folder):
-    name = next(name for name in sorted(os.listdir(os.path.join(folder, "segments")))
-                if name.endswith(".zst"))
-    path = os.path.join(folder, "segments", name)
-    with open(path, "r+b") as file:
-        file.seek(os.path.getsize(path) // 3)
-        byte = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte[0] ^ 1]))
-    return name
-
-
-def verified(agent, azurite, log, key):
-    anchor = agent.folder / "anchor"
-    with open(anchor, "wb") as file:
-        file.write(azurite.get_blob(f"evidence/{log}/checkpoint"))
-    say(f"    {len(objects(azurite, log))} objects; the newest checkpoint is kept elsewhere: "
-        f"{anchor}")
-    expect(plain(agent, "ledger", "verify", "-c", agent.config, "--sink", "vault", "--log", log,
-                 "--key", key, "--anchor", anchor), 0, "ok")
-    return anchor
-
-
-def tampered(agent, azurite, log, key, anchor):
-    say("\n== one byte of a copy is flipped")
-    folder = copy_of(azurite, log, agent.folder / "copy")
-    say(f"    in {flip(folder)}")
-    expect(plain(agent, "ledger", "verify", folder, "--key", key, "--anchor", anchor), 1,
-           "tampered")
-
-
-def proven(agent, log, key):
-    say("\n== one violation is proven: line, proof and key, nothing else")
-    lines = agent.run("ledger", "cat", "-c", agent.config, "--sink", "vault", "--log", log,
-                      "--kind", "violation").stdout.splitlines()
-    line, proof = lines[0], agent.folder / "violation.proof"
-    index = str(json.loads(line)["seq"])
-    show(f"ledger prove -c dgf.yaml --sink vault {index} > violation.proof")
-    text = agent.run("ledger", "prove", "-c", agent.config, "--sink", "vault", "--log", log,
-                     index).stdout
-    with open(proof, "w", encoding="utf-8") as file:
-        file.write(text)
-    show(f"ledger check-proof violation.proof --key {key} < line")
-    done = agent.run("ledger", "check-proof", proof, "--key", key, stdin=line, check=False)
-    say("    " + (done.stdout + done.stderr).strip().replace("\n", "\n    "))
-    expect(done, 0, "")
-    return len(lines)
-
-
-def lost(agent, azurite, pg, key):
-    """Everything but the keys, which are kept in a safe place, is gone."""
-    say("\n== the disk is lost: the data directory is deleted (its keys were kept elsewhere)")
-    agent.kill9()
-    for name in os.listdir(agent.data_dir):
-        path = os.path.join(agent.data_dir, name)
-        if name == "keys":
-            for kept in os.listdir(path):
-                if kept.startswith("signed-"):
-                    os.unlink(os.path.join(path, kept))
-        elif os.path.isdir(path):
-            shutil.rmtree(path)
+    def upload(self, name, content, told):
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        etag = self.put_blob(f"uploads/{name}", content, content_type="text/csv")
+        n = len(self.changes) + 1
+        about = {"path": name, "container": "uploads", "account": self.account,
+                 "time": at + ".5000000Z", "etag": etag.strip('"'),
+                 "contentLength": len(content)}
+        self.changes.append(changefeed.change(n, **about))
+        if told:
+            self.put_message("notices", changefeed.notice(n, **about))
         else:
-            os.unlink(path)
-    pg.sql(AFTERWARDS[0])
-    say(f"    {AFTERWARDS[0]}")
-    expect(plain(agent, "ledger", "recover", "-c", agent.config, "--from", "vault"), 0,
-           "goes on from the archive")
-    show("run -c dgf.yaml &")
-    agent.start()
-    pg.sql(AFTERWARDS[1])
-    say(f"    {AFTERWARDS[1]}")
-    agent.wait_records(2, "violation", seconds=60)
-    delivered(agent)
-    log = agent.status()["ledger"]["log_id"]
-    key = agent.log_lines(event="archive")[-1]["vkey"]
-    verified(agent, azurite, log, key)
-    return log
+            self.close_hour(at[:14] + "00")
+
+    def close_hour(self, hour):
+        """All changes until now stand in the feed: what the queue brought, too."""
+        self.feed.hour(hour, [self.changes[::2], self.changes[1::2]])
+        self.feed.consumable(hour)
 
 
-def show_archive(agent, azurite, pg, wanted, printers):
-    """All of it; printers: say, show and plain of quickstart.py.  Answers how many violations
-    both logs hold."""
-    Narrator.say, Narrator.show, Narrator.plain = (staticmethod(f) for f in printers)
-    say("\n== the evidence archive in a container")
-    delivered(agent)
-    log = agent.status()["ledger"]["log_id"]
-    key = agent.log_lines(event="archive")[-1]["vkey"]
-    say(f"    public key of this log: {key}")
-    anchor = verified(agent, azurite, log, key)
-    tampered(agent, azurite, log, key, anchor)
-    before = proven(agent, log, key)
-    second = lost(agent, azurite, pg, key)
-    after = len(agent.run("ledger", "cat", "-c", agent.config, "--sink", "vault", "--log", second,
-                          "--kind", "violation").stdout.splitlines())
-    if (before, after) != (wanted, len(AFTERWARDS)):
-        raise servers.Failed(f"{before} and {after} violations in the two logs of the container, "
-                             f"not {wanted} and {len(AFTERWARDS)}")
-    say(f"    {before} violations in the log that was lost, {after} in the one that goes on: "
-        "none is missing, none stands twice")
-    return before + after
+def start(held):
+    held["cosmos"] = CosmosDouble().__enter__()
+    held["cosmos"].tell("make", args=["reviews", "market"])
+    held["azure"] = Storage().__enter__()
+
+
+def sources(cosmos, azurite):
+    return SOURCES.format(cosmos=cosmos.url(), cosmos_key=KEY, blob=azurite.url(),
+                          queue=azurite.url("queue"), key=azurite.key)
+
+
+def steps(cosmos, azurite):
+    """As steps_of() of quickstart.py."""
+    found = [(what, f"reviews.items.upsert({json.dumps(document)})",
+              lambda document=document: cosmos.upsert(document), n)
+             for what, document, n in REVIEWS]
+    found += [(what, f"PUT uploads/{name}: {content}",
+               lambda name=name, content=content, told=told: azurite.upload(name, content, told),
+               n)
+              for what, name, content, told, n in UPLOADS]
+    return found
