@@ -132,6 +132,8 @@ static enum dgf_rc rotate(const struct dgf_settings *s, const struct dgf_args *a
     if (!rc && memcmp(seeds[0], seeds[1], 32) == 0)
         rc = dgf_err_set(err, DGF_BAD_CONFIG, "the new key is the old one");
     if (!rc)
+        rc = dgf_keys_need(conf->dir, s->keys.tenant, s->keys.token, err);
+    if (!rc)
         rc = dgf_keys_load(conf->dir, s->keys.tenant, s->keys.token, seeds[2], seeds[3],
                            err);
     if (!rc)

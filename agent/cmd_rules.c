@@ -107,6 +107,17 @@ static int read_config(struct asked *asked, struct dgf_findings *findings)
     return 0;
 }
 
+/* Nothing to check is a mistake: a wrong folder would be fine for ever. */
+static void want_policies(const struct asked *asked, const struct dgf_policy_set *set,
+                          struct dgf_findings *findings)
+{
+    if (dgf_policy_set_count(set) == 0)
+        dgf_findings_add(
+            findings, DGF_FINDING_ERROR, "E0444",
+            (struct dgf_mark){.file = asked->n_paths == 1 ? asked->paths[0] : NULL},
+            NULL, "there is no policy here");
+}
+
 /* ---- check ---- */
 
 static int check(struct asked *asked, struct dgf_findings *findings)
@@ -115,12 +126,14 @@ static int check(struct asked *asked, struct dgf_findings *findings)
     enum dgf_rc rc = dgf_policy_set_load(asked->paths, asked->n_paths, &asked->world,
                                          findings, &set);
 
+    if (rc == DGF_OK)
+        want_policies(asked, set, findings);
     print(findings, asked->format);
     if (rc == DGF_NOMEM) {
         fprintf(stderr, "dgf rules: cannot load policies: out of memory\n");
         return DGF_EXIT_CANNOT;
     }
-    if (asked->format == DGF_FINDINGS_HUMAN && rc == DGF_OK)
+    if (asked->format == DGF_FINDINGS_HUMAN && findings->n_errors == 0)
         printf("%zu policies, %zu warnings; not checked, since no database was asked: "
                "names and types of columns, what the sources give (DGF-COV-1 in the "
                "ledger says what does not fit)\n",
@@ -272,6 +285,20 @@ static void print_tests(struct cases *cases, const struct dgf_policy_tests *test
     }
 }
 
+static enum dgf_rc want_anything(const struct asked *asked,
+                                 struct dgf_findings *findings)
+{
+    DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings again = {0};
+    enum dgf_rc rc;
+
+    dgf_findings_init(&again);
+    rc = dgf_policy_set_load(asked->paths, asked->n_paths, &asked->world, &again, &set);
+    if (!rc)
+        want_policies(asked, set, findings);
+    return rc || findings->n_errors == 0 ? rc : DGF_BAD_CONFIG;
+}
+
 static int test(struct asked *asked, struct dgf_findings *findings)
 {
     bool coverage = dgf_args_has(&asked->args, "coverage");
@@ -283,6 +310,8 @@ static int test(struct asked *asked, struct dgf_findings *findings)
     cases.json = dgf_json_of(&cases.buf);
     rc = dgf_policy_tests_run(asked->paths, asked->n_paths, &asked->world, findings,
                               &tests);
+    if (!rc && tests.n_examples + tests.n_tests == 0)
+        rc = want_anything(asked, findings);
     if (rc == DGF_NOMEM)
         fprintf(stderr, "dgf rules: cannot run the tests: out of memory\n");
     else if (rc == DGF_BAD_CONFIG && asked->format == DGF_FINDINGS_JUNIT)

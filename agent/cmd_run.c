@@ -48,7 +48,6 @@ static void on_stop(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    dgf_log(DGF_LOG_INFO, "stopping", NULL);
     dgf_pipeline_drain(d->pipeline, DRAIN_NS);
 }
 
@@ -59,6 +58,14 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     dgf_pipeline_write_status(d->pipeline);
+}
+
+static const char *first_error(const struct dgf_findings *findings)
+{
+    for (size_t i = 0; i < findings->n; i++)
+        if (findings->list[i].severity == DGF_FINDING_ERROR)
+            return findings->list[i].text;
+    return "out of memory";
 }
 
 /* Policies are read again; sources and sinks stay as they are. */
@@ -76,12 +83,12 @@ static void on_reload(evutil_socket_t fd, short what, void *arg)
         (void)dgf_report_findings(&findings);
         dgf_log(DGF_LOG_ERROR, "reload refused; the old policies stay", "#errors",
                 (int64_t)findings.n_errors, NULL);
-        dgf_pipeline_reload_failed(d->pipeline, findings.n ? findings.list[0].text
-                                                           : "out of memory");
+        dgf_pipeline_reload_failed(d->pipeline, first_error(&findings));
         return;
     }
     if (dgf_pipeline_reload(d->pipeline, set, &err)) {
-        dgf_log(DGF_LOG_ERROR, "reload failed", "cause", err.text, NULL);
+        dgf_log(DGF_LOG_ERROR, "reload refused; the old policies stay", "cause",
+                err.text, NULL);
         dgf_pipeline_reload_failed(d->pipeline, err.text);
     }
 }
@@ -220,6 +227,8 @@ static int start(struct daemon *d, struct dgf_policy_set *set,
         dgf_log(DGF_LOG_INFO, "started", "agent", s->agent.name, "data_dir",
                 s->agent.data_dir, "#policies", (int64_t)dgf_policy_set_count(set),
                 NULL);
+        if (dgf_policy_set_count(set) == 0)
+            dgf_log(DGF_LOG_WARN, "no policies: nothing is judged", NULL);
         exit_code = run_loop(d);
     }
     dgf_pipeline_free(d->pipeline);

@@ -1,11 +1,13 @@
 /* cmd_status.c - the state of an agent, from status.json in its data_dir. */
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "cmd.h"
+#include "pipeline.h"
 #include "settings.h"
 
 const struct dgf_arg dgf_args_status[] = {
@@ -44,30 +46,80 @@ static void print_parts(json_t *parts, const char *title)
     }
 }
 
-/* The file outlives its agent: say so when the process is gone. */
-static bool is_running(json_t *status)
+/* Of an agent that writes no more, what it wrote last is no news. */
+static enum dgf_rc set_states(json_t *parts, const char *state)
 {
-    json_int_t pid = json_integer_value(json_object_get(status, "pid"));
+    const char *name;
+    json_t *part;
 
-    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+    json_object_foreach(
+        parts, name,
+        part) if (json_object_set_new(part, "state",
+                                      json_string(state))) return DGF_NOMEM;
+    return DGF_OK;
 }
 
-static int print_human(json_t *status)
+/* The file outlives its agent, and an agent may hang: the lock says whether there is
+ * one, the age of what it writes every few seconds whether it still works. */
+static enum dgf_rc set_health(const char *dir, json_t *status)
 {
-    bool running = is_running(status);
-    const char *health = running ? text_of(status, "health") : "not running";
+    char path[4096];
+    struct stat st;
+    const char *health, *state;
+    enum dgf_rc rc;
+
+    (void)snprintf(path, sizeof(path), "%.4000s/lock", dir);
+    if (!dgf_lock_held(path)) {
+        health = state = "not running";
+    } else {
+        (void)snprintf(path, sizeof(path), "%.4000s/status.json", dir);
+        if (stat(path, &st) ||
+            dgf_clock_ns() - (int64_t)st.st_mtim.tv_sec * INT64_C(1000000000) <
+                3 * DGF_STATUS_EVERY_NS)
+            return DGF_OK;
+        health = "silent";
+        state = "unknown";
+    }
+    if (json_object_set_new(status, "health", json_string(health)))
+        return DGF_NOMEM;
+    rc = set_states(json_object_get(status, "sources"), state);
+    return rc ? rc : set_states(json_object_get(status, "sinks"), state);
+}
+
+static void print_human(json_t *status)
+{
+    const char *health = text_of(status, "health");
+    bool silent = strcmp(health, "silent") == 0;
     json_t *ledger = json_object_get(status, "ledger");
 
-    printf("%s  %s (%s)  written %s\n", health, text_of(status, "agent"),
-           text_of(status, "env"), text_of(status, "written"));
+    printf("%s  %s (%s)  %s %s\n", health, text_of(status, "agent"),
+           text_of(status, "env"), silent ? "since" : "written",
+           text_of(status, "written"));
+    if (silent)
+        printf(
+            "        process %lld has data_dir, but writes no status.json: it hangs, "
+            "or there is no space\n",
+            (long long)json_integer_value(json_object_get(status, "pid")));
     printf("ledger  %lld records  log %s\n",
            (long long)json_integer_value(json_object_get(ledger, "size")),
            text_of(ledger, "log_id"));
+    if (json_integer_value(json_object_get(status, "policies")) == 0)
+        printf("policies  none: nothing is judged\n");
     if (*text_of(status, "reload_error"))
         printf("reload  refused: %s\n", text_of(status, "reload_error"));
     print_parts(json_object_get(status, "sources"), "sources");
     print_parts(json_object_get(status, "sinks"), "sinks");
-    return strcmp(health, "ok") == 0 ? DGF_EXIT_OK : DGF_EXIT_FINDINGS;
+}
+
+static enum dgf_rc print_json(json_t *status)
+{
+    char *text = json_dumps(status, JSON_COMPACT);
+
+    if (!text)
+        return DGF_NOMEM;
+    printf("%s\n", text);
+    dgf_free(text);
+    return DGF_OK;
 }
 
 int dgf_cmd_status(int argc, char **argv)
@@ -98,10 +150,13 @@ int dgf_cmd_status(int argc, char **argv)
         fprintf(stderr, "dgf status: %s\n", err.text);
         return DGF_EXIT_CANNOT;
     }
+    if (set_health(dir, status))
+        return DGF_EXIT_CANNOT;
     format = dgf_args_get(&args, "format");
-    if (format && strcmp(format, "json") == 0) {
-        (void)dgf_buf_write(&text, stdout);
-        return DGF_EXIT_OK;
-    }
-    return print_human(status);
+    if (!format || strcmp(format, "json") != 0)
+        print_human(status);
+    else if (print_json(status))
+        return DGF_EXIT_CANNOT;
+    return strcmp(text_of(status, "health"), "ok") == 0 ? DGF_EXIT_OK
+                                                        : DGF_EXIT_FINDINGS;
 }

@@ -97,6 +97,37 @@ enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path,
     return rc ? rc : load_one(data_dir, "token", token_path, ret_token, err);
 }
 
+bool dgf_key_is_missing(const char *data_dir, const char *name, const char *path)
+{
+    char made[4096];
+
+    (void)snprintf(made, sizeof(made), "%.4000s/keys/%s", data_dir, name);
+    return !path && !dgf_file_exists(made);
+}
+
+static enum dgf_rc need(const char *data_dir, const char *name, const char *path,
+                        const char *why, struct dgf_err *err)
+{
+    if (!dgf_key_is_missing(data_dir, name, path))
+        return DGF_OK;
+    return dgf_err_set(err, DGF_BAD_CONFIG,
+                       "key file '%s/keys/%s' is missing, and this ledger has records; "
+                       "with another key %s: put its copy back, or, to go on with "
+                       "another one, make it: (umask 077; openssl rand -hex 32 >FILE)",
+                       data_dir, name, why);
+}
+
+enum dgf_rc dgf_keys_need(const char *data_dir, const char *tenant_path,
+                          const char *token_path, struct dgf_err *err)
+{
+    enum dgf_rc rc = need(data_dir, "tenant", tenant_path,
+                          "every violation would get another id", err);
+
+    return rc ? rc
+              : need(data_dir, "token", token_path,
+                     "the same value would get another token", err);
+}
+
 enum dgf_rc dgf_keys_load_sign(const char *data_dir, const char *path,
                                uint8_t ret_seed[32], struct dgf_err *err)
 {

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Reads 32 bytes from each file (64 hex digits, or raw), refusing files others
@@ -13,6 +14,13 @@
 enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path,
                           const char *token_path, uint8_t ret_tenant[32],
                           uint8_t ret_token[32], struct dgf_err *err) DGF_MUST_USE;
+
+/* Would dgf_keys_load make this key ("tenant", "token")? */
+bool dgf_key_is_missing(const char *data_dir, const char *name, const char *path);
+/* Before dgf_keys_load, of a ledger that has records.  DGF_BAD_CONFIG: a key they were
+ * written with is gone; another one in its place would say that nothing is amiss. */
+enum dgf_rc dgf_keys_need(const char *data_dir, const char *tenant_path,
+                          const char *token_path, struct dgf_err *err) DGF_MUST_USE;
 
 /* The signing key of the archive: the seed of an Ed25519 key, the same way.  Made as
  * data_dir/keys/sign when path is NULL and it is not there. */

@@ -102,6 +102,8 @@ struct dgf_pipeline {
     struct dgf_recorder recorder;
     struct dgf_policy_set *set; /* newest */
     uint8_t tenant_key[32], token_key[32];
+    bool is_first;                /* the ledger was empty */
+    bool made_tenant, made_token; /* by this start */
     struct pipe_source *sources;
     struct pipe_sink *sinks;
     struct dgf_ledger_news news;
@@ -120,6 +122,7 @@ struct dgf_pipeline {
     bool drain_delivery; /* also wait for sinks, until drain_until_ns */
     int64_t drain_until_ns;
     bool status_dirty;
+    int64_t status_at_ns; /* monotonic time of the newest status.json */
     int64_t started_ns;
     char reload_error[DGF_ERR_TEXT_MAX];
     uint64_t reload_generation;
@@ -183,6 +186,9 @@ uint64_t pipe_sinks_journal(const struct dgf_pipeline *pipeline);
 uint64_t pipe_sinks_archive(const struct dgf_pipeline *pipeline);
 /* Has every sink all that is durable?  Those that stopped for good are not asked. */
 bool pipe_sinks_delivered(const struct dgf_pipeline *pipeline);
+
+/* status.c; status.json again, when something changed or it grew old */
+void pipe_status_turn(struct dgf_pipeline *pipeline, int64_t now_ns, int64_t *wait_ns);
 
 /* pipeline.c */
 void pipe_break(struct dgf_pipeline *pipeline, enum dgf_rc rc, const char *text);

@@ -99,6 +99,17 @@ static bool set_is_new(struct dgf_pipeline *p)
     return strcmp(hex, dgf_policy_set_digest(p->set)) != 0;
 }
 
+/* Which keys the ids and tokens of a new ledger are made with, and since when. */
+static enum dgf_rc key_records(struct dgf_pipeline *p, struct dgf_err *err)
+{
+    enum dgf_rc rc = own(p, DGF_RECORD_KEY, p->made_tenant ? "generated" : "in use",
+                         "{\"key\":\"tenant\",\"version\":1}", err);
+
+    return rc ? rc
+              : own(p, DGF_RECORD_KEY, p->made_token ? "generated" : "in use",
+                    "{\"key\":\"token\",\"version\":1}", err);
+}
+
 static enum dgf_rc first_records(struct dgf_pipeline *p,
                                  const struct dgf_ledger_cut *cut, struct dgf_err *err)
 {
@@ -113,6 +124,10 @@ static enum dgf_rc first_records(struct dgf_pipeline *p,
         own(p, DGF_RECORD_RESUME,
             dgf_ledger_was_new(p->ledger) ? "a new ledger begins" : "the agent goes on",
             detail, err);
+    if (rc)
+        return rc;
+    if (p->is_first)
+        rc = key_records(p, err);
     if (rc)
         return rc;
     rc = own(p, DGF_RECORD_CONFIG,
@@ -151,6 +166,24 @@ static enum dgf_rc open_parts(struct dgf_pipeline *p, struct dgf_err *err)
     return DGF_OK;
 }
 
+/* Keys are made for a ledger that is empty, never for one that has records. */
+static enum dgf_rc load_keys(struct dgf_pipeline *p, struct dgf_err *err)
+{
+    const struct dgf_pipeline_conf *conf = p->conf;
+    const char *dir = conf->ledger.dir;
+    enum dgf_rc rc = DGF_OK;
+
+    p->is_first = dgf_ledger_next_index(p->ledger) == 0;
+    if (!p->is_first)
+        rc = dgf_keys_need(dir, conf->keys_tenant, conf->keys_token, err);
+    p->made_tenant = dgf_key_is_missing(dir, "tenant", conf->keys_tenant);
+    p->made_token = dgf_key_is_missing(dir, "token", conf->keys_token);
+    if (!rc)
+        rc = dgf_keys_load(dir, conf->keys_tenant, conf->keys_token, p->tenant_key,
+                           p->token_key, err);
+    return rc == DGF_AGAIN ? DGF_RETRY : rc;
+}
+
 static enum dgf_rc open_ledger(struct dgf_pipeline *p, struct dgf_ledger_cut *cut,
                                struct dgf_err *err)
 {
@@ -165,10 +198,9 @@ static enum dgf_rc open_ledger(struct dgf_pipeline *p, struct dgf_ledger_cut *cu
                 (int64_t)cut->bytes, "#segment", (int64_t)cut->segment, NULL);
     p->news.next_index = dgf_ledger_next_index(p->ledger);
     p->news.idle = true;
-    rc = dgf_keys_load(conf->ledger.dir, conf->keys_tenant, conf->keys_token,
-                       p->tenant_key, p->token_key, err);
+    rc = load_keys(p, err);
     if (rc)
-        return rc == DGF_AGAIN ? DGF_RETRY : rc;
+        return rc;
     rc = dgf_recorder_init(&p->recorder, out, conf->agent, conf->env, p->tenant_key,
                            p->token_key, 1, dgf_ledger_log_id(p->ledger));
     if (rc)
@@ -496,8 +528,7 @@ enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns,
         *ret_wait_ns = 0;
     if (p->drain_delivery && p->drain_until_ns > now_ns)
         pipe_wait_at_most(ret_wait_ns, p->drain_until_ns - now_ns);
-    if (p->status_dirty)
-        dgf_pipeline_write_status(p);
+    pipe_status_turn(p, now_ns, ret_wait_ns);
     return DGF_OK;
 }
 
@@ -517,6 +548,7 @@ void dgf_pipeline_drain(struct dgf_pipeline *p, int64_t limit_ns)
 {
     if (p->draining)
         return;
+    dgf_log(DGF_LOG_INFO, "stopping", NULL);
     for (size_t i = 0; i < p->conf->n_sources; i++) {
         pipe_source_pause(&p->sources[i], true);
         /* What was judged is said before the end, not at the next start. */
@@ -565,6 +597,11 @@ enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *p, struct dgf_policy_set *s
 {
     enum dgf_rc rc;
 
+    /* A folder that lost its files (a mount, a deploy) must not switch all off. */
+    if (dgf_policy_set_count(set) == 0 && dgf_policy_set_count(p->set) > 0)
+        return dgf_err_set(err, DGF_BAD_CONFIG,
+                           "there are no policies any more, nothing would be judged; "
+                           "to run without any, start again");
     p->reload_error[0] = '\0';
     p->reload_generation++;
     p->status_dirty = true;

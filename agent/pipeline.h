@@ -86,7 +86,11 @@ int dgf_pipeline_archive_fd(const struct dgf_pipeline *pipeline);
 enum dgf_rc dgf_pipeline_reload(struct dgf_pipeline *pipeline,
                                 struct dgf_policy_set *set, struct dgf_err *err)
     DGF_MUST_USE;
-/* A failed reload: the old set stays; said in status.json. */
+/* status.json is written at every change, and at least this often. */
+#define DGF_STATUS_EVERY_NS (10 * INT64_C(1000000000))
+
+/* A failed reload: the old set stays; said in status.json, where health is degraded
+ * until one succeeds. */
 void dgf_pipeline_reload_failed(struct dgf_pipeline *pipeline, const char *why);
 
 /* Writes data_dir/status.json now. */

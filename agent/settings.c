@@ -507,6 +507,13 @@ enum dgf_rc dgf_settings_policies(const struct dgf_settings *s,
         rc = dgf_policy_set_load((const char *const *)s->policies.list, s->policies.n,
                                  &world, findings, ret);
     }
+    if (!rc && dgf_policy_set_count(*ret) == 0) {
+        dgf_findings_add(findings, DGF_FINDING_WARNING, "W0444", (struct dgf_mark){0},
+                         NULL, "%s: nothing is judged",
+                         s->policies.n ? "there is no policy in what 'policies' names"
+                                       : "'policies' names no file and no folder");
+        dgf_findings_fix(findings, "policies: [FOLDER]");
+    }
     dgf_free(names);
     dgf_free(types);
     return rc == DGF_NOMEM ? no_memory(findings) : rc;

@@ -104,7 +104,7 @@ static const char *health(const struct dgf_pipeline *p)
         return "failed";
     if (p->draining)
         return "stopping";
-    if (p->held || !pipe_archive_ok(p))
+    if (p->held || p->reload_error[0] || !pipe_archive_ok(p))
         return "degraded";
     for (size_t i = 0; i < p->conf->n_sources; i++)
         if (!source_ok(&p->sources[i]))
@@ -162,12 +162,21 @@ void dgf_pipeline_write_status(struct dgf_pipeline *p)
     char path[4096];
 
     p->status_dirty = false;
+    p->status_at_ns = dgf_clock_mono_ns();
     dgf_buf_init(&text, 1 << 20);
     dgf_pipeline_status_json(p, &text);
     if (dgf_buf_rc(&text) || (size_t)snprintf(path, sizeof(path), "%s/status.json",
                                               p->conf->ledger.dir) >= sizeof(path))
         return;
     /* On a full disk this fails too; the log has said why already. */
-    if (dgf_file_replace(path, dgf_buf_bytes(&text), 0644, &err))
+    if (dgf_file_replace(path, dgf_buf_bytes(&text), 0600, &err))
         dgf_log(DGF_LOG_DEBUG, "status.json not written", "cause", err.text, NULL);
+}
+
+/* Its age says that we live: `dgf status` takes an old one for an agent that hangs. */
+void pipe_status_turn(struct dgf_pipeline *p, int64_t now_ns, int64_t *wait_ns)
+{
+    if (p->status_dirty || now_ns - p->status_at_ns >= DGF_STATUS_EVERY_NS)
+        dgf_pipeline_write_status(p);
+    pipe_wait_at_most(wait_ns, p->status_at_ns + DGF_STATUS_EVERY_NS - now_ns);
 }

@@ -65,6 +65,9 @@ struct dgf_lock;
 enum dgf_rc dgf_lock_take(const char *path, struct dgf_lock **ret, int *ret_pid,
                           struct dgf_err *err) DGF_MUST_USE;
 void dgf_lock_free(struct dgf_lock *lock);
+/* Has somebody this lock?  True as well when that cannot be found out.  Held itself for
+ * a moment, which dgf_lock_take waits out. */
+bool dgf_lock_held(const char *path);
 
 /* A crash point: nothing happens in the agent; the model test links a file
  * layer that ends the simulated process here.  Every name used stands in

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -30,14 +31,28 @@ static int read_pid(int fd)
     return (int)pid;
 }
 
+/* Who only asks whether it is held lets go of it at once. */
+enum { TRIES = 5, TRY_MS = 20 };
+
+static int try_lock(int fd, int how)
+{
+    int failed;
+
+    do {
+        failed = flock(fd, how | LOCK_NB);
+    } while (failed && errno == EINTR);
+    return failed;
+}
+
 static enum dgf_rc lock_fd(int fd, const char *path, int *ret_pid, struct dgf_err *err)
 {
     char text[16];
-    int len, failed;
+    int len, failed = try_lock(fd, LOCK_EX);
 
-    do {
-        failed = flock(fd, LOCK_EX | LOCK_NB);
-    } while (failed && errno == EINTR);
+    for (int i = 1; i < TRIES && failed && errno == EWOULDBLOCK; i++) {
+        (void)poll(NULL, 0, TRY_MS);
+        failed = try_lock(fd, LOCK_EX);
+    }
     if (failed && errno == EWOULDBLOCK) {
         *ret_pid = read_pid(fd);
         return *ret_pid
@@ -87,4 +102,14 @@ void dgf_lock_free(struct dgf_lock *lock)
         return;
     (void)close(lock->fd);
     dgf_free(lock);
+}
+
+bool dgf_lock_held(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool held = fd < 0 ? errno != ENOENT : try_lock(fd, LOCK_SH) != 0;
+
+    if (fd >= 0)
+        (void)close(fd);
+    return held;
 }

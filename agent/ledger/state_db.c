@@ -1,6 +1,7 @@
 #include "ledger/state_db.h"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 
@@ -91,6 +92,9 @@ static enum dgf_rc connect(const char *path, int flags, struct dgf_state_db **re
     if (sqlite3_open_v2(path, &db->sqlite, flags | SQLITE_OPEN_NOMUTEX, NULL) !=
         SQLITE_OK)
         return fail(db, "open", err);
+    /* Before its companions are made, which take its mode; SQLite says 0644. */
+    if (flags & SQLITE_OPEN_CREATE)
+        (void)chmod(path, 0600);
     sqlite3_extended_result_codes(db->sqlite, 1);
     sqlite3_busy_timeout(db->sqlite, BUSY_MS);
     if (!run(db, "PRAGMA journal_mode=WAL") || !run(db, "PRAGMA synchronous=NORMAL") ||

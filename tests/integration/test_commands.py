@@ -244,6 +244,30 @@ def a_policy_that_does_not_fit_a_table_is_told_once_and_the_others_judge():
 
 
 @case
+def no_policies_at_all_are_said_wherever_somebody_looks():
+    with tempfile.TemporaryDirectory(prefix="dgf-none-") as folder:
+        os.mkdir(os.path.join(folder, "none"))
+        for word in ("check", "test"):
+            done = dgf("rules", word, "none", cwd=folder)
+            equal(done.returncode, 2, f"exit code of rules {word}")
+            true("none: error[E0444]: there is no policy here" in done.stdout, done.stdout)
+    with Postgres() as pg:
+        shop.prepare(pg)
+        agent = Agent(shop.config(pg), policies={})
+        done = agent.run("check", "-c", agent.config, check=False)
+        equal(done.returncode, 1, "exit code of check")
+        warning = "warning[W0444]: there is no policy in what 'policies' names: nothing is judged"
+        true(warning in done.stdout, done.stdout)
+        with agent:
+            agent.wait_source("shop", "streaming")
+            true(warning in agent.log_text(), agent.log_text())
+            said = agent.log_lines(event="no policies: nothing is judged", level="warn")
+            true(said, agent.log_text())
+            out = agent.run("status", "-c", agent.config, check=False).stdout
+            true("policies  none: nothing is judged\n" in out, out)
+
+
+@case
 def help_and_wrong_words_say_what_there_is():
     top = dgf("help")
     equal(top.returncode, 0, "exit code")

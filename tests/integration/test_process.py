@@ -10,7 +10,7 @@ import time
 import shop
 from agent import Agent
 from cases import case, equal, main, note, true
-from servers import Kafka, Postgres, running
+from servers import Kafka, Postgres, running, wait_until
 
 
 @case
@@ -98,16 +98,108 @@ def a_reload_takes_good_policies_and_keeps_the_old_ones_over_bad():
             agent.write_policy("shop.yaml", shop.POLICY.replace("after.n < 0", "after.n <"))
             agent.reload()
             status = agent.wait(lambda s: s["reload_error"], 10)
-            equal(status["policy_set"], before)
+            equal((status["policy_set"], status["health"]), (before, "degraded"))
+            os.remove(os.path.join(agent.policies, "shop.yaml"))  # a mount that is not there
+            agent.reload()
+            status = agent.wait(lambda s: "no policies any more" in s["reload_error"], 10)
+            equal((status["policy_set"], status["health"]), (before, "degraded"))
+            shown = agent.run("status", "-c", agent.config, check=False)
+            equal(shown.returncode, 1, "exit code of status")
+            true("reload  refused: there are no policies any more" in shown.stdout, shown.stdout)
             pg.sql("INSERT INTO shop.rows VALUES (1, -1)")
             agent.wait_records(1, "violation")
             agent.write_policy("shop.yaml", shop.POLICY.replace("after.n < 0", "after.n > 100"))
             agent.reload()
-            agent.wait(lambda s: s["policy_set"] != before and not s["reload_error"], 10)
+            agent.wait(lambda s: s["policy_set"] != before and not s["reload_error"] and
+                       s["health"] == "ok", 10)
             pg.sql("INSERT INTO shop.rows VALUES (2, -1), (3, 101)")
             shop.wait_judged(agent, pg)
             equal([r["event"]["key"]["id"] for r in agent.records("violation")], [1, 3])
             true(len(agent.records("policy_set")) >= 1, "no policy_set record")
+
+
+@case
+def status_does_not_believe_an_agent_that_hangs_or_is_gone():
+    def shown(*more):
+        done = agent.run("status", "-d", agent.data_dir, *more, check=False)
+        return done.returncode, done.stdout
+
+    def age():
+        os.utime(path, (time.time() - 60, time.time() - 60))
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg) as agent:
+            path = os.path.join(agent.data_dir, "status.json")
+            agent.wait(lambda s: s["health"] == "ok" and
+                       s["sources"]["shop"]["state"] == "streaming")
+            code, out = shown()
+            true(code == 0 and out.startswith("ok  test (test)  written "), out)
+            age()                               # one that works writes it again by itself
+            wait_until(lambda: os.stat(path).st_mtime > time.time() - 30, 30,
+                       lambda: "an old status.json to be written again")
+            agent.send(signal.SIGSTOP)
+            age()
+            code, out = shown()
+            true(code == 1 and out.startswith("silent  test (test)  since "), out)
+            true(f"process {agent.child.pid} has data_dir, but writes no status.json" in out and
+                 "streaming" not in out, out)
+            code, out = shown("--format", "json")
+            equal((code, json.loads(out)["health"], json.loads(out)["sources"]["shop"]["state"]),
+                  (1, "silent", "unknown"))
+            agent.send(signal.SIGCONT)
+            agent.kill9()
+            with open(path, encoding="utf-8") as file:
+                status = json.load(file)
+            with open(path, "w", encoding="utf-8") as file:  # its number is somebody else's now
+                json.dump({**status, "pid": os.getpid()}, file)
+            code, out = shown()
+            true(code == 1 and out.startswith("not running  test (test)  written ") and
+                 "streaming" not in out, out)
+            code, out = shown("--format", "json")
+            equal((code, json.loads(out)["health"], json.loads(out)["sources"]["shop"]["state"]),
+                  (1, "not running", "not running"))
+            for name in ("status.json", "state.db", "lock"):
+                equal(os.stat(os.path.join(agent.data_dir, name)).st_mode & 0o077, 0, f"mode of {name}")
+
+
+@case
+def keys_are_made_once_and_a_lost_one_is_not_made_again():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        agent = shop.watch(pg)
+        agent.start("--until-caught-up", wait=False)
+        equal(agent.exit_code(60), 0, agent.log_text())
+        equal([(r["message"], r["detail"]) for r in agent.records("key")],
+              [("generated", {"key": "tenant", "version": 1}),
+               ("generated", {"key": "token", "version": 1})])
+        for name, why in (("tenant", "every violation would get another id"),
+                          ("token", "the same value would get another token")):
+            key = os.path.join(agent.data_dir, "keys", name)
+            os.rename(key, key + ".away")
+            agent.start("--until-caught-up", wait=False)
+            equal(agent.exit_code(60), 78, f"exit code without the {name} key")
+            true(f"keys/{name}' is missing, and this ledger has records; with another key {why}: "
+                 "put its copy back" in agent.log_text(), agent.log_text())
+            true(not os.path.exists(key), f"a {name} key was made")
+            os.rename(key + ".away", key)
+        agent.start("--until-caught-up", wait=False)
+        equal(agent.exit_code(60), 0, agent.log_text())
+        equal(len(agent.records("key")), 2, "key records")
+        agent.folder.remove()
+
+
+@case
+def stopping_is_said_once_however_often_it_is_asked_for():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg) as agent:
+            agent.wait_source("shop", "streaming")
+            agent.send(signal.SIGSTOP)          # both are there when it goes on
+            agent.send(signal.SIGTERM)
+            agent.send(signal.SIGINT)
+            agent.send(signal.SIGCONT)
+            equal(agent.exit_code(30), 0, agent.log_text())
+            equal(len(agent.log_lines(event="stopping")), 1, "lines that say stopping")
 
 
 @case
