@@ -92,14 +92,39 @@ static bool is_repeated(const struct dgf_findings *findings, size_t at)
     return false;
 }
 
+/* Codes 060x are those of PostgreSQL; what a policy needs of a table is SQL as well. */
+static bool is_sql(const struct dgf_finding *finding)
+{
+    return strncmp(finding->code + 1, "060", 3) == 0 ||
+           strcmp(finding->code, "E0441") == 0;
+}
+
+static void print_fix(const struct dgf_finding *finding, const char *prefix)
+{
+    const char *at = finding->fix;
+
+    printf("-- %s\n", finding->text);
+    while (*at) {
+        int len = (int)strcspn(at, "\n");
+
+        printf("%s%s%.*s\n", prefix,
+               finding->severity == DGF_FINDING_NOTE ? "-- if wanted: " : "", len, at);
+        at += len + (at[len] == '\n');
+    }
+}
+
+/* psql can run what is printed as soon as some of it is SQL: the lines of other
+ * tools are comments then. */
 static void print_fixes(const struct dgf_findings *findings)
 {
+    bool sql = false;
+
+    for (size_t i = 0; i < findings->n; i++)
+        sql |= findings->list[i].fix && is_sql(&findings->list[i]);
     for (size_t i = 0; i < findings->n; i++)
         if (findings->list[i].fix && !is_repeated(findings, i))
-            printf("-- %s\n%s%s\n", findings->list[i].text,
-                   findings->list[i].severity == DGF_FINDING_NOTE ? "-- if wanted: "
-                                                                  : "",
-                   findings->list[i].fix);
+            print_fix(&findings->list[i],
+                      sql && !is_sql(&findings->list[i]) ? "-- outside psql: " : "");
 }
 
 int dgf_cmd_check(int argc, char **argv)

@@ -38,7 +38,7 @@ static const struct dgf_pg_type scalars[] = {
     SCALAR(774, MACADDR, OPAQUE, "macaddr8"),
     SCALAR(829, MACADDR, OPAQUE, "macaddr"),
     SCALAR(869, INET, OPAQUE, "inet"),
-    SCALAR(1042, STR, TEXT, "character"),
+    SCALAR(1042, CHARS, TEXT, "character"),
     SCALAR(1043, STR, TEXT, "character varying"),
     SCALAR(1082, DATE, DATE, "date"),
     SCALAR(1083, TIME, TIME, "time"),
@@ -110,6 +110,15 @@ void dgf_pg_put_str(struct dgf_buf *out, struct dgf_bytes text)
         dgf_mp_put_str(out, text);
     else
         dgf_mp_put_bin(out, text);
+}
+
+/* The server fills character(n) up with spaces, and no comparison of its own counts
+ * them. */
+static void put_chars(struct dgf_buf *out, struct dgf_bytes text)
+{
+    while (text.len > 0 && text.ptr[text.len - 1] == ' ')
+        text.len--;
+    dgf_pg_put_str(out, text);
 }
 
 static void put_opaque(struct dgf_buf *out, const char *name, struct dgf_bytes text)
@@ -438,6 +447,9 @@ enum dgf_rc dgf_pg_value_text(const struct dgf_pg_type *type, struct dgf_bytes t
         return numeric_text(text, out, ret_why);
     case DGF_PG_CODEC_STR:
         dgf_pg_put_str(out, text);
+        return DGF_OK;
+    case DGF_PG_CODEC_CHARS:
+        put_chars(out, text);
         return DGF_OK;
     case DGF_PG_CODEC_BYTEA:
         return bytea_text(text, out, ret_why);
@@ -768,6 +780,9 @@ enum dgf_rc dgf_pg_value_binary(const struct dgf_pg_type *type, struct dgf_bytes
     switch (type->codec) {
     case DGF_PG_CODEC_STR:
         dgf_pg_put_str(out, bytes);
+        return DGF_OK;
+    case DGF_PG_CODEC_CHARS:
+        put_chars(out, bytes);
         return DGF_OK;
     case DGF_PG_CODEC_BYTEA:
         dgf_mp_put_bin(out, bytes);

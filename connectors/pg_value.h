@@ -21,7 +21,8 @@ enum dgf_pg_codec {
     DGF_PG_CODEC_FLOAT4,
     DGF_PG_CODEC_FLOAT8,
     DGF_PG_CODEC_NUMERIC,
-    DGF_PG_CODEC_STR, /* whatever is the same bytes in both forms */
+    DGF_PG_CODEC_CHARS, /* character(n): the same, without the spaces that fill it up */
+    DGF_PG_CODEC_STR,   /* whatever is the same bytes in both forms */
     DGF_PG_CODEC_BYTEA,
     DGF_PG_CODEC_DATE,
     DGF_PG_CODEC_TIME,

@@ -257,6 +257,25 @@ struct dgf_pg_source {
     struct dgf_metric *lag, *foreign;
 };
 
+/* SQL about pg_class c, n its schema: the tables a publication may have. */
+#define DGF_PG_CANDIDATES_SQL                                           \
+    " FROM pg_catalog.pg_class c"                                       \
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"         \
+    " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"           \
+    " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'" \
+    " AND n.nspname !~ '^pg_'"
+/* The statements that give c, or its partitions, a replica identity; NULL: it has one.
+ * Without, the server refuses UPDATE and DELETE once such changes are published. */
+#define DGF_PG_KEYLESS_FIX_SQL                                                         \
+    " (SELECT string_agg(format('ALTER TABLE %I.%I REPLICA IDENTITY FULL;',"           \
+    " ln.nspname, l.relname), ' ' ORDER BY l.oid) FROM (SELECT c.oid AS oid UNION"     \
+    " SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)) o"                        \
+    " JOIN pg_catalog.pg_class l ON l.oid = o.oid AND l.relkind = 'r'"                 \
+    " JOIN pg_catalog.pg_namespace ln ON ln.oid = l.relnamespace"                      \
+    " WHERE l.relreplident <> 'f' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index i" \
+    " WHERE i.indrelid = l.oid AND CASE l.relreplident WHEN 'd' THEN i.indisprimary"   \
+    " WHEN 'i' THEN i.indisreplident ELSE false END))"
+
 #define DGF_PG_CONF(self) ((const struct dgf_pg_conf *)(self)->base.conf)
 
 /* start */

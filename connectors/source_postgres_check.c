@@ -203,17 +203,50 @@ static void check_slot(struct check *check)
     PQclear(limits);
 }
 
+/* A publication breaks the application's UPDATE and DELETE of such a table: it gets
+ * a replica identity before the publication is made, or stays out of it. */
+static void check_keyless(struct check *check)
+{
+    const struct dgf_pg_conf *conf = check->conf;
+    bool left_out = conf->manage && conf->tables.n;
+    PGresult *result =
+        ask(check,
+            "SELECT * FROM (SELECT n.nspname, c.relname," DGF_PG_KEYLESS_FIX_SQL
+            " AS fix" DGF_PG_CANDIDATES_SQL ") t WHERE fix IS NOT NULL ORDER BY 1, 2",
+            0, NULL);
+    struct dgf_buf text;
+
+    if (!result)
+        return;
+    dgf_buf_init(&text, 4096);
+    for (int row = 0; row < PQntuples(result); row++) {
+        dgf_buf_clear(&text);
+        dgf_object_name(&text, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
+        if (!dgf_pg_table_wanted(conf, dgf_buf_str(&text)))
+            continue;
+        if (left_out)
+            add(check, DGF_FINDING_WARNING, "E0606",
+                "table '%s' has no replica identity: manage: true leaves it out of the "
+                "publication, its changes are not judged",
+                dgf_buf_str(&text));
+        else
+            add(check, DGF_FINDING_ERROR, "E0606",
+                "table '%s' has no replica identity: once it is published, the server "
+                "refuses the application's UPDATE and DELETE on it",
+                dgf_buf_str(&text));
+        dgf_findings_fix(check->findings, "%s", PQgetvalue(result, row, 2));
+    }
+    dgf_buf_release(&text);
+    PQclear(result);
+}
+
 /* The SQL that makes the publication. */
 static void publication_fix(struct check *check)
 {
     PGresult *result =
         ask(check,
             "SELECT n.nspname, c.relname, quote_ident(n.nspname) || '.' ||"
-            " quote_ident(c.relname) FROM pg_catalog.pg_class c"
-            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
-            " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
-            " AND n.nspname !~ '^pg_' ORDER BY 1, 2",
+            " quote_ident(c.relname)" DGF_PG_CANDIDATES_SQL " ORDER BY 1, 2",
             0, NULL);
     struct dgf_buf tables, text, name;
 
@@ -248,16 +281,15 @@ static void check_table(struct check *check, const PGresult *result, int row,
                         const char *text)
 {
     const char *identity = PQgetvalue(result, row, 2);
-    bool primary = is_true(result, row, 3), changes = is_true(result, row, 4);
+    bool changes = is_true(result, row, 4);
     const char *quoted = PQgetvalue(result, row, 5);
 
-    if (changes && (*identity == 'n' || (*identity == 'd' && !primary))) {
+    if (changes && !PQgetisnull(result, row, 3)) {
         add(check, DGF_FINDING_ERROR, "E0606",
             "table '%s' is published but has no replica identity: the server refuses the "
             "application's UPDATE and DELETE on it",
             text);
-        dgf_findings_fix(check->findings, "ALTER TABLE %s REPLICA IDENTITY FULL;",
-                         quoted);
+        dgf_findings_fix(check->findings, "%s", PQgetvalue(result, row, 3));
     } else if (changes && *identity != 'f') {
         add(check, DGF_FINDING_NOTE, "W0603",
             "table '%s' gives only the key of old rows: policies on `before` and on large "
@@ -280,22 +312,21 @@ static void check_tables(struct check *check)
 {
     const char *values[] = {check->conf->publication};
     bool filters = check->version >= 150000;
-    char sql[2048];
+    char sql[4096];
     struct dgf_buf text;
     PGresult *result;
     int n = 0;
 
     (void)snprintf(
         sql, sizeof(sql),
-        "SELECT t.schemaname, t.tablename, c.relreplident,"
-        " EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
-        " p.pubupdate OR p.pubdelete, quote_ident(t.schemaname) || '.' || quote_ident(t.tablename),"
-        " %s, %s FROM pg_catalog.pg_publication_tables t"
+        "SELECT t.schemaname, t.tablename, c.relreplident, %s, p.pubupdate OR p.pubdelete,"
+        " quote_ident(t.schemaname) || '.' || quote_ident(t.tablename), %s, %s"
+        " FROM pg_catalog.pg_publication_tables t"
         " JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname"
         " JOIN pg_catalog.pg_namespace s ON s.nspname = t.schemaname"
         " JOIN pg_catalog.pg_class c ON c.relnamespace = s.oid AND c.relname = t.tablename"
         " WHERE t.pubname = $1 ORDER BY 1, 2",
-        filters ? "t.rowfilter" : "NULL",
+        DGF_PG_KEYLESS_FIX_SQL, filters ? "t.rowfilter" : "NULL",
         filters
             ? "array_length(t.attnames, 1) < (SELECT count(*) FROM pg_catalog.pg_attribute a"
               " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
@@ -327,12 +358,9 @@ static void check_manage(struct check *check)
 {
     PGresult *result = ask(
         check,
-        "SELECT n.nspname, c.relname, has_database_privilege(current_database(), 'CREATE')"
-        " FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
-        " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
-        " AND n.nspname !~ '^pg_' AND NOT (pg_has_role(c.relowner, 'USAGE')"
+        "SELECT n.nspname, c.relname,"
+        " has_database_privilege(current_database(), 'CREATE')" DGF_PG_CANDIDATES_SQL
+        " AND NOT (pg_has_role(c.relowner, 'USAGE')"
         " AND has_database_privilege(current_database(), 'CREATE')) ORDER BY 1, 2",
         0, NULL);
     struct dgf_buf text;
@@ -374,6 +402,8 @@ static bool check_publication(struct check *check)
 
     if (!result)
         return false;
+    if (PQntuples(result) == 0)
+        check_keyless(check);
     if (PQntuples(result) == 0 && !check->conf->manage) {
         add(check, DGF_FINDING_ERROR, "E0605",
             "publication '%s' does not exist; it must be older than the slot",

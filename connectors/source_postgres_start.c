@@ -568,10 +568,13 @@ static void on_published(struct dgf_pg_source *self, PGresult *result)
         connect_wal(self);
 }
 
-/* Only what `tables` matches; everything when it is not given. */
+/* Only what `tables` matches; everything when it is not given.  Without a replica
+ * identity the server would refuse the application's UPDATE and DELETE: such a table
+ * is left out, which the comparison of tables says as long as it lasts. */
 static void on_candidates(struct dgf_pg_source *self, PGresult *result)
 {
     struct dgf_buf sql, table;
+    int keyless = -1;
     size_t n = 0;
 
     if (!dgf_pg_result_good(self, result, "cannot read the tables"))
@@ -582,10 +585,16 @@ static void on_candidates(struct dgf_pg_source *self, PGresult *result)
     dgf_pg_quote(&sql, self->publication, '"');
     dgf_buf_add_str(&sql,
                     DGF_PG_CONF(self)->tables.n ? " FOR TABLE " : " FOR ALL TABLES");
-    for (int row = 0; row < PQntuples(result) && DGF_PG_CONF(self)->tables.n; row++) {
+    for (int row = 0; row < PQntuples(result); row++) {
         dgf_buf_clear(&table);
         dgf_object_name(&table, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
         if (!dgf_pg_table_wanted(DGF_PG_CONF(self), dgf_buf_str(&table)))
+            continue;
+        if (!PQgetisnull(result, row, 2)) {
+            keyless = row;
+            continue;
+        }
+        if (!DGF_PG_CONF(self)->tables.n)
             continue;
         if (n++)
             dgf_buf_add_str(&sql, ", ");
@@ -594,12 +603,24 @@ static void on_candidates(struct dgf_pg_source *self, PGresult *result)
         dgf_pg_quote(&sql, PQgetvalue(result, row, 1), '"');
     }
     dgf_buf_add_str(&sql, " WITH (publish_via_partition_root = true)");
-    if (DGF_PG_CONF(self)->tables.n && n == 0)
+    if (keyless >= 0 && n == 0) {
+        dgf_buf_clear(&table);
+        dgf_object_name(&table, PQgetvalue(result, keyless, 0),
+                        PQgetvalue(result, keyless, 1));
+        fail(
+            self, DGF_BAD_CONFIG,
+            "cannot create publication '%s': table '%s' has no replica identity, and "
+            "the server would refuse the application's UPDATE and DELETE on it; run dgf "
+            "check --fix-script%s",
+            self->publication, dgf_buf_str(&table),
+            DGF_PG_CONF(self)->tables.n ? "" : ", or name the tables in 'tables'");
+    } else if (DGF_PG_CONF(self)->tables.n && n == 0) {
         fail(self, DGF_BAD_CONFIG,
              "cannot create publication '%s': no table matches 'tables'",
              self->publication);
-    else
+    } else {
         dgf_pg_link_query(&self->control, dgf_buf_str(&sql), 0, NULL, on_published);
+    }
     dgf_buf_release(&sql);
     dgf_buf_release(&table);
 }
@@ -622,11 +643,8 @@ static void on_publication(struct dgf_pg_source *self, PGresult *result)
     }
     dgf_pg_link_query(
         &self->control,
-        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
-        " AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
-        " AND n.nspname !~ '^pg_' ORDER BY 1, 2",
+        "SELECT n.nspname, c.relname," DGF_PG_KEYLESS_FIX_SQL DGF_PG_CANDIDATES_SQL
+        " ORDER BY 1, 2",
         0, NULL, on_candidates);
 }
 

@@ -23,7 +23,8 @@
 static const char tables_sql[] =
     "SELECT c.oid, n.nspname, c.relname, coalesce(p.published, false),"
     " CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"
-    " ELSE pg_catalog.pg_current_wal_insert_lsn() END"
+    " ELSE pg_catalog.pg_current_wal_insert_lsn() END,"
+    " CASE WHEN p.published THEN NULL ELSE" DGF_PG_KEYLESS_FIX_SQL " END"
     " FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " LEFT JOIN pg_catalog.pg_publication v ON v.pubname = $1"
@@ -174,6 +175,7 @@ struct comparison {
     struct dgf_pg_position seen;
     bool has_seen;
     size_t n_lacking;
+    const char *keyless; /* SQL that gives one of them a replica identity; NULL: none */
     uint64_t lsn;
 };
 
@@ -298,6 +300,8 @@ static bool tell(struct comparison *c, const struct dgf_pg_position *from,
 static void add_lacking(struct comparison *c, const PGresult *result, int row,
                         struct dgf_bytes name)
 {
+    if (PQnfields(result) > 5 && !PQgetisnull(result, row, 5))
+        c->keyless = PQgetvalue(result, row, 5);
     if (c->n_lacking++ >= 3)
         return;
     if (c->n_lacking == 1) {
@@ -414,17 +418,23 @@ static void say_lacking(struct comparison *c)
         dgf_source_impaired(
             &self->base,
             "publication '%s' lacks table %s that 'tables' matches: its "
-            "changes are not judged; run ALTER PUBLICATION \"%s\" ADD "
+            "changes are not judged; run %s%sALTER PUBLICATION \"%s\" ADD "
             "TABLE %s",
-            self->publication, dgf_buf_str(&c->lacking), self->publication,
-            dgf_buf_str(&c->sql_name));
+            self->publication, dgf_buf_str(&c->lacking), c->keyless ? c->keyless : "",
+            c->keyless ? " (it has no replica identity) and then " : "",
+            self->publication, dgf_buf_str(&c->sql_name));
     else if (c->n_lacking)
         dgf_source_impaired(&self->base,
                             "publication '%s' lacks %zu tables that 'tables' matches "
-                            "(%s%s): their changes are not judged; run ALTER "
+                            "(%s%s): their changes are not judged; %srun ALTER "
                             "PUBLICATION \"%s\" ADD TABLE ...",
                             self->publication, c->n_lacking, dgf_buf_str(&c->lacking),
-                            c->n_lacking > 3 ? " ..." : "", self->publication);
+                            c->n_lacking > 3 ? " ..." : "",
+                            c->keyless
+                                ? "give those without a replica identity one "
+                                  "(ALTER TABLE ... REPLICA IDENTITY FULL), then "
+                                : "",
+                            self->publication);
     else if (unknown)
         dgf_source_impaired(
             &self->base, "'tables' names '%s', and there is no such table to publish",

@@ -9,6 +9,7 @@ import tempfile
 import shop
 from agent import DGF, Agent
 from cases import case, equal, main, true
+from redis import Redis
 from servers import Postgres
 
 
@@ -36,6 +37,8 @@ def what_init_writes_judges_a_database_as_it_stands():
         for name in os.listdir(os.path.join(folder, "policies")):
             with open(os.path.join(folder, "policies", name), encoding="utf-8") as file:
                 agent.write_policy(name, file.read())
+        true("manage" not in text, "init lets dgf change the database")
+        pg.sql(agent.run("check", "-c", agent.config, "--fix-script", check=False).stdout)
         with agent:
             agent.wait(lambda s: next(iter(s["sources"].values()))["state"] == "streaming")
             pg.sql("INSERT INTO notes VALUES (1, 'card 4111 1111 1111 1111'), (2, 'none')")
@@ -68,6 +71,23 @@ def the_fix_script_of_check_makes_a_bare_server_ready():
             shop.insert(pg, 1, 3)
             shop.wait_judged(agent, pg)
             equal(shop.same_rows(pg, shop.parse(agent)), 3)
+
+
+@case
+def a_fix_script_of_several_tools_is_still_one_for_psql():
+    with Postgres("max_slot_wal_keep_size = 1GB") as pg, Redis() as redis:
+        pg.role()
+        pg.sql("CREATE SCHEMA shop; CREATE TABLE shop.rows (id bigint PRIMARY KEY, n int, "
+               "note text); GRANT USAGE ON SCHEMA shop TO dgf")
+        agent = shop.watch(pg)
+        text = shop.config(pg).replace("\npolicies:", "\n  cache: {type: redis, insecure: true, "
+                                       f'url: "{redis.url()}", streams: [orders]}}\npolicies:')
+        agent.write_config(text)
+        script = agent.run("check", "-c", agent.config, "--fix-script", check=False).stdout
+        true("\n-- outside psql: CONFIG SET appendonly yes\n" in script, script)
+        pg.sql(script)
+        equal(pg.sql("SELECT pubname FROM pg_publication"), "dgf")
+        agent.folder.remove()
 
 
 TWO = shop.POLICY + shop.POLICY[shop.POLICY.index("  - id:"):] \

@@ -49,6 +49,78 @@ def manage_makes_a_publication_of_exactly_the_tables():
             equal([r["event"]["object"] for r in agent.records("violation")], ["shop.more"])
 
 
+KEYLESS = ("CREATE TABLE shop.keyless (id int, n int); CREATE TABLE shop.parts (id int, n int) "
+           "PARTITION BY RANGE (id); CREATE TABLE shop.part_1 PARTITION OF shop.parts "
+           "FOR VALUES FROM (1) TO (9);")
+
+
+@case
+def manage_leaves_out_a_table_whose_updates_the_server_would_refuse():
+    with Postgres() as pg:
+        pg.role(rights="LOGIN REPLICATION SUPERUSER")
+        pg.sql(TABLES + KEYLESS + "INSERT INTO shop.keyless VALUES (1, 1);"
+               "INSERT INTO shop.parts VALUES (1, 1)")
+        agent = shop.watch(pg, policy=POLICY, source=", manage: true, inspect: 1s")
+        equal([text for severity, text in findings(agent) if "replica identity" in text],
+              [f"table 'shop.{name}' has no replica identity: manage: true leaves it out of the "
+               "publication, its changes are not judged" for name in ("keyless", "parts")])
+        with agent:
+            agent.wait_source("shop", "streaming")
+            equal(pg.rows("SELECT tablename FROM pg_publication_tables ORDER BY 1"),
+                  [["more"], ["rows"]])
+            pg.sql("UPDATE shop.keyless SET n = 2; UPDATE shop.parts SET n = 2;"
+                   "DELETE FROM shop.keyless")      # the application goes on
+            agent.wait(lambda s: s["sources"]["shop"]["reason"] == (
+                "publication 'dgf' lacks 2 tables that 'tables' matches ('shop.keyless', "
+                "'shop.parts'): their changes are not judged; give those without a replica "
+                "identity one (ALTER TABLE ... REPLICA IDENTITY FULL), then run ALTER PUBLICATION "
+                '"dgf" ADD TABLE ...'), 30, "what is left out")
+            equal(agent.status()["health"], "degraded")
+            pg.sql("DROP TABLE shop.parts")
+            mend = ("ALTER TABLE shop.keyless REPLICA IDENTITY FULL;",
+                    'ALTER PUBLICATION "dgf" ADD TABLE "shop"."keyless"')
+            agent.wait(lambda s: s["sources"]["shop"]["reason"] == (
+                "publication 'dgf' lacks table 'shop.keyless' that 'tables' matches: its changes "
+                f"are not judged; run {mend[0]} (it has no replica identity) and then {mend[1]}"),
+                30, "the table that is left")
+            pg.sql(mend[0] + mend[1])
+            agent.wait(lambda s: s["health"] == "ok", 30, "health to be ok again")
+
+
+@case
+def manage_of_all_tables_refuses_while_one_would_break():
+    with Postgres() as pg:
+        pg.role(rights="LOGIN REPLICATION SUPERUSER")
+        pg.sql(TABLES + KEYLESS)
+        agent = shop.watch(pg, policy=POLICY, source=", manage: true")
+        agent.write_config(shop.config(pg, source=", manage: true")
+                           .replace(", tables: [shop.*]", ""))
+        with agent:
+            equal(reason(agent, "retrying"),
+                  "cannot create publication 'dgf': table 'shop.parts' has no replica identity, and the "
+                  "server would refuse the application's UPDATE and DELETE on it; run dgf check "
+                  "--fix-script, or name the tables in 'tables'")
+            equal(pg.sql("SELECT count(*) FROM pg_publication"), "0")
+            pg.sql("UPDATE shop.keyless SET n = 2")
+
+
+@case
+def the_script_of_check_lets_the_application_change_every_table():
+    with Postgres("max_slot_wal_keep_size = 1GB") as pg:
+        pg.role()
+        pg.sql(TABLES + KEYLESS + "INSERT INTO shop.keyless VALUES (1, 1);"
+               "INSERT INTO shop.parts VALUES (1, 1)")
+        agent = shop.watch(pg, policy=POLICY)
+        equal([text for severity, text in findings(agent) if severity == "error"],
+              [f"table 'shop.{name}' has no replica identity: once it is published, the server "
+               "refuses the application's UPDATE and DELETE on it" for name in ("keyless", "parts")]
+              + ["publication 'dgf' does not exist; it must be older than the slot"])
+        pg.sql(check(agent, "--fix-script").stdout)
+        pg.sql("UPDATE shop.keyless SET n = 2; UPDATE shop.parts SET n = 2")
+        equal([text for severity, text in findings(agent) if severity == "error"], [])
+        agent.folder.remove()
+
+
 @case
 def without_a_publication_nothing_starts_until_there_is_one():
     with Postgres() as pg:
@@ -203,17 +275,22 @@ def check_says_what_is_missing_and_its_script_mends_it():
         agent = shop.watch(pg, policy=POLICY)
         found = findings(agent)
         texts = [text for severity, text in found if severity == "error"]
-        equal(texts[:4], [
+        equal(texts[:5], [
             "wal_level is 'replica': the server writes too little to decode changes",
             "role 'dgf' may not use replication slots (REPLICATION is missing)",
             "all 1 replication slots are in use",
+            "table 'shop.keyless' has no replica identity: once it is published, the server "
+            "refuses the application's UPDATE and DELETE on it",
             "publication 'dgf' does not exist; it must be older than the slot"])
-        true(texts[4].startswith("cannot open a replication connection: "), texts[4])
+        true(texts[5].startswith("cannot open a replication connection: "), texts[5])
         true(("warning", "max_slot_wal_keep_size is not limited: while dgf is stopped, WAL may "
               "fill the disk") in found, f"{found}")
         equal(check(agent).returncode, 1)
         pg.sql(check(agent, "--fix-script").stdout)
         pg.restart()
+        found = findings(agent)
+        equal([text for severity, text in found if severity == "error"], [])
+        pg.sql("ALTER TABLE shop.keyless REPLICA IDENTITY DEFAULT")
         found = findings(agent)
         equal([text for severity, text in found if severity == "error"],
               ["table 'shop.keyless' is published but has no replica identity: the server "
