@@ -52,7 +52,8 @@ struct dgf_binding {
     struct dgf_map classes; /* of fields that are no columns: name -> class + 1 */
 };
 
-/* Who hears what keeps a policy from an object: E0441 needs, E0442 types. */
+/* Who hears what keeps a policy from an object: E0441 needs, E0442 types; and what
+ * its records will lack there: W0450. */
 struct dgf_gap_sink {
     void (*add)(void *ctx, const struct dgf_policy *policy, const char *code,
                 const char *text, const char *fix);

@@ -344,6 +344,8 @@ struct dgf_bytes dgf_engine_message(struct dgf_engine *engine,
             add_field(engine, part, out);
         else if (candidate->code->parts[i])
             add_computed(engine, candidate->code->parts[i], out);
+        else
+            dgf_buf_add_str(out, ERROR_TEXT);
     }
     engine->nomem |= dgf_buf_rc(out) != DGF_OK;
     text = dgf_buf_bytes(out);

@@ -109,7 +109,8 @@ struct dgf_policy_waiver {
 /* A policy's programs, made with one environment. */
 struct dgf_policy_code {
     struct dgf_cel_program *condition;
-    struct dgf_cel_program **parts;   /* by message part; NULL for literals */
+    /* by message part; NULL for literals, and for what does not fit the columns */
+    struct dgf_cel_program **parts;
     struct dgf_cel_program **waivers; /* by waiver */
 };
 
@@ -166,11 +167,13 @@ struct dgf_cel_env *dgf_policy_env_new(const struct dgf_policy_file *file,
                                        const struct dgf_policy_presence *presence,
                                        struct dgf_cel_issues *issues,
                                        const struct dgf_policy_let **ret_let);
-/* DGF_BAD_CONFIG: issues has what is wrong, *ret_expr is the expression it is in. */
+/* DGF_BAD_CONFIG: issues has what is wrong in the condition or an exception.  What is
+ * wrong in the message goes to unshown, and that part has no program: a message does
+ * not decide whether a policy is judged. */
 enum dgf_rc dgf_policy_code_make(const struct dgf_policy *policy,
                                  const struct dgf_cel_env *env,
                                  struct dgf_cel_issues *issues,
-                                 struct dgf_bytes *ret_expr,
+                                 struct dgf_cel_issues *unshown,
                                  struct dgf_policy_code *ret) DGF_MUST_USE;
 void dgf_policy_code_release(const struct dgf_policy *policy,
                              struct dgf_policy_code *code);
@@ -186,12 +189,18 @@ struct dgf_policy_presence_list {
 bool dgf_policy_presence_gather(const struct dgf_policy_set *set,
                                 const struct dgf_policy_file *file,
                                 struct dgf_policy_presence_list *ret);
-/* Does an expression of the policy read a field that is no column of object
+/* Does the condition or an exception read a field that is no column of object
  * without asking whether it is there?  *ret is the first one. */
 bool dgf_policy_reads_no_column(const struct dgf_policy *policy,
                                 const struct dgf_policy_code *code,
                                 const struct dgf_object *object,
                                 struct dgf_cel_use *ret);
+/* The same of what is shown, message and evidence: NULL, or "message" or "evidence",
+ * and the field's name in *ret, as written. */
+const char *dgf_policy_shows_no_column(const struct dgf_policy *policy,
+                                       const struct dgf_policy_code *code,
+                                       const struct dgf_object *object,
+                                       struct dgf_bytes *ret);
 
 /* ---- watching: policy_index.c ---- */
 

@@ -243,7 +243,8 @@ void dgf_policy_code_release(const struct dgf_policy *policy,
 
 static enum dgf_rc make_all(const struct dgf_policy *policy,
                             const struct dgf_cel_env *env,
-                            struct dgf_cel_issues *issues, struct dgf_bytes *ret_expr,
+                            struct dgf_cel_issues *issues,
+                            struct dgf_cel_issues *unshown,
                             struct dgf_policy_code *code)
 {
     enum dgf_rc rc;
@@ -252,28 +253,25 @@ static enum dgf_rc make_all(const struct dgf_policy *policy,
     code->waivers = dgf_calloc(policy->n_waivers + 1, sizeof(*code->waivers));
     if (!code->parts || !code->waivers)
         return DGF_NOMEM;
-    *ret_expr = policy->expr;
     rc = dgf_cel_compile(env, policy->expr, issues, &code->condition);
+    for (size_t i = 0; i < policy->n_waivers && !rc; i++)
+        rc = dgf_cel_compile(env, policy->waivers[i].expr, issues, &code->waivers[i]);
     for (size_t i = 0; i < policy->n_parts && !rc; i++)
         if (policy->parts[i].expr.len > 0) {
-            *ret_expr = policy->parts[i].expr;
-            rc = dgf_cel_compile(env, policy->parts[i].expr, issues, &code->parts[i]);
+            rc = dgf_cel_compile(env, policy->parts[i].expr, unshown, &code->parts[i]);
+            rc = rc == DGF_BAD_CONFIG ? DGF_OK : rc;
         }
-    for (size_t i = 0; i < policy->n_waivers && !rc; i++) {
-        *ret_expr = policy->waivers[i].expr;
-        rc = dgf_cel_compile(env, policy->waivers[i].expr, issues, &code->waivers[i]);
-    }
     return rc;
 }
 
 enum dgf_rc dgf_policy_code_make(const struct dgf_policy *policy,
                                  const struct dgf_cel_env *env,
                                  struct dgf_cel_issues *issues,
-                                 struct dgf_bytes *ret_expr,
+                                 struct dgf_cel_issues *unshown,
                                  struct dgf_policy_code *ret)
 {
     struct dgf_policy_code code = {.condition = NULL};
-    enum dgf_rc rc = make_all(policy, env, issues, ret_expr, &code);
+    enum dgf_rc rc = make_all(policy, env, issues, unshown, &code);
 
     if (rc)
         dgf_policy_code_release(policy, &code);

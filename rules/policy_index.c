@@ -75,17 +75,37 @@ static const struct dgf_cel_env *column_env(struct making *making,
 }
 
 static void tell_issue(struct making *making, const struct dgf_policy *policy,
+                       const char *code, const char *where,
                        const struct dgf_cel_issues *issues)
 {
+    const char *near = issues->n > 0 ? issues->list[0].suggestion : NULL;
     char text[512];
 
-    if (issues->n > 0 && issues->list[0].suggestion)
-        snprintf(text, sizeof(text), "%s; did you mean '%s'?", issues->list[0].text,
-                 issues->list[0].suggestion);
-    else
-        snprintf(text, sizeof(text), "%s",
-                 issues->n > 0 ? issues->list[0].text : "an expression does not fit");
-    making->sink.add(making->sink.ctx, policy, "E0442", text, NULL);
+    snprintf(text, sizeof(text), "%s%s%s%s%s", where,
+             issues->n > 0 ? issues->list[0].text : "an expression does not fit",
+             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    making->sink.add(making->sink.ctx, policy, code, text, NULL);
+}
+
+/* It is judged all the same: "(absent)" or "(error)" stands in the record. */
+static void tell_unshown(struct making *making, const struct dgf_policy *policy,
+                         const struct dgf_policy_code *code,
+                         const struct dgf_cel_issues *issues)
+{
+    struct dgf_bytes name;
+    const char *where;
+    char text[512];
+
+    if (issues->n > 0) {
+        tell_issue(making, policy, "W0450", "message: ", issues);
+        return;
+    }
+    where = dgf_policy_shows_no_column(policy, code, making->binding->object, &name);
+    if (!where)
+        return;
+    snprintf(text, sizeof(text), "%s: unknown field in '%.*s'", where, (int)name.len,
+             (const char *)name.ptr);
+    making->sink.add(making->sink.ctx, policy, "W0450", text, NULL);
 }
 
 /* What only another policy of the file asked for is no column here. */
@@ -108,18 +128,21 @@ static enum dgf_rc add_typed(struct making *making, const struct dgf_policy *pol
                              struct dgf_candidate *candidate)
 {
     const struct dgf_cel_env *env = column_env(making, policy->file);
-    struct dgf_cel_issues issues;
-    struct dgf_bytes expr;
+    struct dgf_cel_issues issues, unshown;
     enum dgf_rc rc;
 
     if (!env)
         return DGF_NOMEM;
     dgf_cel_issues_init(&issues);
-    rc = dgf_policy_code_make(policy, env, &issues, &expr, &candidate->own);
+    dgf_cel_issues_init(&unshown);
+    rc = dgf_policy_code_make(policy, env, &issues, &unshown, &candidate->own);
     if (rc == DGF_BAD_CONFIG)
-        tell_issue(making, policy, &issues);
+        tell_issue(making, policy, "E0442", "", &issues);
     else if (rc == DGF_OK)
         rc = check_fields(making, policy, &candidate->own);
+    if (rc == DGF_OK)
+        tell_unshown(making, policy, &candidate->own, &unshown);
+    dgf_cel_issues_release(&unshown);
     dgf_cel_issues_release(&issues);
     candidate->code = &candidate->own;
     candidate->env = env;
@@ -286,7 +309,8 @@ static void add_gap_text(void *ctx, const struct dgf_policy *policy, const char 
 {
     struct gap_text *gaps = ctx;
 
-    (void)code;
+    if (*code == 'W') /* it is judged */
+        return;
     if (gaps->buf.len > GAPS_MAX / 2) {
         gaps->unsaid++;
         return;
@@ -441,10 +465,18 @@ static void add_gap_finding(void *ctx, const struct dgf_policy *policy,
                             const char *code, const char *text, const char *fix)
 {
     struct check *check = ctx;
+    const struct dgf_policy_watch *watch = &policy->watch;
+    bool one = watch->n_objects == 1 && !strchr(watch->objects[0], '*');
+    bool judged = *code == 'W';
 
-    dgf_findings_add(check->findings, DGF_FINDING_ERROR, code, policy->mark, NULL,
-                     "policy '%s' cannot be judged on %s of source '%s': %s",
-                     policy->ref.id, check->object->text,
+    dgf_findings_add(check->findings,
+                     !judged ? DGF_FINDING_ERROR
+                     : one   ? DGF_FINDING_WARNING
+                             : DGF_FINDING_NOTE,
+                     code, policy->mark, NULL,
+                     "policy '%s' cannot %s %s of source '%s': %s", policy->ref.id,
+                     judged ? "show all it names of" : "be judged on",
+                     check->object->text,
                      check->src && check->src->name ? check->src->name : "", text);
     if (fix)
         dgf_findings_fix(check->findings, "%s;", fix);

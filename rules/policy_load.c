@@ -420,10 +420,9 @@ static void make_code(struct dgf_policy_load *load)
     for (size_t i = 0; i < load->set->n_policies && !load->nomem; i++) {
         struct dgf_policy *policy = load->set->policies[i];
         struct dgf_cel_issues issues;
-        struct dgf_bytes expr;
 
         dgf_cel_issues_init(&issues);
-        load->nomem |= dgf_policy_code_make(policy, policy->file->env, &issues, &expr,
+        load->nomem |= dgf_policy_code_make(policy, policy->file->env, &issues, &issues,
                                             &policy->open) != DGF_OK;
         dgf_cel_issues_release(&issues);
     }

@@ -94,26 +94,68 @@ static bool asks_for(const struct dgf_cel_program *program,
     return false;
 }
 
-/* The message and the exceptions are worked out after the condition, so what it
- * asked counts for them. */
+static bool reads_no_column(const struct dgf_cel_program *program,
+                            const struct dgf_policy_code *code,
+                            const struct dgf_object *object, struct dgf_cel_use *ret)
+{
+    const struct dgf_cel_use *uses;
+    size_t n = program ? dgf_cel_program_uses(program, &uses) : 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (is_row_field(&uses[i]) &&
+            dgf_object_column(object, first_part(&uses[i])) < 0 &&
+            !asks_for(program, &uses[i]) && !asks_for(code->condition, &uses[i])) {
+            *ret = uses[i];
+            return true;
+        }
+    return false;
+}
+
+/* The exceptions are worked out after the condition, so what it asked counts for
+ * them. */
 bool dgf_policy_reads_no_column(const struct dgf_policy *policy,
                                 const struct dgf_policy_code *code,
                                 const struct dgf_object *object,
                                 struct dgf_cel_use *ret)
 {
-    const struct dgf_cel_program *program;
-
-    for (size_t i = 0; program_at(policy, code, i, &program); i++) {
-        const struct dgf_cel_use *uses;
-        size_t n = program ? dgf_cel_program_uses(program, &uses) : 0;
-
-        for (size_t j = 0; j < n; j++)
-            if (is_row_field(&uses[j]) &&
-                dgf_object_column(object, first_part(&uses[j])) < 0 &&
-                !asks_for(program, &uses[j]) && !asks_for(code->condition, &uses[j])) {
-                *ret = uses[j];
-                return true;
-            }
-    }
+    if (reads_no_column(code->condition, code, object, ret))
+        return true;
+    for (size_t i = 0; i < policy->n_waivers; i++)
+        if (reads_no_column(code->waivers[i], code, object, ret))
+            return true;
     return false;
+}
+
+/* Has the condition asked for after.x or before.x, the first part of the name? */
+static bool is_asked(const struct dgf_policy_code *code, struct dgf_bytes name)
+{
+    const struct dgf_cel_use *uses;
+    size_t n = dgf_cel_program_uses(code->condition, &uses);
+
+    for (size_t i = 0; i < n; i++)
+        if (is_row_field(&uses[i]) && uses[i].asked &&
+            dgf_bytes_eq(first_part(&uses[i]), name))
+            return true;
+    return false;
+}
+
+const char *dgf_policy_shows_no_column(const struct dgf_policy *policy,
+                                       const struct dgf_policy_code *code,
+                                       const struct dgf_object *object,
+                                       struct dgf_bytes *ret)
+{
+    struct dgf_cel_use use;
+
+    for (size_t i = 0; i < policy->n_parts; i++)
+        if (reads_no_column(code->parts[i], code, object, &use)) {
+            *ret = policy->parts[i].expr;
+            return "message";
+        }
+    for (size_t i = 0; i < policy->n_shows; i++)
+        if (dgf_object_column(object, policy->shows[i].field) < 0 &&
+            !is_asked(code, policy->shows[i].field)) {
+            *ret = policy->shows[i].name;
+            return "evidence";
+        }
+    return NULL;
 }

@@ -48,6 +48,31 @@ static bool report_tab(struct builder *b)
     return true;
 }
 
+/* `[*.customers]`: what looks like a pattern begins an alias. */
+static bool report_unquoted(struct builder *b)
+{
+    const char *context = b->parser.context;
+    yaml_mark_t mark = b->parser.context_mark;
+    struct dgf_bytes source = b->doc->source;
+    size_t start = dgf_yaml_offset(b->doc, mark.line, mark.column), end = start;
+    char text[256];
+
+    if (!context || (!strstr(context, "an alias") && !strstr(context, "an anchor")))
+        return false;
+    while (end < source.len && end - start < 80 && source.ptr[end] > ' ' &&
+           !strchr(",]}\"", source.ptr[end]))
+        end++;
+    if (end > start + 1 && source.ptr[end - 1] == ':') /* a key */
+        end--;
+    if (end == start)
+        return false;
+    (void)snprintf(
+        text, sizeof(text), "a text that starts with '%c' needs quotes: \"%.*s\"",
+        source.ptr[start], (int)(end - start), (const char *)source.ptr + start);
+    report(b, "E0103", mark, (unsigned)(end - start), text);
+    return true;
+}
+
 static void report_syntax(struct builder *b)
 {
     const yaml_parser_t *parser = &b->parser;
@@ -66,7 +91,7 @@ static void report_syntax(struct builder *b)
                          "invalid YAML: %s", problem);
         return;
     }
-    if (report_tab(b))
+    if (report_tab(b) || report_unquoted(b))
         return;
     (void)snprintf(text, sizeof(text), "invalid YAML: %s%s%s", problem,
                    parser->context ? " " : "", parser->context ? parser->context : "");

@@ -341,6 +341,34 @@ START_TEST(an_expression_that_does_not_fit_the_columns_is_told)
 }
 END_TEST
 
+START_TEST(what_a_message_or_evidence_names_in_vain_is_told)
+{
+    static const struct {
+        const char *policy, *told;
+    } rows[] = {
+        {"    when: 'after.id == 1'\n    message: 'x {{after.statu}}'\n",
+         "message: unknown field 'after.statu'; did you mean 'after.status'?"},
+        {"    when: 'after.id == 1'\n    message: 'x {{after.statu + 1}}'\n",
+         "message: unknown field 'after.statu'; did you mean 'after.status'?"},
+        {"    when: 'after.id == 1'\n    message: 'x {{after.status + 1}}'\n",
+         "message: operator '+' does not go with (string, int)"},
+        {"    when: 'after.id == 1'\n    evidence: [status, before.statu]\n",
+         "evidence: unknown field in 'before.statu'"},
+    };
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(rows); i++) {
+        char told[512];
+
+        dgf_buf_clear(&said);
+        snprintf(told, sizeof(told),
+                 "W0450 policy 'T-1' cannot show all it names of shop.orders of source "
+                 "'orders': %s\n",
+                 rows[i].told);
+        ck_assert_str_eq(check(rows[i].policy, ~0u), told);
+    }
+}
+END_TEST
+
 START_TEST(a_policy_that_watches_nothing_is_told)
 {
     static const char *const rows[][3] = {
@@ -401,8 +429,8 @@ START_TEST(asking_for_a_field_lets_no_other_expression_read_it)
             ~0u),
         "E0442 policy 'B' cannot be judged on shop.orders of source 'orders': unknown "
         "field 'after.colour'\n"
-        "E0442 policy 'C' cannot be judged on shop.orders of source 'orders': unknown "
-        "field 'after.colour'\n");
+        "W0450 policy 'C' cannot show all it names of shop.orders of source 'orders': "
+        "message: unknown field in 'after.colour'\n");
     dgf_buf_clear(&said);
     ck_assert_str_eq(
         check("let: {red: 'after.colour == 1', bare: 'missing(after.colour)'}\n"
@@ -497,6 +525,22 @@ START_TEST(columns_are_judged_by_their_types)
     ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: open, amount: null}}");
     ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: null, amount: null}}");
     ck_assert_str_eq(dgf_buf_str(&said), "T-1 violation: A test\npass\npass\npass\n");
+    close_table(&at);
+}
+END_TEST
+
+START_TEST(a_message_that_names_no_column_is_absent_and_the_policy_judged)
+{
+    struct table_events at;
+
+    open_table(
+        &at,
+        "    when: 'after.id == 1'\n    evidence: [colour, id]\n    message: 'is "
+        "{{after.colour}} {{after.colour + \"!\"}} {{after.id}}'\n",
+        ~0u);
+    ROW(&at, DGF_OP_INSERT, "{after: {id: 1, status: a, amount: null}}");
+    ck_assert_str_eq(dgf_buf_str(&said),
+                     "T-1 violation: is (absent) (error) 1 [id=1]\n");
     close_table(&at);
 }
 END_TEST
@@ -638,6 +682,8 @@ int main(void)
         the_strictest_class_counts,
         a_need_the_source_cannot_meet_is_told_with_its_fix,
         an_expression_that_does_not_fit_the_columns_is_told,
+        what_a_message_or_evidence_names_in_vain_is_told,
+        a_message_that_names_no_column_is_absent_and_the_policy_judged,
         a_policy_that_watches_nothing_is_told,
         asking_for_a_field_lets_no_other_expression_read_it,
         what_a_condition_asks_for_it_may_read_and_its_message_too,

@@ -246,6 +246,16 @@ static const struct {
      "x.yaml:2:4: error[E0112]: number is too large; put it in quotes if it is a text\n"
      "    2 | b: 1e999\n"
      "      |    ^~~~~\n"},
+    {"a: [*.customers, b]\n",
+     "x.yaml:1:5: error[E0103]: a text that starts with '*' needs quotes: "
+     "\"*.customers\"\n"
+     "    1 | a: [*.customers, b]\n"
+     "      |     ^~~~~~~~~~~\n"},
+    {"**.email: c\n",
+     "x.yaml:1:1: error[E0103]: a text that starts with '*' needs quotes: "
+     "\"**.email\"\n"
+     "    1 | **.email: c\n"
+     "      | ^~~~~~~~\n"},
     {"a:\n\t- b\n", "x.yaml:2:1: error[E0102]: tabs cannot indent YAML; use spaces\n"
                     "    2 | \t- b\n"
                     "      | ^\n"},
