@@ -3,13 +3,17 @@
 #include <event2/event.h>
 #include <stdio.h>
 
+#include "azure_sign.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/parse.h"
 
 #define MAX_HEADERS 32
 #define HEADERS_MAX_BYTES 16384
 #define URL_MAX_BYTES 8192
 #define ANSWER_MAX_BYTES (64u << 10)
+#define SECOND_NS INT64_C(1000000000)
+#define SKEW_MIN_NS (300 * SECOND_NS) /* less is not why we were refused: 15 min is */
 
 struct call {
     struct dgf_azure_rest *rest;
@@ -143,12 +147,31 @@ static void tell(struct call *call, const struct dgf_azure_answer *answer)
     let_go(rest);
 }
 
+/* A refusal by a server whose clock is far from ours says so: it does not say why
+ * itself. */
+static void add_skew(const struct dgf_http_answer *http, struct dgf_buf *text)
+{
+    const char *date = dgf_http_header(http, "date");
+    int64_t theirs, skew;
+
+    if (!date || !dgf_azure_date_parse(date, &theirs))
+        return;
+    skew = dgf_clock_ns() - theirs;
+    if (skew > -SKEW_MIN_NS && skew < SKEW_MIN_NS)
+        return;
+    dgf_buf_add_str(text, "; the clock of this machine is ");
+    dgf_format_duration(text, (skew < 0 ? -skew : skew) / SECOND_NS * SECOND_NS);
+    dgf_buf_addf(text, " %s the server's: set it (timedatectl set-ntp true)",
+                 skew < 0 ? "behind" : "ahead of");
+}
+
 static void on_answer(void *ctx, const struct dgf_http_answer *http)
 {
     struct call *call = ctx;
     struct dgf_azure_answer answer = {
         .rc = http->rc, .text = http->text, .status = http->status, .body = http->body};
-    char code[DGF_AZURE_CODE_MAX] = "", id[64] = "", text[DGF_AZURE_TEXT_MAX];
+    char code[DGF_AZURE_CODE_MAX] = "", id[64] = "";
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
 
     answer.code = code;
     if (http->rc) {
@@ -161,9 +184,12 @@ static void on_answer(void *ctx, const struct dgf_http_answer *http)
     take_word(dgf_http_header(http, "x-ms-request-id"), id, sizeof(id));
     answer.is = what_is(http->status, code);
     answer.rc = rc_of(answer.is);
-    (void)snprintf(text, sizeof(text), "%d%s%s%s%s%s", http->status, code[0] ? " " : "",
-                   code, id[0] ? " (request " : "", id, id[0] ? ")" : "");
-    answer.text = text;
+    dgf_buf_init(&text, DGF_AZURE_TEXT_MAX);
+    dgf_buf_addf(&text, "%d%s%s%s%s%s", http->status, code[0] ? " " : "", code,
+                 id[0] ? " (request " : "", id, id[0] ? ")" : "");
+    if (answer.is == DGF_AZURE_DENIED)
+        add_skew(http, &text);
+    answer.text = dgf_buf_str(&text);
     if (http->status == 401)
         dgf_azure_auth_refused(call->rest->auth);
     tell(call, &answer);

@@ -4,6 +4,8 @@
 #include "base/parse.h"
 
 #define VERSION 1
+#define FEED_BEGUN 1 /* bits of one byte */
+#define QUEUE_MISSING 2
 #define INDEX_MIN 1024
 #define NUMBERS_MOD 0xffffffffu /* numbers in the index, so that 0 is none */
 #define FLAGS_MASK 7u
@@ -340,7 +342,8 @@ void dgf_blob_memory_put(const struct dgf_blob_memory *memory, struct dgf_buf *o
     dgf_buf_add_le64(out, memory->end_bucket);
     dgf_buf_add_le64(out, (uint64_t)memory->queue_read_ns);
     dgf_buf_add_le64(out, (uint64_t)memory->queue_ttl_ns);
-    dgf_buf_add_byte(out, memory->feed_begun);
+    dgf_buf_add_byte(out, (uint8_t)((memory->feed_begun ? FEED_BEGUN : 0) |
+                                    (memory->queue_missing ? QUEUE_MISSING : 0)));
     dgf_buf_add_le64(out, (uint64_t)memory->done_ns);
     dgf_buf_add_le64(out, (uint64_t)memory->consumed_ns);
     dgf_buf_add_le64(out, (uint64_t)memory->from_ns);
@@ -356,6 +359,7 @@ enum dgf_rc dgf_blob_memory_get(struct dgf_bytes bytes, struct dgf_blob_memory *
     struct dgf_rd rd = dgf_rd_of(bytes);
     struct dgf_blob_memory memory = {.since_ns = 0};
     int64_t ignored;
+    uint8_t flags;
 
     if (dgf_rd_u8(&rd) != VERSION ||
         !get_text(&rd, memory.account, sizeof(memory.account)))
@@ -365,7 +369,9 @@ enum dgf_rc dgf_blob_memory_get(struct dgf_bytes bytes, struct dgf_blob_memory *
     memory.end_bucket = dgf_rd_le64(&rd);
     memory.queue_read_ns = (int64_t)dgf_rd_le64(&rd);
     memory.queue_ttl_ns = (int64_t)dgf_rd_le64(&rd);
-    memory.feed_begun = dgf_rd_u8(&rd) != 0;
+    flags = dgf_rd_u8(&rd);
+    memory.feed_begun = flags & FEED_BEGUN;
+    memory.queue_missing = flags & QUEUE_MISSING;
     memory.done_ns = (int64_t)dgf_rd_le64(&rd);
     memory.consumed_ns = (int64_t)dgf_rd_le64(&rd);
     memory.from_ns = (int64_t)dgf_rd_le64(&rd);
@@ -376,7 +382,8 @@ enum dgf_rc dgf_blob_memory_get(struct dgf_bytes bytes, struct dgf_blob_memory *
         return DGF_FATAL;
     memory.offset = dgf_rd_le64(&rd);
     memory.index = dgf_rd_le64(&rd);
-    if (rd.bad || dgf_rd_left(&rd) || memory.end_bucket < memory.first_bucket ||
+    if (rd.bad || dgf_rd_left(&rd) || (flags & ~(FEED_BEGUN | QUEUE_MISSING)) ||
+        memory.end_bucket < memory.first_bucket ||
         memory.end_bucket - memory.first_bucket > DGF_BLOB_BUCKETS_MAX ||
         (memory.segment[0] && !dgf_blob_segment_time(memory.segment, &ignored)))
         return DGF_FATAL;

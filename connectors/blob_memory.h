@@ -67,6 +67,7 @@ struct dgf_blob_memory {
 
     int64_t queue_read_ns; /* the queue was last asked */
     int64_t queue_ttl_ns;  /* shortest life of a message that was seen; 0: none yet */
+    bool queue_missing;    /* it was not there since then, and no gap says so yet */
 
     bool feed_begun;
     int64_t done_ns;     /* begin of the last hour that was read whole; 0: none */

@@ -821,7 +821,7 @@ static enum dgf_rc blob_open(struct dgf_source *src, struct dgf_bytes position,
 {
     struct dgf_blobs_source *self = (struct dgf_blobs_source *)src;
     struct dgf_blobs_source kept = {.durable_seq = self->durable_seq,
-                                    .queue_missing_ns = self->queue_missing_ns,
+                                    .queue_missing = self->queue_missing,
                                     .n_undecodable = self->n_undecodable,
                                     .inspected_ns = self->inspected_ns};
     enum dgf_rc rc;

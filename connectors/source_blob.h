@@ -149,7 +149,7 @@ struct dgf_blobs_source {
 
     /* These outlive a session. */
     uint64_t durable_seq;
-    int64_t queue_missing_ns; /* the queue was not there; 0: it was */
+    bool queue_missing; /* the queue was not there when it was last asked */
     int64_t inspected_ns;
 
     bool is_open, failed, paused, blocked, pumping, told_caught_up;

@@ -452,14 +452,15 @@ static enum dgf_rc read_messages(struct dgf_blobs_source *self, struct dgf_bytes
 static bool say_gap(struct dgf_blobs_source *self)
 {
     int64_t now = dgf_clock_ns(), since = self->memory.queue_read_ns;
-    int64_t missing = self->queue_missing_ns;
+    bool missing = self->queue_missing || self->memory.queue_missing;
     DGF_RELEASE(dgf_buf_release) struct dgf_buf from = {0};
     DGF_RELEASE(dgf_buf_release) struct dgf_buf to = {0};
     const char *detail[] = {"since", NULL, "until", NULL};
     bool over =
         since && self->memory.queue_ttl_ns && now - since > self->memory.queue_ttl_ns;
 
-    self->queue_missing_ns = 0;
+    self->queue_missing = false;
+    self->memory.queue_missing = false;
     if (self->queue_asked && !missing)
         return true; /* somebody read it all the time */
     self->queue_asked = true;
@@ -467,7 +468,7 @@ static bool say_gap(struct dgf_blobs_source *self)
         return true;
     dgf_buf_init(&from, 64);
     dgf_buf_init(&to, 64);
-    dgf_format_time(&from, missing ? missing : since);
+    dgf_format_time(&from, since); /* what came since then went with the queue */
     dgf_format_time(&to, now);
     self->memory.queue_read_ns = now;
     detail[1] = dgf_buf_str(&from);
@@ -488,6 +489,19 @@ static int64_t read_pace(const struct dgf_blobs_source *self)
     return life && life / 4 < READ_PACE_NS ? life / 4 : READ_PACE_NS;
 }
 
+/* Whoever makes the queue again may do so while we do not run: that it was gone is
+ * remembered until a gap says so. */
+static void note_missing(struct dgf_blobs_source *self)
+{
+    self->queue_missing = true;
+    if (self->feed.on || self->memory.queue_missing || !self->memory.queue_read_ns)
+        return;
+    self->memory.queue_missing = true;
+    self->dirty = true;
+    if (dgf_blobs_emit_progress(self, false))
+        dgf_blobs_pump(self);
+}
+
 static void on_got(void *ctx, const struct dgf_azure_answer *answer)
 {
     struct dgf_blobs_source *self = ctx;
@@ -499,8 +513,8 @@ static void on_got(void *ctx, const struct dgf_azure_answer *answer)
     self->getting = false;
     self->get_at_ns = dgf_clock_mono_ns() + DGF_BLOB_CONF(self)->poll_ns;
     if (answer->is != DGF_AZURE_DONE) {
-        if (answer->is == DGF_AZURE_MISSING && !self->queue_missing_ns)
-            self->queue_missing_ns = now;
+        if (answer->is == DGF_AZURE_MISSING)
+            note_missing(self);
         dgf_blobs_refused(
             self, &self->queue, answer, "cannot read the queue",
             "it does not exist; make it, and an Event Grid subscription of "

@@ -6,7 +6,7 @@
 /* The tables a publication has, as source memory keeps them.
  *
  *   tables   one line each, "<oid> <schema.table>": published when last seen
- *   missing  "<oid> <position> <lsn> <schema.table>": was published and is not, said
+ *   missing  "<oid> <position> <lsn> <schema.table>": wanted and not published, said
  *            up to that position; lsn: it is back, or dropped, and the stream has to
  *            pass there before its gap is over; 0: still missing
  *   seen     the position before which all lines of `tables` were published
@@ -322,6 +322,7 @@ static enum dgf_rc take_missing(struct comparison *c, const PGresult *result, in
 {
     struct absent *absent = dgf_map_get(&c->absent, oid);
     struct absent fresh = {.oid = oid, .name = name, .from = c->self->position};
+    bool published;
 
     if (DGF_PG_CONF(c->self)->tables.n)
         add_lacking(c, result, row, name);
@@ -331,10 +332,11 @@ static enum dgf_rc take_missing(struct comparison *c, const PGresult *result, in
         return DGF_OK;
     }
     /* Dropped and made again, it has another oid. */
-    if (!dgf_map_get(&c->published, oid) && !dgf_map_get(&c->published, name))
-        return DGF_OK;
+    published = dgf_map_get(&c->published, oid) || dgf_map_get(&c->published, name);
     if (!tell(c, c->has_seen ? &c->seen : &c->self->position,
-              "publication %P no longer has table %T", name))
+              published ? "publication %P no longer has table %T"
+                        : "publication %P lacks table %T that 'tables' matches",
+              name))
         return DGF_RETRY;
     if (DGF_PG_CONF(c->self)->tables.n)
         add_absent(&c->now_missing, &fresh);
@@ -384,7 +386,7 @@ static enum dgf_rc end_absences(struct comparison *c)
         }
         there = dgf_map_get(&c->names, absent->name) != NULL;
         if (!tell(c, &absent->from,
-                  there ? "publication %P has table %T again"
+                  there ? "publication %P now has table %T"
                         : "publication %P did not have table %T until it was dropped",
                   absent->name))
             return DGF_RETRY;

@@ -141,6 +141,17 @@ LOOK_FOR(ip, DGF_DETECT_BIT(DGF_DETECT_IP))
 LOOK_FOR(any, DGF_DETECT_ANY & ~DGF_DETECT_BIT(DGF_DETECT_SECRET))
 LOOK_FOR(secret, DGF_DETECT_BIT(DGF_DETECT_SECRET))
 
+bool dgf_policy_literal_wrong(const char *function, struct dgf_bytes literal,
+                              char *ret_text, size_t size)
+{
+    if (strcmp(function, "pii.national_id") != 0 || dgf_national_id_known(literal))
+        return false;
+    snprintf(ret_text, size,
+             "pii.national_id() does not know this country; it knows %s",
+             dgf_national_id_countries());
+    return true;
+}
+
 static void pii_national_id(struct dgf_cel_eval *eval, const struct dgf_cel_value *args,
                             struct dgf_cel_value *ret)
 {

@@ -17,5 +17,8 @@ struct dgf_policy_host {
 
 /* For dgf_cel_env_functions; ends with name NULL. */
 extern const struct dgf_cel_function dgf_policy_functions[];
+/* A country pii.national_id() does not know. */
+bool dgf_policy_literal_wrong(const char *function, struct dgf_bytes literal,
+                              char *ret_text, size_t size);
 
 #endif

@@ -213,6 +213,8 @@ struct dgf_cel_env *dgf_policy_env_new(const struct dgf_policy_file *file,
     const struct dgf_cel_type *row = &open_row;
 
     *ret_let = NULL;
+    if (env)
+        dgf_cel_env_literals(env, dgf_policy_literal_wrong);
     if (env && object && object->n_columns > 0)
         row = row_type(env, object, presence);
     if (!env || !row || add_vars(env, row) || add_lists(env, file) ||

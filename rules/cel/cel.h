@@ -131,6 +131,12 @@ enum dgf_rc dgf_cel_env_functions(struct dgf_cel_env *env,
                                   const struct dgf_cel_function *rows,
                                   struct dgf_err *err) DGF_MUST_USE;
 
+/* Asked where the last argument of a call stands as a text in the expression: true when
+ * the function cannot do with it, and why in ret_text. */
+typedef bool dgf_cel_literal_wrong(const char *function, struct dgf_bytes literal,
+                                   char *ret_text, size_t size);
+void dgf_cel_env_literals(struct dgf_cel_env *env, dgf_cel_literal_wrong *wrong);
+
 /* ---- compiling ---- */
 
 /* One thing to mend: offset and len count bytes of the expression. */

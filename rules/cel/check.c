@@ -536,9 +536,24 @@ static bool misspelt(struct checker *c, const struct dgf_cel_node *node)
     return is_space;
 }
 
+/* pii.national_id(x, "IT"): found now, and not at every event. */
+static void check_literal(struct checker *c, const struct dgf_cel_node *node)
+{
+    const struct dgf_cel_node *last =
+        node->n_args > 0 ? node->args[node->n_args - 1] : NULL;
+    char text[256];
+
+    if (c->checked && last && c->env->literal_wrong && node->n_overloads > 0 &&
+        last->kind == DGF_CEL_N_CONST && last->value.kind == DGF_CEL_STRING &&
+        c->env->literal_wrong(node->overloads[0]->name, dgf_cel_bytes_of(&last->value),
+                              text, sizeof(text)))
+        issue(c, "E0306", last->offset, last->len, NULL, "%s", text);
+}
+
 static const struct dgf_cel_type *check_call(struct checker *c,
                                              struct dgf_cel_node *node)
 {
+    const struct dgf_cel_type *type;
     struct call_search search = {.c = c};
     bool known = false, error = false;
 
@@ -564,7 +579,9 @@ static const struct dgf_cel_type *check_call(struct checker *c,
     }
     if (error && c->checked)
         return node->op && node->op != DGF_CEL_OP_COND ? &error_type : &dgf_cel_t_dyn;
-    return pick(c, node, &search);
+    type = pick(c, node, &search);
+    check_literal(c, node);
+    return type;
 }
 
 /* ---- literals ---- */

@@ -285,3 +285,8 @@ enum dgf_rc dgf_cel_env_overload(struct dgf_cel_env *env, const char *name,
                            "cannot declare function '%s': out of memory", name);
     return DGF_OK;
 }
+
+void dgf_cel_env_literals(struct dgf_cel_env *env, dgf_cel_literal_wrong *wrong)
+{
+    env->literal_wrong = wrong;
+}

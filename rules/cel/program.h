@@ -72,6 +72,7 @@ struct dgf_cel_env {
     struct dgf_map functions; /* name -> struct dgf_cel_overload, the host's */
     struct dgf_cel_program *lets[DGF_CEL_MAX_LETS];
     unsigned n_lets;
+    dgf_cel_literal_wrong *literal_wrong; /* NULL: nothing is asked */
 };
 
 /* Standard overloads of a name (policy: with those of the policy language);

@@ -194,7 +194,7 @@ def a_table_that_leaves_the_publication_is_a_gap():
             gaps = agent.wait_records(4, "gap")
             equal(sorted(g["detail"]["table"] for g in gaps), ["shop.more"] * 2 + ["shop.rows"] * 2)
             equal([g["message"] for g in gaps if g["detail"]["table"] == "shop.rows"][1],
-                  "publication 'dgf' has table 'shop.rows' again")
+                  "publication 'dgf' now has table 'shop.rows'")
             for table in ("shop.more", "shop.rows"):
                 gone, back = [g for g in gaps if g["detail"]["table"] == table]
                 equal(back["from"], gone["to"], f"the second gap of {table} begins where the "
@@ -219,13 +219,41 @@ def a_wanted_table_that_is_not_published_is_said_until_it_is():
             pg.sql("ALTER PUBLICATION dgf ADD TABLE shop.more")
             agent.wait(lambda s: s["health"] == "ok", 30, "health to be ok again")
             equal(len(agent.log_lines(event="source whole again")), 1)
-            equal(shop.gaps(agent), [])     # nobody had promised it
+            shop.insert(pg, 1, 1)
+            equal([g["message"] for g in agent.wait_records(2, "gap")],
+                  ["publication 'dgf' lacks table 'shop.more' that 'tables' matches",
+                   "publication 'dgf' now has table 'shop.more'"])
             pg.sql("INSERT INTO shop.more VALUES (1, 1); BEGIN; DROP TABLE shop.more;"
                    "CREATE TABLE shop.more (id bigint PRIMARY KEY, n int, note text); COMMIT")
             agent.wait(lambda s: s["health"] == "degraded", 30, "the table that was made again")
             equal(agent.status()["sources"]["shop"]["reason"], lacks)
-            equal([g["message"] for g in agent.wait_records(1, "gap")],
+            equal([g["message"] for g in agent.wait_records(3, "gap")][2:],
                   ["publication 'dgf' no longer has table 'shop.more'"])
+
+
+@case
+def a_new_table_that_nobody_publishes_is_a_gap_until_somebody_does():
+    with Postgres() as pg:
+        pg.role()
+        pg.sql(TABLES + "CREATE PUBLICATION dgf FOR TABLE shop.rows, shop.more")
+        with shop.watch(pg, policy=POLICY, source=", inspect: 1s") as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 2)
+            shop.wait_judged(agent, pg)
+            equal(shop.gaps(agent), [])
+            pg.sql("CREATE TABLE shop.later (id int PRIMARY KEY, n int);"
+                   "INSERT INTO shop.later VALUES (1, -1)")
+            gap = agent.wait_records(1, "gap")[0]
+            equal((gap["reason"], gap["message"], gap["detail"]),
+                  ("publication_changed",
+                   "publication 'dgf' lacks table 'shop.later' that 'tables' matches",
+                   {"table": "shop.later", "publication": "dgf"}))
+            pg.sql("ALTER PUBLICATION dgf ADD TABLE shop.later")
+            agent.wait(lambda s: s["health"] == "ok", 30, "health to be ok again")
+            pg.sql("INSERT INTO shop.later VALUES (2, 2)")
+            back = agent.wait_records(2, "gap")[1]
+            equal((back["from"], back["message"]),
+                  (gap["to"], "publication 'dgf' now has table 'shop.later'"))
 
 
 @case

@@ -233,7 +233,7 @@ def the_effective_configuration_hides_secrets():
 def check_names_what_the_server_lacks_and_how_to_mend_it():
     with Postgres("max_replication_slots = 4\nmax_slot_wal_keep_size = 1GB") as pg:
         pg.role(rights="LOGIN")
-        pg.sql("CREATE SCHEMA shop; CREATE TABLE shop.rows (id int, n int)")
+        pg.sql("CREATE SCHEMA shop; CREATE TABLE shop.rows (id int, n int, note text)")
         agent = shop.watch(pg)
         done = agent.run("check", "-c", agent.config, check=False)
         equal(done.returncode, 1, "exit code")

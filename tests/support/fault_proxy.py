@@ -7,9 +7,9 @@ demand.  The server behind it stays healthy; what it was asked stands in `log`.
         proxy.down()                                     # connections are refused
         proxy.up()
 
-Faults: status CODE NAME, hang, delay SECONDS, cut_before (not even asked), cut_after (done,
-and no answer), torn (half of the body, then cut), short (half of the body, well-formed), alter
-(one byte of the body)."""
+Faults: status CODE NAME (HEADER, VALUE)..., hang, delay SECONDS, cut_before (not even asked),
+cut_after (done, and no answer), torn (half of the body, then cut), short (half of the body,
+well-formed), alter (one byte of the body)."""
 
 import contextlib
 import http.client
@@ -88,9 +88,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if kind == "delay":
             proxy.gone.wait(fault.args[0])
         if kind == "status":
-            status, code = fault.args
+            status, code, *more = fault.args
             proxy.note(self, path, query, status)
-            self.reply(status, [("x-ms-error-code", code), ("x-ms-request-id", "fault")],
+            self.reply(status, [("x-ms-error-code", code), ("x-ms-request-id", "fault"), *more],
                        f"<Error><Code>{code}</Code></Error>".encode())
             return
         if kind == "hang":

@@ -2,7 +2,8 @@
 
 #include "unit.h"
 
-#define SMALL 4 /* buckets */
+#define SMALL 4                      /* buckets */
+#define FLAGS_AT (1 + 2 + 4 + 5 * 8) /* version, "acct", five numbers before it */
 
 static struct dgf_id id_of(unsigned n)
 {
@@ -152,7 +153,7 @@ START_TEST(where_we_are_survives_a_restart_and_nothing_else_is_believed)
                                      .first_bucket = 2,
                                      .end_bucket = 9,
                                      .queue_ttl_ns = 7,
-                                     .feed_begun = true,
+                                     .queue_missing = true,
                                      .done_ns = 8,
                                      .segment = "2026/01/10/1000",
                                      .shard = 3,
@@ -168,9 +169,15 @@ START_TEST(where_we_are_survives_a_restart_and_nothing_else_is_believed)
     ck_assert(dgf_blob_memory_get(dgf_buf_bytes(&bytes), &back) == DGF_OK);
     dgf_blob_memory_put(&back, &again);
     ck_assert(dgf_bytes_eq(dgf_buf_bytes(&bytes), dgf_buf_bytes(&again)));
+    ck_assert(back.queue_missing && !back.feed_begun);
     for (size_t len = 0; len < bytes.len; len++)
         ck_assert(dgf_blob_memory_get(dgf_bytes_of(bytes.ptr, len), &back) ==
                   DGF_FATAL);
+    bytes.ptr[FLAGS_AT] = 4; /* none we know */
+    ck_assert(dgf_blob_memory_get(dgf_buf_bytes(&bytes), &back) == DGF_FATAL);
+    bytes.ptr[FLAGS_AT] = 3;
+    ck_assert(dgf_blob_memory_get(dgf_buf_bytes(&bytes), &back) == DGF_OK);
+    ck_assert(back.queue_missing && back.feed_begun);
     bytes.ptr[0] = 9;
     ck_assert(dgf_blob_memory_get(dgf_buf_bytes(&bytes), &back) == DGF_FATAL);
     dgf_buf_clear(&again);
