@@ -60,7 +60,11 @@ static void check_position(struct dgf_bytes bytes)
         assert(again.len > 0);
         dgf_buf_clear(&again);
         dgf_mongo_position_write(&position, &again);
-        assert(dgf_bytes_eq(bytes, dgf_buf_bytes(&again)));
+        /* One of the version before is written anew, with room for its shape. */
+        if (bytes.ptr[0] == dgf_buf_bytes(&again).ptr[0])
+            assert(dgf_bytes_eq(bytes, dgf_buf_bytes(&again)));
+        else
+            assert(again.len == bytes.len + sizeof(position.shape));
     } else {
         assert(again.len == 0);
     }
