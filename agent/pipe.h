@@ -70,7 +70,9 @@ struct pipe_sink {
     struct dgf_buf cursor; /* newest cursor */
     bool cursor_dirty;
     bool is_open, blocked, flushed, stopped, ok;
-    bool told_ok; /* what the sink itself said last */
+    bool told_ok;    /* what the sink itself said last */
+    bool unsaid;     /* the reason is not in the log yet */
+    int64_t said_ns; /* monotonic time of the newest reason in the log; 0: none yet */
     char reason[DGF_ERR_TEXT_MAX];
     int64_t since_ns;
     enum dgf_rc failed;

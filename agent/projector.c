@@ -8,10 +8,25 @@
 #include "base/log.h"
 
 #define OFFERS_A_TURN 20000
+#define TROUBLE_NS (60 * DGF_SECOND_NS)
 
 static struct pipe_sink *of(struct dgf_sink *sink)
 {
     return sink->host_self;
+}
+
+/* The first reason at once, another one when the one before has stood for a while:
+ * a server that is down has many ways to say so. */
+static void log_trouble(struct pipe_sink *ps)
+{
+    int64_t now_ns = dgf_clock_mono_ns();
+
+    if (!ps->unsaid || (ps->said_ns && now_ns - ps->said_ns < TROUBLE_NS))
+        return;
+    ps->unsaid = false;
+    ps->said_ns = now_ns;
+    dgf_log(DGF_LOG_WARN, "sink in trouble", "sink", ps->setup->name, "cause",
+            ps->reason, NULL);
 }
 
 static void set_ok(struct pipe_sink *ps, bool ok, const char *reason)
@@ -20,14 +35,14 @@ static void set_ok(struct pipe_sink *ps, bool ok, const char *reason)
         return;
     if (ps->ok != ok) {
         ps->since_ns = dgf_clock_ns();
+        ps->said_ns = 0;
         if (ok)
             dgf_log(DGF_LOG_INFO, "sink delivering", "sink", ps->setup->name, NULL);
-        else
-            dgf_log(DGF_LOG_WARN, "sink in trouble", "sink", ps->setup->name, "cause",
-                    reason, NULL);
     }
     ps->ok = ok;
+    ps->unsaid = !ok;
     snprintf(ps->reason, sizeof(ps->reason), "%s", reason);
+    log_trouble(ps);
     ps->pipeline->status_dirty = true;
 }
 
@@ -351,6 +366,7 @@ void pipe_sink_turn(struct pipe_sink *ps, int64_t now_ns, int64_t *wait_ns, bool
 {
     int n = 0;
 
+    log_trouble(ps);
     if (ps->failed)
         act_on_failure(ps, now_ns);
     if (ps->stopped || ps->pipeline->broken)

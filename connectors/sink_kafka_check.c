@@ -211,7 +211,7 @@ static void tell_retention(struct check *check, int topic, struct dgf_buf *text)
         dgf_format_size(text, (uint64_t)settings->retention_bytes);
         dgf_buf_add_str(text, " a partition");
     }
-    FIND(check, DGF_FINDING_NOTE, "E0703",
+    FIND(check, DGF_FINDING_NOTE, "W0703",
          "sink '%s': topic '%s' has %d partitions, %d replicas, min.insync.replicas "
          "%lld, "
          "and keeps records %s",
@@ -230,11 +230,11 @@ static void tell_topic(struct check *check, int topic)
     dgf_buf_init(&text, 4096);
     if (check->lookup.n_replicas[topic] < 2)
         FIND(
-            check, DGF_FINDING_WARNING, "E0703",
+            check, DGF_FINDING_WARNING, "W0703",
             "sink '%s': topic '%s' has one replica: records go with that broker's disk",
             sink, name);
     if (!settings->known) {
-        FIND(check, DGF_FINDING_NOTE, "E0703",
+        FIND(check, DGF_FINDING_NOTE, "W0703",
              "sink '%s': the settings of topic '%s' are not visible to us; it has %d "
              "partitions and %d replicas",
              sink, name, (int)check->lookup.n_partitions[topic],
@@ -242,7 +242,7 @@ static void tell_topic(struct check *check, int topic)
         return;
     }
     if (settings->min_insync < 2 && check->lookup.n_replicas[topic] > 1) {
-        FIND(check, DGF_FINDING_WARNING, "E0703",
+        FIND(check, DGF_FINDING_WARNING, "W0703",
              "sink '%s': topic '%s' acknowledges a record that one broker has "
              "(min.insync.replicas is %lld)",
              sink, name, (long long)settings->min_insync);
@@ -256,7 +256,7 @@ static void tell_topic(struct check *check, int topic)
         fix_setting(check, topic, "max.message.bytes=1048588");
     }
     if (settings->compacted && topic != DGF_KAFKA_VIOLATIONS) {
-        FIND(check, DGF_FINDING_WARNING, "E0703",
+        FIND(check, DGF_FINDING_WARNING, "W0703",
              "sink '%s': topic '%s' is compacted: only the last record of a key stays",
              sink, name);
         fix_setting(check, topic, "cleanup.policy=delete");

@@ -7,6 +7,7 @@
 
 /* A fatal error is raised before the reports of the messages that caused it. */
 #define WAIT_FOR_CAUSE_NS (200 * 1000000ll)
+#define CONNECT_NS (10 * 1000000000ll) /* so long a start is no trouble */
 #define STALL_NS (10 * 1000000000ll)
 
 static const struct dgf_kafka_conf *conf_of(const struct dgf_kafka_sink *self)
@@ -337,6 +338,9 @@ void dgf_kafka_say(struct dgf_kafka_sink *self)
     if (self->producer->window.in_flight > 0 &&
         dgf_clock_mono_ns() - self->progress_ns > STALL_NS)
         self->stalled = true;
+    if (!self->reached && !self->cause[0] &&
+        dgf_clock_mono_ns() - self->opened_ns < CONNECT_NS)
+        return;
     ok = trouble(self, text, sizeof(text)) == NULL;
     if (ok)
         self->cause[0] = '\0';

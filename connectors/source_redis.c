@@ -330,6 +330,7 @@ static enum dgf_rc redis_open(struct dgf_source *src, struct dgf_bytes position,
                               struct dgf_err *err)
 {
     (void)position;
+    dgf_source_impaired(src, "%s", ""); /* what was found before is looked for again */
     return dgf_redis_open(src, err);
 }
 

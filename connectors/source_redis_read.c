@@ -233,6 +233,46 @@ static void trouble(struct dgf_redis_stream *stream, const char *what)
     dgf_redis_say_state(self);
 }
 
+static const struct dgf_redis_stream *first_wrong_type(struct dgf_redis_source *self)
+{
+    const struct dgf_map_entry *entry;
+    size_t at = 0;
+
+    while ((entry = dgf_map_next(&self->streams, &at))) {
+        const struct dgf_redis_stream *stream = entry->value;
+
+        if (stream->wrong_type)
+            return stream;
+    }
+    return NULL;
+}
+
+/* All goes on but this: nothing of such a key is judged. */
+static void say_impaired(struct dgf_redis_source *self)
+{
+    const struct dgf_redis_stream *stream = first_wrong_type(self);
+
+    if (stream)
+        dgf_source_impaired(&self->base,
+                            "key '%.120s' is no stream: it holds another type of "
+                            "value, and nothing of it is judged",
+                            stream->name);
+    else
+        dgf_source_impaired(&self->base, "%s", "");
+}
+
+static void no_wrong_type(struct dgf_redis_stream *stream)
+{
+    struct dgf_redis_source *self = stream->source;
+
+    if (!stream->wrong_type)
+        return;
+    stream->wrong_type = false;
+    self->trouble[0] = '\0';
+    dgf_redis_say_state(self);
+    say_impaired(self);
+}
+
 bool dgf_redis_read_error(struct dgf_redis_stream *stream,
                           const struct dgf_resp_item *item)
 {
@@ -243,9 +283,11 @@ bool dgf_redis_read_error(struct dgf_redis_stream *stream,
         return false;
     if (dgf_redis_error_is(item, "ERR no such key")) {
         stream->gone = true;
+        no_wrong_type(stream);
     } else if (dgf_redis_error_is(item, "WRONGTYPE")) {
         stream->wrong_type = true;
         trouble(stream, "is no stream: it holds another type of value");
+        say_impaired(stream->source);
     } else if (dgf_redis_error_is(item, "ASK ")) {
         dgf_redis_asked(stream, text);
     } else if (dgf_redis_error_is(item, "MOVED") ||
@@ -281,11 +323,8 @@ static void on_facts(struct dgf_redis_link *link,
                        "Redis 7 or newer is needed",
                        stream->name);
     } else {
-        if (stream->wrong_type) {
-            self->trouble[0] = '\0';
-            dgf_redis_say_state(self);
-        }
-        stream->wrong_type = stream->gone = false;
+        no_wrong_type(stream);
+        stream->gone = false;
         stream->has_facts = true;
     }
     if (command->arg && !self->failed)

@@ -2,8 +2,10 @@
 """The second half of contrib/quickstart: servers, transactions, violations, proof."""
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -258,8 +260,21 @@ def start_servers(chosen, held):
     return sources, sinks + (quickstart_archive.LEDGER if "azure" in chosen else "")
 
 
+def must_be_free():
+    """A second one would take the only script that ends the first."""
+    demo = os.path.join(servers.BUILD, "quickstart")
+    with contextlib.suppress(OSError, AttributeError):
+        with open(os.path.join(demo, "env"), encoding="utf-8") as file:
+            folder = re.search('^export DEMO="(.+)"$', file.read(), re.M).group(1)
+        if os.path.isdir(folder):
+            raise servers.Failed(f"the one that was kept is still in {folder}; "
+                                 f"end it first: {demo}/stop")
+
+
 def run(keep, chosen):
     held = {}
+    if keep:
+        must_be_free()
     try:
         sources, sinks = start_servers(chosen, held)
         agent = Agent(CONFIG.format(sources=sources, sinks=sinks),

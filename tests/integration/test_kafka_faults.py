@@ -41,6 +41,9 @@ def kafka_down_for_a_minute_under_load_loses_nothing():
                 rss = max(rss, agent.memory()[0])
                 time.sleep(0.1)
             reason_of(agent, "")
+            causes = [line["cause"] for line in agent.log_lines(event="sink in trouble")]
+            true(causes and "kafka at '" in causes[0], causes)
+            true(len(causes) <= 2, f"too much in the log of a minute: {causes}")
             true(rss <= 128 << 20, f"{rss >> 20} MiB resident while the broker was down")
             shop.wait_judged(agent, pg)         # the source was never held back
             kafka.start()
@@ -63,6 +66,7 @@ def a_producer_that_dies_of_a_fatal_error_is_born_again():
             agent.wait_source("shop", "streaming")
             shop.insert(pg, 1, 100, per_tx=10)
             shop.wait_delivered(agent)
+            equal(agent.log_lines(event="sink in trouble"), [], "a healthy start")
             mock.tell(f"error {PRODUCE} 1 {OUT_OF_ORDER_SEQUENCE}")
             shop.insert(pg, 101, 100, per_tx=10)
             wait_until(lambda: "fatal" in agent.log_text(), 30, "the fatal error in the log")
@@ -85,6 +89,8 @@ def a_missing_topic_is_named_and_delivery_resumes_by_itself():
             reason_of(agent, "dgf.test.")
             shop.wait_judged(agent, pg)
             equal(agent.log_lines(event="sink delivering"), [])
+            causes = [line["cause"] for line in agent.log_lines(event="sink in trouble")]
+            true(any("' does not exist; make it: kafka-topics.sh" in c for c in causes), causes)
             kafka.create_dgf_topics("dgf.test")
             shop.wait_delivered(agent)
             shop.same_in_kafka(kafka, agent.lines())

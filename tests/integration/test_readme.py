@@ -35,6 +35,20 @@ def run_blocks(blocks, folder):
 
 
 @case
+def a_demonstration_that_was_kept_is_not_forgotten_by_the_next():
+    with tempfile.TemporaryDirectory(prefix="dgf-kept-") as build:
+        os.mkdir(os.path.join(build, "quickstart"))
+        with open(os.path.join(build, "quickstart", "env"), "w", encoding="utf-8") as file:
+            file.write(f'export DEMO="{build}"\n')
+        done = subprocess.run(["python3", os.path.join(TOP, "contrib", "quickstart.py"), "--keep"],
+                              text=True, timeout=60, check=False, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=dict(os.environ, DGF_BUILD=build))
+        equal(done.returncode, 2, done.stdout + done.stderr)
+        equal(done.stderr, f"quickstart: the one that was kept is still in {build}; end it first: "
+                           f"{build}/quickstart/stop\n")
+
+
+@case
 def the_shell_blocks_of_the_readme_do_what_they_say():
     need(shutil.which("kcat"), "'kcat' is not installed (Debian package: kcat)")
     folder = tempfile.mkdtemp(prefix="dgf-readme-")

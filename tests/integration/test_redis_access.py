@@ -124,12 +124,17 @@ def a_key_of_another_type_is_said_and_waited_for():
         redis.do("SET", "orders", "no stream")
         with orders.watch(redis, streams="[orders, others]", source=", check: 200ms") as agent:
             orders.wait_streaming(agent, "key 'orders' is no stream")
+            equal(agent.wait(lambda s: s["health"] != "ok")["health"], "degraded")
+            cause = "key 'orders' is no stream: it holds another type of value, and nothing of it " \
+                    "is judged"
+            equal(len(agent.log_lines(event="source impaired", cause=cause)), 1, "told once")
             added = redis.add("others", range(1, 4))
             orders.wait_judged(agent, 3)
             redis.do("DEL", "orders")
             added += redis.add("orders", range(1, 4))
             orders.wait_judged(agent, 6)
             orders.wait_streaming(agent, "2 streams")
+            agent.wait(lambda s: s["health"] == "ok")
             equal(sorted(orders.ids(agent.records())), sorted(added))
 
 
