@@ -350,7 +350,7 @@ enum dgf_rc dgf_archive_reader_next(struct dgf_archive_reader *reader,
 {
     while (reader->open) {
         enum dgf_rc rc;
-        uint64_t first;
+        uint64_t first = 0;
 
         if (reader->line < reader->end) {
             const uint8_t *p = reader->plain + reader->line;

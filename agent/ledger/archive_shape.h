@@ -20,7 +20,7 @@ struct dgf_shape {
     size_t n_values; /* SIZE_MAX: not in use */
     uint16_t lens[DGF_SHAPE_VALUES_MAX + 1];
     bool is_text[DGF_SHAPE_VALUES_MAX];
-    int seq, kind, time, logged; /* which values they are; -1: none */
+    int seq, kind, time, logged;             /* which values they are; -1: none */
     uint8_t fixed[DGF_SHAPE_BYTES_MAX + 16]; /* each begins at a multiple of 16 */
 };
 

@@ -1,5 +1,5 @@
 /* archive_unpack.h - frames of a segment, unpacked by a thread of its own while those
- * before them are looked at; it also sums up what they hold.
+ * before them are looked at; it also sums up what they hold, and hashes their lines.
  *
  * The thread has nothing but bytes: whoever owns this reads the archive, judges, and
  * takes the frames in the order he gave them.  Where there is one processor, or no
@@ -11,10 +11,15 @@
 #include "base/hash.h"
 #include "ledger/archive_read.h"
 
+#define DGF_UNPACK_LINES 1024 /* more than frames of ours hold */
+
 struct dgf_unpacked {
-    enum dgf_rc rc;          /* DGF_BAD_DATA: class and what say why; nothing else */
+    enum dgf_rc rc; /* DGF_BAD_DATA: class and what say why; nothing else */
     const char *class, *what;
     size_t n_packed, n_plain;
+    size_t n_lines; /* the first ones; those behind them were not looked at */
+    struct dgf_bytes lines[DGF_UNPACK_LINES];         /* of any length, without LF */
+    uint8_t hashes[DGF_UNPACK_LINES][DGF_SHA256_LEN]; /* of their leaves */
     uint8_t packed[DGF_FRAME_PACKED_MAX], plain[DGF_FRAME_UNPACKED_MAX];
 };
 

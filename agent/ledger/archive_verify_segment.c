@@ -41,7 +41,7 @@ struct reading {
     struct dgf_shapes shapes;
     struct dgf_bytes lines[BATCH];
     uint8_t hashes[BATCH][DGF_SHA256_LEN];
-    size_t n;
+    size_t n, n_hashed; /* the first ones have their hashes already */
 
     uint64_t tile_index;
     bool tile_tried, has_tile;
@@ -201,7 +201,9 @@ static void flush(struct check *check)
 
     if (reading->n == 0 || check->rc)
         return;
-    dgf_sha256_leaves(reading->lines, reading->n, reading->hashes);
+    dgf_sha256_leaves(reading->lines + reading->n_hashed,
+                      reading->n - reading->n_hashed,
+                      reading->hashes + reading->n_hashed);
     if (tile_of(check, base)) {
         if (!step->mismatch && memcmp(reading->hashes, reading->tile[at],
                                       reading->n * DGF_SHA256_LEN) != 0) {
@@ -214,13 +216,14 @@ static void flush(struct check *check)
             append(check, check->other, reading->tile + at + i, reading->n - i);
     }
     append(check, check->tiles, reading->hashes, reading->n);
-    reading->n = 0;
+    reading->n = reading->n_hashed = 0;
     check_anchor_here(check);
 }
 
 /* ---- lines --------------------------------------------------------------- */
 
-static void add_line(struct check *check, struct dgf_bytes line)
+/* The hash of its leaf is NULL where it is not known yet. */
+static void add_line(struct check *check, struct dgf_bytes line, const uint8_t *hash)
 {
     struct reading *reading = check->reading;
     struct step *step = check->step;
@@ -247,6 +250,8 @@ static void add_line(struct check *check, struct dgf_bytes line)
     else
         follow_record(check, line, &fields, index);
     step->n_lines++;
+    if (hash)
+        memcpy(reading->hashes[reading->n_hashed++], hash, DGF_SHA256_LEN);
     reading->lines[reading->n++] = line;
     index++;
     if (reading->n == BATCH || index % DGF_TILE_WIDTH == 0 ||
@@ -254,18 +259,22 @@ static void add_line(struct check *check, struct dgf_bytes line)
         flush(check);
 }
 
-static void read_lines(struct check *check, struct dgf_bytes plain)
+static void read_lines(struct check *check, const struct dgf_unpacked *frame)
 {
     struct step *step = check->step;
-    const uint8_t *p = plain.ptr, *end = p + plain.len;
+    const uint8_t *p = frame->plain, *end = p + frame->n_plain;
 
+    for (size_t i = 0; i < frame->n_lines && !step->fault && !check->rc; i++) {
+        add_line(check, frame->lines[i], frame->hashes[i]);
+        p += frame->lines[i].len + 1;
+    }
     while (p < end && !step->fault && !check->rc) {
         const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
 
-        add_line(check, dgf_bytes_of(p, (size_t)(lf - p)));
+        add_line(check, dgf_bytes_of(p, (size_t)(lf - p)), NULL);
         p = lf + 1;
     }
-    flush(check); /* the lines stand in a buffer that the next frame takes */
+    flush(check); /* the lines stand in a buffer that another frame takes */
 }
 
 /* ---- frames -------------------------------------------------------------- */
@@ -386,7 +395,7 @@ static void read_frame(struct check *check, const struct dgf_unpacked *frame)
     dgf_buf_add_le32(&reading->index, (uint32_t)frame->n_packed);
     dgf_buf_add_le32(&reading->index, (uint32_t)frame->n_plain);
     reading->n_frames++;
-    read_lines(check, dgf_bytes_of(frame->plain, frame->n_plain));
+    read_lines(check, frame);
 }
 
 static void read_frames(struct check *check)
@@ -412,7 +421,7 @@ static void begin(struct check *check)
     struct reading *reading = check->reading;
 
     dgf_name_segment(reading->name, check->step->first);
-    reading->at = reading->len = reading->n = 0;
+    reading->at = reading->len = reading->n = reading->n_hashed = 0;
     reading->offset = 0;
     reading->ended = reading->tile_tried = false;
     reading->n_frames = 0;
