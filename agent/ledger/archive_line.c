@@ -319,3 +319,18 @@ bool dgf_archive_line_seq(struct dgf_bytes line, uint64_t *ret)
     return at < line.len && line.ptr[at] == ',' &&
            dgf_parse_u64(dgf_bytes_of(line.ptr + from, at - from), ret);
 }
+
+const uint8_t *dgf_archive_text_end(const uint8_t *p, const uint8_t *end)
+{
+    struct at at = {p - 1, end};
+    struct dgf_bytes text;
+
+    return skip_text(&at, &text) ? at.p - 1 : NULL;
+}
+
+const uint8_t *dgf_archive_number_end(const uint8_t *p, const uint8_t *end)
+{
+    struct at at = {p, end};
+
+    return skip_number(&at) ? at.p : NULL;
+}

@@ -24,4 +24,9 @@ enum dgf_line_is dgf_archive_line_read(struct dgf_bytes line,
  * begin so.  For lines that are not what was signed, JSON or not. */
 bool dgf_archive_line_seq(struct dgf_bytes line, uint64_t *ret);
 
+/* In a line that ends at `end`.  The quote that ends the text that begins at p, behind
+ * its own; what follows the number that begins at p < end.  NULL: it is none. */
+const uint8_t *dgf_archive_text_end(const uint8_t *p, const uint8_t *end);
+const uint8_t *dgf_archive_number_end(const uint8_t *p, const uint8_t *end);
+
 #endif

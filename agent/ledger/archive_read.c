@@ -158,12 +158,10 @@ static enum dgf_rc refuse(const char *class, const char *what, const char **ret_
     return DGF_BAD_DATA;
 }
 
-enum dgf_rc dgf_frame_unpack(struct dgf_frames *frames, struct dgf_bytes in,
-                             uint8_t *to, size_t *ret_len, size_t *ret_used,
-                             const char **ret_class, const char **ret_what)
+enum dgf_rc dgf_frame_measure(struct dgf_bytes in, size_t *ret_used,
+                              const char **ret_class, const char **ret_what)
 {
-    size_t used = ZSTD_findFrameCompressedSize(in.ptr, in.len), n;
-    unsigned long long content;
+    size_t used = ZSTD_findFrameCompressedSize(in.ptr, in.len);
     bool large = !ZSTD_isError(used) && used > DGF_FRAME_PACKED_MAX;
 
     if (ZSTD_isError(used) && in.len > DGF_FRAME_PACKED_MAX)
@@ -173,15 +171,22 @@ enum dgf_rc dgf_frame_unpack(struct dgf_frames *frames, struct dgf_bytes in,
     if (ZSTD_isError(used))
         return refuse("segment", "a frame is cut or damaged", ret_class, ret_what);
     *ret_used = used;
-    if (is_skippable(in))
-        return DGF_AGAIN;
-    content = ZSTD_getFrameContentSize(in.ptr, used);
+    return is_skippable(in) ? DGF_AGAIN : DGF_OK;
+}
+
+enum dgf_rc dgf_frame_open(struct dgf_frames *frames, struct dgf_bytes frame,
+                           uint8_t *to, size_t *ret_len, const char **ret_class,
+                           const char **ret_what)
+{
+    unsigned long long content = ZSTD_getFrameContentSize(frame.ptr, frame.len);
+    size_t n;
+
     if (content > DGF_FRAME_UNPACKED_MAX)
         return content < ZSTD_CONTENTSIZE_ERROR
                    ? refuse("limit", DGF_FRAME_TOO_LARGE, ret_class, ret_what)
                    : refuse("segment", "a frame does not say its size", ret_class,
                             ret_what);
-    n = ZSTD_decompressDCtx(frames->zstd, to, (size_t)content, in.ptr, used);
+    n = ZSTD_decompressDCtx(frames->zstd, to, (size_t)content, frame.ptr, frame.len);
     if (ZSTD_isError(n) || n != content)
         return refuse("segment", "a frame is cut or damaged", ret_class, ret_what);
     if (n == 0 || to[n - 1] != '\n')
@@ -189,6 +194,17 @@ enum dgf_rc dgf_frame_unpack(struct dgf_frames *frames, struct dgf_bytes in,
                       ret_what);
     *ret_len = n;
     return DGF_OK;
+}
+
+enum dgf_rc dgf_frame_unpack(struct dgf_frames *frames, struct dgf_bytes in,
+                             uint8_t *to, size_t *ret_len, size_t *ret_used,
+                             const char **ret_class, const char **ret_what)
+{
+    enum dgf_rc rc = dgf_frame_measure(in, ret_used, ret_class, ret_what);
+
+    return rc ? rc
+              : dgf_frame_open(frames, dgf_bytes_of(in.ptr, *ret_used), to, ret_len,
+                               ret_class, ret_what);
 }
 
 /* ---- records ------------------------------------------------------------- */
@@ -334,7 +350,7 @@ enum dgf_rc dgf_archive_reader_next(struct dgf_archive_reader *reader,
 {
     while (reader->open) {
         enum dgf_rc rc;
-        uint64_t first;
+        uint64_t first = 0;
 
         if (reader->line < reader->end) {
             const uint8_t *p = reader->plain + reader->line;

@@ -36,6 +36,15 @@ enum dgf_rc dgf_frame_unpack(struct dgf_frames *frames, struct dgf_bytes in,
                              uint8_t *to, size_t *ret_len, size_t *ret_used,
                              const char **ret_class, const char **ret_what)
     DGF_MUST_USE;
+/* The same in two steps.  Measuring needs nothing but the bytes, and tells where the
+ * frame ends (*ret_used: DGF_OK, at most DGF_FRAME_PACKED_MAX; or DGF_AGAIN). */
+enum dgf_rc dgf_frame_measure(struct dgf_bytes in, size_t *ret_used,
+                              const char **ret_class, const char **ret_what)
+    DGF_MUST_USE;
+/* A whole frame that was measured. */
+enum dgf_rc dgf_frame_open(struct dgf_frames *frames, struct dgf_bytes frame,
+                           uint8_t *to, size_t *ret_len, const char **ret_class,
+                           const char **ret_what) DGF_MUST_USE;
 
 struct dgf_archive_reader;
 /* The first record given is `from`, or the first after it that is there. */

@@ -2,30 +2,46 @@
  *
  * Leaf hashes are compared with the tiles as they come.  Which of both is wrong shows
  * at the end, when the root of either is the one that was signed: so once they differ,
- * a second tree goes on with what the tiles say. */
+ * a second tree goes on with what the tiles say.
+ *
+ * Frames are read some ahead, so that a thread can unpack them; what ends the file, or
+ * cannot be read, is kept until those before it were judged. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "ledger/archive_part.h"
 #include "ledger/archive_segment.h"
+#include "ledger/archive_shape.h"
+#include "ledger/archive_unpack.h"
 
 #define WINDOW_BYTES (1u << 20)
 #define BATCH 128
 
+/* What follows the frames that were read. */
+struct last {
+    bool is;
+    enum dgf_rc rc; /* DGF_OK: the seek table; DGF_BAD_DATA: class and what */
+    const char *class, *what;
+    struct dgf_bytes table; /* in the window */
+    struct dgf_err err;     /* of other codes: it could not be read */
+};
+
 struct reading {
-    struct dgf_frames *frames;
-    uint8_t window[WINDOW_BYTES], plain[DGF_FRAME_UNPACKED_MAX];
+    struct dgf_unpack *unpack;
+    uint8_t window[WINDOW_BYTES];
     size_t at, len;
     uint64_t offset; /* of what follows the window */
     bool ended;      /* the window holds the rest */
+    struct last last;
     struct dgf_buf index;
     uint32_t n_frames;
-    struct dgf_sha256_sum file, leaves;
+    struct dgf_sha256_sum file;
     char name[DGF_ARCHIVE_NAME_MAX];
 
+    struct dgf_shapes shapes;
     struct dgf_bytes lines[BATCH];
     uint8_t hashes[BATCH][DGF_SHA256_LEN];
-    size_t n;
+    size_t n, n_hashed; /* the first ones have their hashes already */
 
     uint64_t tile_index;
     bool tile_tried, has_tile;
@@ -39,9 +55,10 @@ enum dgf_rc reading_new(struct reading **ret)
 
     if (!reading)
         return DGF_NOMEM;
-    reading->frames = NULL;
+    reading->unpack = NULL;
+    dgf_shapes_init(&reading->shapes);
     dgf_buf_init(&reading->index, DGF_FRAME_PACKED_MAX);
-    if (dgf_frames_new(&reading->frames)) {
+    if (dgf_unpack_new(&reading->unpack)) {
         reading_free(reading);
         return DGF_NOMEM;
     }
@@ -53,7 +70,7 @@ void reading_free(struct reading *reading)
 {
     if (!reading)
         return;
-    dgf_frames_free(reading->frames);
+    dgf_unpack_free(reading->unpack);
     dgf_buf_release(&reading->index);
     dgf_free(reading);
 }
@@ -184,7 +201,9 @@ static void flush(struct check *check)
 
     if (reading->n == 0 || check->rc)
         return;
-    dgf_sha256_leaves(reading->lines, reading->n, reading->hashes);
+    dgf_sha256_leaves(reading->lines + reading->n_hashed,
+                      reading->n - reading->n_hashed,
+                      reading->hashes + reading->n_hashed);
     if (tile_of(check, base)) {
         if (!step->mismatch && memcmp(reading->hashes, reading->tile[at],
                                       reading->n * DGF_SHA256_LEN) != 0) {
@@ -197,13 +216,14 @@ static void flush(struct check *check)
             append(check, check->other, reading->tile + at + i, reading->n - i);
     }
     append(check, check->tiles, reading->hashes, reading->n);
-    reading->n = 0;
+    reading->n = reading->n_hashed = 0;
     check_anchor_here(check);
 }
 
 /* ---- lines --------------------------------------------------------------- */
 
-static void add_line(struct check *check, struct dgf_bytes line)
+/* The hash of its leaf is NULL where it is not known yet. */
+static void add_line(struct check *check, struct dgf_bytes line, const uint8_t *hash)
 {
     struct reading *reading = check->reading;
     struct step *step = check->step;
@@ -219,7 +239,7 @@ static void add_line(struct check *check, struct dgf_bytes line)
         fault(step, "limit", index, "a record is longer than 65,535 bytes");
         return;
     }
-    is = dgf_archive_line_read(line, &fields);
+    is = dgf_shapes_read(&reading->shapes, line, &fields);
     if (is == DGF_LINE_TOO_DEEP) {
         fault(step, "limit", index, "a record is nested more than 64 deep");
         return;
@@ -230,6 +250,8 @@ static void add_line(struct check *check, struct dgf_bytes line)
     else
         follow_record(check, line, &fields, index);
     step->n_lines++;
+    if (hash)
+        memcpy(reading->hashes[reading->n_hashed++], hash, DGF_SHA256_LEN);
     reading->lines[reading->n++] = line;
     index++;
     if (reading->n == BATCH || index % DGF_TILE_WIDTH == 0 ||
@@ -237,47 +259,84 @@ static void add_line(struct check *check, struct dgf_bytes line)
         flush(check);
 }
 
-static void read_lines(struct check *check, struct dgf_bytes plain)
+static void read_lines(struct check *check, const struct dgf_unpacked *frame)
 {
     struct step *step = check->step;
-    const uint8_t *p = plain.ptr, *end = p + plain.len;
+    const uint8_t *p = frame->plain, *end = p + frame->n_plain;
 
-    dgf_sha256_add(&check->reading->leaves, plain);
+    for (size_t i = 0; i < frame->n_lines && !step->fault && !check->rc; i++) {
+        add_line(check, frame->lines[i], frame->hashes[i]);
+        p += frame->lines[i].len + 1;
+    }
     while (p < end && !step->fault && !check->rc) {
         const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
 
-        add_line(check, dgf_bytes_of(p, (size_t)(lf - p)));
+        add_line(check, dgf_bytes_of(p, (size_t)(lf - p)), NULL);
         p = lf + 1;
     }
-    flush(check); /* the lines stand in a buffer that the next frame takes */
+    flush(check); /* the lines stand in a buffer that another frame takes */
 }
 
 /* ---- frames -------------------------------------------------------------- */
 
 /* At least one whole frame, unless the file ends. */
-static bool fill(struct check *check)
+static enum dgf_rc fill(struct check *check, struct dgf_err *err)
 {
     struct reading *reading = check->reading;
     size_t n;
     enum dgf_rc rc;
 
     if (reading->ended || reading->len - reading->at >= DGF_FRAME_PACKED_MAX + 1)
-        return true;
+        return DGF_OK;
     memmove(reading->window, reading->window + reading->at, reading->len - reading->at);
     reading->len -= reading->at;
     reading->at = 0;
     rc = check->store->read(check->store, reading->name, reading->offset,
                             reading->window + reading->len, WINDOW_BYTES - reading->len,
-                            &n, check->err);
-    if (rc) {
-        cannot(check, rc, check->err->text);
-        return false;
-    }
+                            &n, err);
+    if (rc)
+        return rc;
     reading->ended = n < WINDOW_BYTES - reading->len;
     dgf_sha256_add(&reading->file, dgf_bytes_of(reading->window + reading->len, n));
     reading->len += n;
     reading->offset += n;
-    return true;
+    return DGF_OK;
+}
+
+/* Frames for which there is room; the one who takes them has the last word on what
+ * comes first. */
+static void read_ahead(struct check *check)
+{
+    struct reading *reading = check->reading;
+    struct last *last = &reading->last;
+
+    while (!last->is && dgf_unpack_has_room(reading->unpack)) {
+        struct dgf_bytes in;
+        size_t used = 0;
+
+        last->rc = fill(check, &last->err);
+        last->is = true;
+        if (last->rc)
+            return;
+        in = dgf_bytes_of(reading->window + reading->at, reading->len - reading->at);
+        if (in.len == 0) {
+            last->rc = DGF_BAD_DATA;
+            last->class = "segment";
+            last->what = "it ends without its seek table";
+            return;
+        }
+        last->rc = dgf_frame_measure(in, &used, &last->class, &last->what);
+        if (last->rc == DGF_BAD_DATA)
+            return;
+        reading->at += used;
+        if (last->rc == DGF_AGAIN) {
+            last->rc = DGF_OK;
+            last->table = dgf_bytes_of(in.ptr, used);
+            return;
+        }
+        dgf_unpack_put(reading->unpack, dgf_bytes_of(in.ptr, used));
+        last->is = false;
+    }
 }
 
 static uint32_t le32(const uint8_t *p)
@@ -305,33 +364,56 @@ static void read_index(struct check *check, struct dgf_bytes frame)
         fault(step, "segment", step->first, "something follows its seek table");
 }
 
-static bool read_frame(struct check *check)
+static void bad_frame(struct step *step, const char *class, const char *what)
+{
+    bool of_lines = strcmp(what, DGF_FRAME_TOO_LARGE) == 0;
+
+    fault(step, class, step->first + (of_lines ? step->n_lines : 0), what);
+}
+
+/* No frame follows. */
+static void read_last(struct check *check)
+{
+    const struct last *last = &check->reading->last;
+
+    if (last->rc == DGF_OK)
+        read_index(check, last->table);
+    else if (last->rc == DGF_BAD_DATA)
+        bad_frame(check->step, last->class, last->what);
+    else
+        cannot(check, last->rc, last->err.text);
+}
+
+static void read_frame(struct check *check, const struct dgf_unpacked *frame)
 {
     struct reading *reading = check->reading;
-    struct step *step = check->step;
-    struct dgf_bytes in =
-        dgf_bytes_of(reading->window + reading->at, reading->len - reading->at);
-    const char *class, *what;
-    size_t used, n;
-    enum dgf_rc rc =
-        dgf_frame_unpack(reading->frames, in, reading->plain, &n, &used, &class, &what);
 
-    if (rc == DGF_BAD_DATA) {
-        bool of_lines = strcmp(what, DGF_FRAME_TOO_LARGE) == 0;
-
-        fault(step, class, step->first + (of_lines ? step->n_lines : 0), what);
-        return false;
+    if (frame->rc) {
+        bad_frame(check->step, frame->class, frame->what);
+        return;
     }
-    reading->at += used;
-    if (rc == DGF_AGAIN) {
-        read_index(check, dgf_bytes_of(in.ptr, used));
-        return false;
-    }
-    dgf_buf_add_le32(&reading->index, (uint32_t)used);
-    dgf_buf_add_le32(&reading->index, (uint32_t)n);
+    dgf_buf_add_le32(&reading->index, (uint32_t)frame->n_packed);
+    dgf_buf_add_le32(&reading->index, (uint32_t)frame->n_plain);
     reading->n_frames++;
-    read_lines(check, dgf_bytes_of(reading->plain, n));
-    return !step->fault;
+    read_lines(check, frame);
+}
+
+static void read_frames(struct check *check)
+{
+    struct reading *reading = check->reading;
+    const struct dgf_unpacked *frame;
+
+    for (;;) {
+        read_ahead(check);
+        frame = dgf_unpack_take(reading->unpack);
+        if (!frame)
+            break;
+        read_frame(check, frame);
+        dgf_unpack_drop(reading->unpack);
+        if (check->step->fault || check->rc)
+            return;
+    }
+    read_last(check);
 }
 
 static void begin(struct check *check)
@@ -339,13 +421,15 @@ static void begin(struct check *check)
     struct reading *reading = check->reading;
 
     dgf_name_segment(reading->name, check->step->first);
-    reading->at = reading->len = reading->n = 0;
+    reading->at = reading->len = reading->n = reading->n_hashed = 0;
     reading->offset = 0;
     reading->ended = reading->tile_tried = false;
     reading->n_frames = 0;
     dgf_buf_clear(&reading->index);
     dgf_sha256_begin(&reading->file);
-    dgf_sha256_begin(&reading->leaves);
+    dgf_unpack_begin(reading->unpack);
+    reading->last.is = false;
+    reading->last.err.text[0] = '\0';
     reading->next_anchor = check->tiles->size;
     check_anchor_here(check);
 }
@@ -415,20 +499,13 @@ bool read_leaves(struct check *check)
         cannot(check, rc, check->err->text);
         return true;
     }
-    do {
-        if (!fill(check))
-            return true;
-        if (reading->at == reading->len) {
-            fault(step, "segment", step->first, "it ends without its seek table");
-            break;
-        }
-    } while (read_frame(check) && !check->rc);
+    read_frames(check);
     flush(check);
     if (check->rc)
         return true;
     finish(check);
     dgf_sha256_end(&reading->file, step->file_sha256);
-    dgf_sha256_end(&reading->leaves, step->leaves_sha256);
+    dgf_unpack_sum(reading->unpack, step->leaves_sha256);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "ledger/archive_line.h"
+#include "ledger/archive_shape.h"
 #include "ledger/archive_manifest.h"
 #include "ledger/archive_proof.h"
 #include "ledger/archive_read.h"
@@ -102,6 +103,33 @@ static void reset(void)
 
 /* ---- modes --------------------------------------------------------------- */
 
+static bool same_field(struct dgf_bytes a, struct dgf_bytes b)
+{
+    return a.ptr == b.ptr && a.len == b.len;
+}
+
+/* The last of several lines, read with the shapes of those before it. */
+static void line_like_others(struct dgf_bytes text)
+{
+    struct dgf_archive_line fields, seen;
+    struct dgf_shapes shapes;
+    const uint8_t *lf;
+
+    dgf_shapes_init(&shapes);
+    while ((lf = text.len ? memchr(text.ptr, '\n', text.len) : NULL)) {
+        size_t n = (size_t)(lf - text.ptr);
+
+        (void)dgf_shapes_read(&shapes, dgf_bytes_of(text.ptr, n), &seen);
+        text = dgf_bytes_of(lf + 1, text.len - n - 1);
+    }
+    need(dgf_shapes_read(&shapes, text, &seen) == dgf_archive_line_read(text, &fields),
+         "a shape lets in what is no record, or keeps one out");
+    need(same_field(seen.seq, fields.seq) && same_field(seen.kind, fields.kind) &&
+             same_field(seen.time, fields.time) &&
+             same_field(seen.logged, fields.logged),
+         "a shape gives other fields");
+}
+
 static void line(struct dgf_bytes text)
 {
     struct dgf_archive_line fields;
@@ -111,6 +139,7 @@ static void line(struct dgf_bytes text)
     (void)dgf_archive_line_seq(text, &seq);
     need(is == DGF_LINE_OK || (!fields.kind.ptr && !fields.seq.ptr),
          "fields of what is no record");
+    line_like_others(text);
 }
 
 static void proof(struct dgf_bytes text)
