@@ -61,7 +61,8 @@ def a_file_that_selects_little_is_not_overtaken_by_what_it_passed_over():
     with Postgres() as pg, tempfile.TemporaryDirectory(prefix="dgf-lines-") as folder:
         shop.prepare(pg)
         sink = file_sink(os.path.join(folder, "bad.ndjson"), ", select: {kinds: [violation]}")
-        with shop.watch(pg, sink, more="ledger: {segment_bytes: 1MiB, keep: 0s}\n") as agent:
+        more = "ledger: {segment_bytes: 1MiB, keep: 0s, cut_every: 1s}\n"
+        with shop.watch(pg, sink, more=more) as agent:
             agent.wait_source("shop", "streaming")
             shop.insert(pg, 1, 1, value="-1")
             shop.insert(pg, 2, 5000, per_tx=500)

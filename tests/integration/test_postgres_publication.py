@@ -143,7 +143,7 @@ def without_a_publication_nothing_starts_until_there_is_one():
 def an_existing_slot_is_demanded_and_then_read_from_where_it_stands():
     with Postgres() as pg:
         pg.role()
-        pg.sql(TABLES + "CREATE PUBLICATION dgf FOR TABLE shop.rows")
+        pg.sql(TABLES + "CREATE PUBLICATION dgf FOR TABLE shop.rows, shop.more")
         with shop.watch(pg, policy=POLICY, source=", slot: existing") as agent:
             true("replication slot 'dgf_shop' does not exist; run SELECT "
                  "pg_create_logical_replication_slot('dgf_shop', 'pgoutput')" in
