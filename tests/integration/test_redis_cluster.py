@@ -1,7 +1,7 @@
 """A cluster of three primaries: streams on every node, slots that move, nodes that die."""
 
 import orders
-from cases import case, equal, main, true
+from cases import case, equal, main
 from redis import Cluster, Redis
 from servers import wait_until
 
@@ -51,9 +51,7 @@ def a_slot_that_moves_is_followed():
             orders.same_entries(added, agent.records())
             equal(orders.gaps(agent) + orders.gaps(agent, "divergence"), [])
             orders.wait_streaming(agent)
-            # Told by MOVED, or by the comparison of slots that comes every 5 s.
-            wait_until(lambda: "cmd=xread" in str(new.do("CLIENT", "LIST")), 20,
-                       "the agent to read from the new node")
+            # The last 50 stand on the new node alone: that they were judged is the proof.
 
 
 def hand_over(old, new, slot):
