@@ -21,9 +21,11 @@ bool dgf_blob_checkpoint_size(struct dgf_bytes note, uint64_t *ret)
 bool dgf_blob_manifest_root(struct dgf_bytes manifest, char ret[65])
 {
     static const char key[] = "\"root_after\":\"";
-    const uint8_t *at = memmem(manifest.ptr, manifest.len, key, sizeof(key) - 1);
+    const uint8_t *at = NULL;
     uint8_t root[DGF_SHA256_LEN];
 
+    if (manifest.len)
+        at = memmem(manifest.ptr, manifest.len, key, sizeof(key) - 1);
     if (!at)
         return false;
     at += sizeof(key) - 1;

@@ -202,11 +202,13 @@ static struct result ask(struct dgf_http_request request)
 static const char *raw_answer;
 static size_t raw_len;
 static struct evconnlistener *raw_listener;
+static struct bufferevent *raw_open; /* the client may leave before all is written */
 
 static void raw_written(struct bufferevent *bev, void *ctx)
 {
     (void)ctx;
     bufferevent_free(bev);
+    raw_open = NULL;
 }
 
 static void raw_read(struct bufferevent *bev, void *ctx)
@@ -215,8 +217,10 @@ static void raw_read(struct bufferevent *bev, void *ctx)
     bufferevent_setcb(bev, NULL, raw_written, NULL, NULL);
     if (raw_len)
         (void)bufferevent_write(bev, raw_answer, raw_len);
-    else
+    else {
         bufferevent_free(bev);
+        raw_open = NULL;
+    }
 }
 
 static void raw_accept(struct evconnlistener *listener, evutil_socket_t fd,
@@ -228,6 +232,7 @@ static void raw_accept(struct evconnlistener *listener, evutil_socket_t fd,
     (void)address;
     (void)len;
     (void)ctx;
+    raw_open = bev;
     bufferevent_setcb(bev, raw_read, NULL, NULL, NULL);
     (void)bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
@@ -248,6 +253,9 @@ static struct result ask_raw(const char *answer, size_t len)
     (void)snprintf(base, sizeof(base), "http://127.0.0.1:%u",
                    port_of(evconnlistener_get_fd(raw_listener)));
     result = ask(request_of("GET", at("/")));
+    if (raw_open)
+        bufferevent_free(raw_open);
+    raw_open = NULL;
     evconnlistener_free(raw_listener);
     end();
     return result;
