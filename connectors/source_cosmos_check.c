@@ -177,7 +177,7 @@ static bool check_feed(struct check *check, const char *container, const char *r
     struct dgf_cosmos_pkrange range;
     struct dgf_buf ranges;
     const char *why;
-    bool all = check->conf->mode == DGF_COSMOS_ALL;
+    bool answered, all = check->conf->mode == DGF_COSMOS_ALL;
     const char *headers[] = {"A-IM",
                              all ? "Full-Fidelity Feed" : "Incremental Feed",
                              "If-None-Match",
@@ -205,7 +205,10 @@ static bool check_feed(struct check *check, const char *container, const char *r
     request->type = "docs";
     request->headers = headers;
     request->n_headers = all ? 5 : 4;
-    return ask(check, request);
+    answered = ask(check, request);
+    request->headers = NULL;
+    request->n_headers = 0;
+    return answered;
 }
 
 static void check_container(struct check *check, const char *container)
