@@ -70,7 +70,7 @@ def main():
                                  if n.startswith("test_") and n.endswith(".py"))
     specs = [spec for file in files for spec in ([file] if ":" in file else cases_of(file))]
     counts = {"ok": 0, "skip": 0, "FAIL": 0}
-    lines = []
+    lines, failures = [], []
     start = time.monotonic()
     # Whole files are the heavy ones: half of the jobs at most.
     pool_of = concurrent.futures.ThreadPoolExecutor
@@ -79,15 +79,24 @@ def main():
                    for spec in specs]
         for future in concurrent.futures.as_completed(futures):
             file, text, _ = future.result()
+            failure = None
             for line in text.splitlines():
                 match = LINE.match(line)
                 if match:
                     counts[match.group(1)] += 1
                     line = f"{match.group(1):4} {file}: {line[5:]}"
+                    failure = [] if match.group(1) == "FAIL" else None
+                    if failure is not None:
+                        failures.append(failure)
                 else:
                     line = f"       {line}"
+                if failure is not None:
+                    failure.append(line)
                 print(line, flush=True)
                 lines.append(line)
+    # Once more, where somebody who sees only the end of the output finds it.
+    for failure in failures:
+        print("\n".join(failure[:1] + failure[1:][-14:]))
     last = (f"integration: {counts['ok']} passed, {counts['FAIL']} failed, "
             f"{counts['skip']} skipped in {time.monotonic() - start:.0f} s")
     print(last)
