@@ -164,10 +164,14 @@ def what_is_there_is_compared_and_not_written_again():
         equal(lines[0], "open 0", "without a cursor")
         equal(proxy.count("PUT", status=201), wrote, "objects written")
         asked = len(proxy.log)
-        equal(Driver(url, sets, "-c", cursor, seconds=1).end(4)[0], "open 400", "with its cursor")
+        lines = Driver(url, sets, "-c", cursor, "-W", seconds=1).end(4)
+        equal(lines[0], "open 400", "with its cursor")
         true(len(proxy.log) - asked <= 1, "nothing to ask for")
         equal(Driver(url, sets, "-c", cursor, "-l", "f" * 32).end()[0], "open 0",
               "a cursor of another log is void")
+        # As after a kill between the last cursor and the end of the process.
+        lines = Driver(url, sets, "-c", cursor, "-l", "f" * 32).end()
+        equal([lines[0], lines[-1].split()[:2]], ["open 400", ["done", "400"]], "all was there")
     holds(name, sets)
 
 
@@ -356,7 +360,7 @@ def a_sink_killed_at_any_time_ends_with_the_same_objects():
     rng = random.Random(3)
     name, sets = container(), Sets(6, size=200000, tiles=10)
     cursor = os.path.join(sets.folder.name, "cursor")
-    url, kills = shared().url() + f"/{name}", 0
+    url, kills, lines = shared().url() + f"/{name}", 0, []
     while kills < 12:
         driver = Driver(url, sets, "-b", 65536, "-c", cursor)
         time.sleep(rng.uniform(0.02, 0.5))
@@ -364,7 +368,8 @@ def a_sink_killed_at_any_time_ends_with_the_same_objects():
             break
         driver.kill()
         kills += 1
-    lines = Driver(url, sets, "-b", 65536, "-c", cursor).end()
+        lines += driver.lines()
+    lines += Driver(url, sets, "-b", 65536, "-c", cursor).end()
     true(not any(line.startswith(("alarm", "wrong")) for line in lines), f"{lines}")
     note(f"{kills} kills")
     true(kills >= 3, "it was killed while it worked")

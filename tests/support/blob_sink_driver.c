@@ -12,6 +12,7 @@
  *   -u URL -p PREFIX -i (insecure) -a CA -b BLOCK_BYTES -T REQUEST_MS
  *   -k KEY | -S SAS | -w TOKEN_FILE -A AUTHORITY -n TENANT -o CLIENT
  *   -l LOG_ID   -c CURSOR   -t SECONDS to give up after   -C (run the check and end)
+ *   -W (wait for more when the cursor says that all sets are there)
  *
  * Prints, one a line:  state ok|bad TEXT,  fail CODE TEXT,  alarm WORD,  open NEXT,
  * durable NEXT,  finding SEVERITY TEXT | FIX,  and at the end
@@ -51,7 +52,7 @@ static struct {
     uint64_t next, durable, last;
     int64_t began_ns, retry_at_ns, give_up_ns;
     struct dgf_buf cursor;
-    bool is_open, blocked, failed, stopped, out_of_time;
+    bool is_open, blocked, failed, stopped, out_of_time, waits_for_more;
     long rss_peak_kb;
 } host;
 
@@ -174,10 +175,14 @@ static void open_sink(void)
     rc = sink->type->open(sink, dgf_buf_bytes(&host.cursor), &host.next, &err);
     host.blocked = false;
     host.is_open = true;
-    if (rc)
+    if (rc) {
         on_fail(sink, rc, err.text);
-    else
-        printf("open %llu\n", (unsigned long long)host.next);
+        return;
+    }
+    printf("open %llu\n", (unsigned long long)host.next);
+    /* A kill may fall between the last cursor and our end: then all is done. */
+    if (host.next >= host.last && !host.waits_for_more)
+        host.durable = host.next;
 }
 
 static bool offer_one(void)
@@ -303,6 +308,9 @@ static void take_option(int letter, char *value)
     case 'C':
         host.stopped = true;
         break;
+    case 'W':
+        host.waits_for_more = true;
+        break;
     default:
         exit(64);
     }
@@ -361,7 +369,7 @@ int main(int argc, char **argv)
     host.conf.block_bytes = 4 << 20;
     host.give_up_ns = 60000 * MS_NS;
     host.sink.base.log_id = "00112233445566778899aabbccddeeff";
-    while ((letter = getopt(argc, argv, "u:p:ia:b:T:k:S:w:A:n:o:l:s:c:t:C")) >= 0)
+    while ((letter = getopt(argc, argv, "u:p:ia:b:T:k:S:w:A:n:o:l:s:c:t:CW")) >= 0)
         take_option(letter, optarg);
     only_check = host.stopped;
     host.stopped = false;
