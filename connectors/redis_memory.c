@@ -2,6 +2,8 @@
 
 #define VERSION 1
 
+enum { ADDED_KNOWN = 1, GROUP_DUE = 2 };
+
 /* ---- memory ---- */
 
 void dgf_redis_memory_release(struct dgf_redis_memory *memory)
@@ -29,7 +31,8 @@ void dgf_redis_memory_put(const struct dgf_redis_memory *memory, struct dgf_buf 
     dgf_buf_add_byte(out, VERSION);
     dgf_buf_add_le32(out, memory->epoch);
     put_id(out, memory->last);
-    dgf_buf_add_byte(out, memory->added_known);
+    dgf_buf_add_byte(out, (uint8_t)((memory->added_known ? ADDED_KNOWN : 0) |
+                                    (memory->group_due ? GROUP_DUE : 0)));
     dgf_buf_add_le64(out, memory->added);
     put_id(out, memory->verified);
     dgf_buf_add_le32(out, memory->n_marks);
@@ -46,16 +49,18 @@ enum dgf_rc dgf_redis_memory_get(struct dgf_bytes bytes, struct dgf_redis_memory
 {
     struct dgf_rd rd = dgf_rd_of(bytes);
     struct dgf_redis_memory memory = {0};
-    uint8_t version = dgf_rd_u8(&rd);
+    uint8_t version = dgf_rd_u8(&rd), flags;
 
     memory.epoch = dgf_rd_le32(&rd);
     memory.last = get_id(&rd);
-    memory.added_known = dgf_rd_u8(&rd) != 0;
+    flags = dgf_rd_u8(&rd);
+    memory.added_known = flags & ADDED_KNOWN;
+    memory.group_due = flags & GROUP_DUE;
     memory.added = dgf_rd_le64(&rd);
     memory.verified = get_id(&rd);
     memory.n_marks = dgf_rd_le32(&rd);
-    if (rd.bad || version != VERSION || memory.epoch == 0 ||
-        memory.n_marks > DGF_REDIS_MARKS)
+    if (rd.bad || version != VERSION || flags > (ADDED_KNOWN | GROUP_DUE) ||
+        memory.epoch == 0 || memory.n_marks > DGF_REDIS_MARKS)
         return DGF_FATAL;
     for (uint32_t i = 0; i < memory.n_marks; i++) {
         memory.marks[i].id = get_id(&rd);

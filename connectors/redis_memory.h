@@ -30,6 +30,7 @@ struct dgf_redis_memory {
      * acknowledgement nobody has confirmed yet.  Owned. */
     struct dgf_redis_id *claimed;
     uint32_t n_claimed;
+    bool group_due; /* group mode: to be made at `last`, when it is missing */
 };
 
 void dgf_redis_memory_release(struct dgf_redis_memory *memory);

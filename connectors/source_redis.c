@@ -248,8 +248,7 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
         dgf_redis_start_tick(self, now);
     if (!dgf_redis_stopped(self))
         dgf_redis_group_tick(self, now);
-    if (!self->failed)
-        dgf_redis_settle(self);
+    dgf_redis_settle(self);
 }
 
 /* After resume: what was received, then the streams that wait for their turn. */
@@ -360,6 +359,8 @@ static void redis_durable(struct dgf_source *src, uint64_t seq)
         self->durable_seq = seq;
     if (self->is_open && !self->failed)
         dgf_redis_group_durable(self);
+    if (self->is_open)
+        dgf_redis_group_due(self);
 }
 
 static unsigned redis_gives(struct dgf_source *src, const struct dgf_object *object)
@@ -380,7 +381,7 @@ void dgf_redis_settle(struct dgf_redis_source *self)
     if (!self->dirty)
         return;
     self->dirty = false;
-    while (!self->failed && (entry = dgf_map_next(&self->streams, &at))) {
+    while ((entry = dgf_map_next(&self->streams, &at))) {
         struct dgf_redis_stream *stream = entry->value;
         struct dgf_buf key;
         enum dgf_rc rc;
@@ -398,9 +399,11 @@ void dgf_redis_settle(struct dgf_redis_source *self)
             rc = dgf_source_put_state(&self->base, dgf_buf_bytes(&key),
                                       dgf_buf_bytes(&self->scratch));
         dgf_buf_release(&key);
-        if (rc)
+        if (rc) {
             dgf_redis_fail(self, DGF_FATAL, "cannot remember stream '%s'",
                            stream->name);
+            return;
+        }
     }
 }
 

@@ -185,6 +185,8 @@ struct dgf_redis_stream {
     size_t n_poison;
     size_t n_unacked;
     int64_t unacked_since_ns;
+    uint64_t due_seq; /* memory.group_due is durable with this; 0: not waited for */
+    bool due_kept;    /* it is durable */
 };
 
 struct dgf_redis_node {
@@ -246,6 +248,7 @@ struct dgf_redis_source {
     struct dgf_map objects; /* mapped name -> struct dgf_object */
     size_t n_starting;      /* nodes whose first scan is under way */
     size_t n_unread;        /* streams not read to their end yet */
+    size_t n_due;           /* streams with a due_seq */
     bool dirty;             /* some stream is */
     char trouble[256];      /* a stream that cannot be read */
     size_t n_skipped;       /* names no source can read */
@@ -263,7 +266,8 @@ struct dgf_redis_source {
 /* ---- the source ---- */
 void dgf_redis_fail(struct dgf_redis_source *self, enum dgf_rc rc, const char *fmt, ...)
     DGF_PRINTF(3, 4);
-/* Writes what is remembered of the streams read in this turn. */
+/* Writes what is remembered of the streams read in this turn, which may have ended in a
+ * failure: what was emitted is remembered in the same batch. */
 void dgf_redis_settle(struct dgf_redis_source *self);
 static inline bool dgf_redis_stopped(const struct dgf_redis_source *self)
 {
@@ -322,6 +326,8 @@ void dgf_redis_first(struct dgf_redis_stream *stream);
 void dgf_redis_group_read(struct dgf_redis_stream *stream);
 void dgf_redis_group_tick(struct dgf_redis_source *self, int64_t now_ns);
 void dgf_redis_group_durable(struct dgf_redis_source *self);
+/* Makes the groups whose beginning is durable now. */
+void dgf_redis_group_due(struct dgf_redis_source *self);
 void dgf_redis_group_release(struct dgf_redis_source *self);
 
 /* ---- rows ---- */

@@ -553,10 +553,14 @@ static void begin_fresh(struct dgf_redis_stream *stream, bool existed)
     (void)dgf_redis_emit_resume(stream);
 }
 
-static void go_on(struct dgf_redis_stream *stream, bool existed)
+static void go_on(struct dgf_redis_stream *stream)
 {
+    if (stream->memory.group_due) {
+        stream->memory.group_due = false;
+        dgf_redis_touch(stream);
+    }
     if (stream->fresh)
-        begin_fresh(stream, existed);
+        begin_fresh(stream, true);
     stream->phase = DGF_REDIS_PHASE_PENDING;
     stream->cursor = (struct dgf_redis_id){0};
     stream->n_poison = 0;
@@ -581,38 +585,76 @@ static void on_create(struct dgf_redis_link *link,
             dgf_redis_done(stream, false);
         return;
     }
-    if (stream->fresh)
-        stream->delivered = DGF_REDIS_CONF(link->source)->start == DGF_REDIS_NOW &&
-                                    !link->source->caught_up
-                                ? stream->facts.last
-                                : (struct dgf_redis_id){0};
-    go_on(stream, false);
+    go_on(stream);
 }
 
 static void create_group(struct dgf_redis_stream *stream)
 {
     struct dgf_redis_command command = {.on_item = on_create, .ctx = stream};
-    bool now = DGF_REDIS_CONF(stream->source)->start == DGF_REDIS_NOW &&
-               !stream->source->caught_up;
     char id[DGF_REDIS_ID_TEXT];
 
-    dgf_redis_id_text(!stream->fresh ? stream->memory.last
-                      : now          ? stream->facts.last
-                                     : (struct dgf_redis_id){0},
-                      id);
+    dgf_redis_id_text(stream->memory.last, id);
     dgf_redis_stream_send(stream, command,
                           (struct dgf_bytes[]){DGF_BYTES("XGROUP"), DGF_BYTES("CREATE"),
                                                name_of(stream), group_of(stream),
                                                dgf_bytes_str(id),
                                                DGF_BYTES("MKSTREAM")},
-                          stream->named && stream->fresh ? 6 : 5);
+                          stream->named && stream->memory.group_due ? 6 : 5);
     dgf_redis_link_flush(&stream->node->data);
+}
+
+/* A group of ours that the ledger knows nothing of would look like a loss after a
+ * crash, so where it begins is written down before it is made. */
+static void intend(struct dgf_redis_stream *stream)
+{
+    struct dgf_redis_source *self = stream->source;
+    bool now = DGF_REDIS_CONF(self)->start == DGF_REDIS_NOW && !self->caught_up;
+
+    stream->delivered = now ? stream->facts.last : (struct dgf_redis_id){0};
+    stream->memory.group_due = true;
+    begin_fresh(stream, false);
+}
+
+static bool is_due(struct dgf_redis_stream *stream)
+{
+    struct dgf_redis_source *self = stream->source;
+
+    if (!stream->memory.group_due || stream->due_kept)
+        return true; /* one that somebody removed is made at once */
+    if (stream->due_seq)
+        return false;
+    stream->due_kept = self->durable_seq + 1 >= self->base.next_seq;
+    if (!stream->due_kept) {
+        stream->due_seq = self->base.next_seq - 1;
+        self->n_due++;
+    }
+    return stream->due_kept;
+}
+
+void dgf_redis_group_due(struct dgf_redis_source *self)
+{
+    struct dgf_map_entry *entry;
+    size_t at = 0;
+
+    while (self->n_due && !self->failed &&
+           (entry = dgf_map_next(&self->streams, &at))) {
+        struct dgf_redis_stream *stream = entry->value;
+
+        if (!stream->due_seq || stream->due_seq > self->durable_seq)
+            continue;
+        stream->due_seq = 0;
+        stream->due_kept = true;
+        self->n_due--;
+        dgf_redis_queue(stream);
+        dgf_redis_next(stream->node);
+    }
 }
 
 static void begin(struct dgf_redis_stream *stream)
 {
-    if (stream->wrong_type || stream->ask ||
-        (stream->gone && !(stream->named && stream->fresh))) {
+    bool may_make = stream->named && (stream->fresh || stream->memory.group_due);
+
+    if (stream->wrong_type || stream->ask || (stream->gone && !may_make)) {
         dgf_redis_done(stream, false);
         return;
     }
@@ -625,10 +667,18 @@ static void begin(struct dgf_redis_stream *stream)
             dgf_redis_done(stream, true);
         return;
     }
-    if (stream->group_exists)
-        go_on(stream, true);
-    else
+    if (stream->group_exists) {
+        go_on(stream);
+        return;
+    }
+    if (stream->fresh)
+        intend(stream);
+    if (stream->source->failed)
+        return;
+    if (is_due(stream))
         create_group(stream);
+    else
+        dgf_redis_done(stream, false);
 }
 
 /* ---- taking over ---- */

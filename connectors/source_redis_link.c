@@ -327,9 +327,7 @@ void dgf_redis_link_go_on(struct dgf_redis_link *link)
     if (self->failed || link->fd < 0 || link->connecting || link->shaking)
         return;
     read_on(link);
-    if (self->failed)
-        return;
-    dgf_redis_settle(self);
+    dgf_redis_settle(self); /* also of what came before a failure */
     if (self->failed || link->fd < 0)
         return;
     if (dgf_redis_stopped(self)) {

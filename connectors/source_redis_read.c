@@ -211,7 +211,7 @@ void dgf_redis_done(struct dgf_redis_stream *stream, bool more)
     if (more || stream->again) {
         stream->again = false;
         dgf_redis_queue(stream);
-    } else if (!stream->first_read) {
+    } else if (!stream->first_read && !stream->due_seq) {
         stream->first_read = true;
         self->n_unread--;
     }

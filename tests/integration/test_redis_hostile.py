@@ -67,6 +67,21 @@ def the_same_entries_again_and_again_are_judged_once():
 
 
 @case
+def entries_before_a_broken_one_are_judged_once():
+    found = [entry(f"{i}-1", "id", str(i), "n", "1") for i in range(1, 4)]
+
+    def broken_twice(words):
+        n = sum(w[0] == "XRANGE" for w in fake.asked)
+        first = int(words[2].split("-")[0])
+        return array(*found[max(first - 1, 0):2], bulk("no entry") if n < 3 else found[2])
+    with FakeRedis({"XINFO": facts(3, 3, "3-1", "1-1"), "XRANGE": broken_twice}) as fake:
+        with orders.watch(fake, url=fake.url) as agent:
+            orders.wait_judged(agent, 3)
+            equal(orders.ids(agent.records()), ["1-1", "2-1", "3-1"])
+            true("cannot be understood" in agent.log_text(), "the broken entry was not told")
+
+
+@case
 def a_server_that_wakes_us_for_nothing_does_not_keep_us_busy():
     with FakeRedis({"XINFO": GOOD, "XRANGE": array(entry("5-1", "id", "1", "n", "1")),
                     "XREAD": lambda words: b"*-1\r\n"}) as fake:

@@ -30,8 +30,10 @@ START_TEST(what_is_remembered_comes_back_whole)
     ck_assert(dgf_redis_memory_claim(&memory, (struct dgf_redis_id){9, 8}));
     dgf_redis_memory_unclaim(&memory, (struct dgf_redis_id){7, 8});
     dgf_buf_init(&buf, 1 << 20);
+    memory.group_due = true;
     dgf_redis_memory_put(&memory, &buf);
     ck_assert(dgf_redis_memory_get(dgf_buf_bytes(&buf), &back) == DGF_OK);
+    ck_assert(back.group_due);
     ck_assert(back.epoch == 1 && back.last.ms == 100 && back.added == 100);
     ck_assert(back.added_known && back.n_marks == 10 && back.marks[9].hash == 1009);
     ck_assert(dgf_redis_memory_claimed(&back, (struct dgf_redis_id){9, 8}));
@@ -44,6 +46,28 @@ START_TEST(what_is_remembered_comes_back_whole)
     dgf_buf_release(&buf);
     dgf_redis_memory_release(&back);
     dgf_redis_memory_release(&memory);
+}
+END_TEST
+
+START_TEST(what_an_agent_before_this_remembered_owes_no_group)
+{
+    /* version 1, epoch 3, last 7-1, added known, 9 added, verified 7-1, no marks,
+     * nothing claimed */
+    static const uint8_t before[] = {1, 3, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1,
+                                     0, 0, 0, 0, 0, 0, 0, 1, 9, 0, 0, 0, 0, 0,
+                                     0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
+                                     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    uint8_t later[sizeof(before)];
+    struct dgf_redis_memory back;
+
+    ck_assert(dgf_redis_memory_get(dgf_bytes_of(before, sizeof(before)), &back) ==
+              DGF_OK);
+    ck_assert(back.epoch == 3 && back.last.ms == 7 && back.added == 9);
+    ck_assert(back.added_known && !back.group_due);
+    memcpy(later, before, sizeof(before));
+    later[21] = 4; /* what nobody writes yet is not taken for something else */
+    ck_assert(dgf_redis_memory_get(dgf_bytes_of(later, sizeof(later)), &back) ==
+              DGF_FATAL);
 }
 END_TEST
 
@@ -179,6 +203,7 @@ START_TEST(the_facts_are_read_from_what_the_server_says)
 END_TEST
 
 DGF_UNIT(redis_memory, what_is_remembered_comes_back_whole,
+         what_an_agent_before_this_remembered_owes_no_group,
          nothing_new_and_something_new_are_the_same_stream,
          what_was_trimmed_unread_is_counted,
          a_stream_that_never_had_what_we_read_is_another_one,
