@@ -4,11 +4,14 @@
  *   kafka_admin BROKERS delete TOPIC
  *   kafka_admin BROKERS alter TOPIC KEY=VALUE...
  *   kafka_admin BROKERS allow PREFIX PRINCIPAL OPERATION    on topics that begin so
- * Waits until the broker says it is done, at most 30 s. */
+ * Waits until the broker says it is done and tells others so, at most 30 s each: the
+ * controller answers before the brokers' metadata has a topic, or has lost it. */
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define TIMEOUT_MS 30000
 
@@ -137,6 +140,55 @@ static int ask(rd_kafka_t *rk, rd_kafka_queue_t *queue, int argc, char **argv)
     return 64;
 }
 
+/* Has the broker this topic, with a leader for each of n partitions? */
+static bool is_led(const struct rd_kafka_metadata *metadata, const char *name, int n)
+{
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
+        int n_led = 0;
+
+        if (strcmp(topic->topic, name) != 0)
+            continue;
+        for (int k = 0; k < topic->partition_cnt; k++)
+            n_led += !topic->partitions[k].err && topic->partitions[k].leader >= 0;
+        return !topic->err && n_led == n;
+    }
+    return false;
+}
+
+static bool has_topic(const struct rd_kafka_metadata *metadata, const char *name)
+{
+    for (int i = 0; i < metadata->topic_cnt; i++)
+        if (strcmp(metadata->topics[i].topic, name) == 0)
+            return true;
+    return false;
+}
+
+/* Until whoever asks next sees what was done. */
+static bool wait_until_told(rd_kafka_t *rk, char **argv)
+{
+    static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    bool create = strcmp(argv[2], "create") == 0, told = false;
+
+    if (!create && strcmp(argv[2], "delete") != 0)
+        return true;
+    for (int left_ms = TIMEOUT_MS; left_ms > 0 && !told; left_ms -= 20) {
+        const struct rd_kafka_metadata *metadata;
+
+        if (!rd_kafka_metadata(rk, 1, NULL, &metadata, TIMEOUT_MS)) {
+            told = create ? is_led(metadata, argv[3], (int)strtol(argv[4], NULL, 10))
+                          : !has_topic(metadata, argv[3]);
+            rd_kafka_metadata_destroy(metadata);
+        }
+        if (!told)
+            (void)nanosleep(&pause, NULL);
+    }
+    if (!told)
+        fprintf(stderr, "cannot %s topic '%s': the broker does not tell of it\n",
+                argv[2], argv[3]);
+    return told;
+}
+
 int main(int argc, char **argv)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -172,6 +224,8 @@ int main(int argc, char **argv)
     if (code)
         fprintf(stderr, "cannot %s topic '%s': %s\n", argv[2], argv[3],
                 why ? why : rd_kafka_err2str(code));
+    else if (!wait_until_told(rk, argv))
+        code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     rd_kafka_event_destroy(event);
     rd_kafka_queue_destroy(queue);
     rd_kafka_destroy(rk);
