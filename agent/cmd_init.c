@@ -6,13 +6,16 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd.h"
 #include "keys.h"
 
 const struct dgf_arg dgf_args_init[] = {
-    {"dir", 'd', "FOLDER", "where to write (default: here)"}, DGF_ARG_END};
+    {"dir", 'd', "FOLDER", "where to write (default: here)"},
+    DGF_ARG_FORMAT,
+    DGF_ARG_END};
 
 static const char config_text[] =
     "# dgf.yaml - everything that is not said here has a default; all options:\n"
@@ -83,7 +86,6 @@ static int write_new(const char *path, const char *text)
                 dgf_errno_text(errno));
         return DGF_EXIT_CANNOT;
     }
-    printf("wrote %s\n", path);
     return DGF_EXIT_OK;
 }
 
@@ -96,22 +98,20 @@ static bool make_folder(const char *path)
 }
 
 /* Where the agent looks for them.  Who has them can join what was masked. */
-static int make_keys(const char *dir)
+static int make_keys(const char *data_dir, char *ret_fingerprint)
 {
     uint8_t tenant[32], token[32], seed[32];
     struct dgf_err err = {0};
-    char data_dir[4096], fingerprint[7 + 64 + 1];
     enum dgf_rc rc;
 
     dgf_log_init(STDERR_FILENO, DGF_LOG_WARN, true); /* we say it ourselves */
-    snprintf(data_dir, sizeof(data_dir), "%.4000s/data", dir);
     rc = dgf_dir_make(data_dir, &err);
     if (!rc)
         rc = dgf_keys_load(data_dir, NULL, NULL, tenant, token, &err);
     if (!rc)
         rc = dgf_keys_load_sign(data_dir, NULL, seed, &err);
     if (!rc)
-        rc = dgf_key_fingerprint(seed, fingerprint, &err);
+        rc = dgf_key_fingerprint(seed, ret_fingerprint, &err);
     dgf_wipe(seed, sizeof(seed));
     dgf_wipe(tenant, sizeof(tenant));
     dgf_wipe(token, sizeof(token));
@@ -119,30 +119,67 @@ static int make_keys(const char *dir)
         fprintf(stderr, "dgf init: %s\n", err.text);
         return DGF_EXIT_CANNOT;
     }
+    return DGF_EXIT_OK;
+}
+
+static void print_human(const char *config, const char *policy, const char *data_dir,
+                        const char *fingerprint)
+{
+    printf("wrote %s\nwrote %s\n", config, policy);
     printf("wrote %s/keys: keep a copy; another tenant key gives every violation "
            "another id\n"
            "  keys/sign signs the archive; fingerprint of its public key: %s\n",
            data_dir, fingerprint);
-    return DGF_EXIT_OK;
+    printf("next: set DGF_POSTGRES_URL, then run\n  dgf check -c %s\n  dgf run -c %s\n",
+           config, config);
+}
+
+static int print_json(const char *config, const char *policy, const char *data_dir,
+                      const char *fingerprint)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf out = {0};
+    const char *const members[][2] = {{"config", config},
+                                      {"policy", policy},
+                                      {"data_dir", data_dir},
+                                      {"fingerprint", fingerprint}};
+    struct dgf_json json = dgf_json_of(&out);
+
+    dgf_buf_init(&out, 1 << 20);
+    dgf_json_begin_object(&json);
+    for (size_t i = 0; i < DGF_ARRAY_LEN(members); i++) {
+        dgf_json_key(&json, members[i][0]);
+        dgf_json_str(&json, members[i][1]);
+    }
+    dgf_json_end_object(&json);
+    dgf_buf_add_byte(&out, '\n');
+    (void)dgf_buf_write(&out, stdout);
+    return dgf_buf_rc(&out) ? DGF_EXIT_CANNOT : DGF_EXIT_OK;
 }
 
 int dgf_cmd_init(int argc, char **argv)
 {
     struct dgf_args args;
-    char config[4096], folder[4096], policy[4096];
-    const char *dir;
+    char config[4096], folder[4096], policy[4096], data_dir[4096];
+    char fingerprint[7 + 64 + 1];
+    const char *dir, *format;
+    bool json;
     int exit_code = dgf_args_read("init", dgf_args_init, argc, argv, &args);
 
     if (exit_code)
         return exit_code;
     if (args.n_operands)
         return dgf_usage("init", "unexpected '%s'", args.operands[0]);
+    format = dgf_args_get(&args, "format");
+    json = format && strcmp(format, "json") == 0;
+    if (format && !json && strcmp(format, "human") != 0)
+        return dgf_usage("init", "--format must be human or json");
     dir = dgf_args_get(&args, "dir") ? dgf_args_get(&args, "dir") : ".";
     if ((size_t)snprintf(folder, sizeof(folder) - 32, "%s/policies", dir) >=
         sizeof(folder) - 32)
         return dgf_usage("init", "the folder's name is too long");
     snprintf(config, sizeof(config), "%s/dgf.yaml", dir);
     snprintf(policy, sizeof(policy), "%.4000s/first.yaml", folder);
+    snprintf(data_dir, sizeof(data_dir), "%.4000s/data", dir);
     if (dgf_file_exists(config) || dgf_file_exists(policy)) {
         fprintf(stderr, "dgf init: '%s' is there already; nothing is overwritten\n",
                 dgf_file_exists(config) ? config : policy);
@@ -154,10 +191,11 @@ int dgf_cmd_init(int argc, char **argv)
     if (!exit_code)
         exit_code = write_new(policy, policy_text);
     if (!exit_code)
-        exit_code = make_keys(dir);
-    if (!exit_code)
-        printf(
-            "next: set DGF_POSTGRES_URL, then run\n  dgf check -c %s\n  dgf run -c %s\n",
-            config, config);
-    return exit_code;
+        exit_code = make_keys(data_dir, fingerprint);
+    if (exit_code)
+        return exit_code;
+    if (json)
+        return print_json(config, policy, data_dir, fingerprint);
+    print_human(config, policy, data_dir, fingerprint);
+    return DGF_EXIT_OK;
 }

@@ -541,6 +541,43 @@ void dgf_settings_show(const struct dgf_settings *s, struct dgf_buf *out)
     }
 }
 
+static void part_json(struct dgf_json *json, const char *name, const char *type,
+                      const struct dgf_opt *opts, const void *conf,
+                      const struct labels *labels)
+{
+    dgf_json_key(json, name);
+    dgf_json_begin_object(json);
+    dgf_json_key(json, "type");
+    dgf_json_str(json, type);
+    dgf_opt_show_json(opts, conf, json);
+    if (labels && labels->map.n)
+        dgf_opt_show_json(label_opts, labels, json);
+    dgf_json_end_object(json);
+}
+
+void dgf_settings_show_json(const struct dgf_settings *s, struct dgf_buf *out)
+{
+    struct dgf_json json = dgf_json_of(out);
+
+    dgf_json_begin_object(&json);
+    dgf_opt_show_json(root_opts, s, &json);
+    dgf_json_key(&json, "sources");
+    dgf_json_begin_object(&json);
+    for (size_t i = 0; i < s->n_sources; i++)
+        part_json(&json, s->sources[i].name, s->sources[i].type->name,
+                  s->sources[i].type->opts, s->sources[i].conf,
+                  (const struct labels *)&s->sources[i].labels);
+    dgf_json_end_object(&json);
+    dgf_json_key(&json, "sinks");
+    dgf_json_begin_object(&json);
+    for (size_t i = 0; i < s->n_sinks; i++)
+        part_json(&json, s->sinks[i].name, s->sinks[i].type->name,
+                  s->sinks[i].type->opts, s->sinks[i].conf, NULL);
+    dgf_json_end_object(&json);
+    dgf_json_end_object(&json);
+    dgf_buf_add_byte(out, '\n');
+}
+
 /* Where options may stand besides the file. */
 static void add_places(struct dgf_buf *out)
 {
@@ -557,7 +594,7 @@ static void add_places(struct dgf_buf *out)
         "`DGF_POLICIES=/etc/dgf/policies`.\n\n"
         "Values may refer to `${NAME}`, `${NAME:-default}` and `${file:PATH}`; "
         "`$${` is a plain `${`. `dgf config\nshow` prints the configuration in "
-        "force, with secrets as `***`.\n\n"
+        "force, with secrets as `***`, also inside of addresses;\n`--format json` prints it as an object.\n\n"
         "Without any file the environment alone is enough:\n\n"
         "| variables | give |\n| --- | --- |\n"
         "| `POSTGRESQL_HOST`, `POSTGRESQL_PORT`, `POSTGRESQL_USER`, "

@@ -60,6 +60,8 @@ enum dgf_rc dgf_settings_policies(const struct dgf_settings *settings,
                                   struct dgf_policy_set **ret) DGF_MUST_USE;
 /* The effective configuration as YAML, secrets as '***'. */
 void dgf_settings_show(const struct dgf_settings *settings, struct dgf_buf *out);
+/* The same as one JSON object and a line end. */
+void dgf_settings_show_json(const struct dgf_settings *settings, struct dgf_buf *out);
 /* The reference page of every option (Markdown) and the JSON Schema. */
 void dgf_settings_reference(struct dgf_buf *out);
 void dgf_settings_schema(struct dgf_buf *out);

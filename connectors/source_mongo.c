@@ -12,7 +12,7 @@
 
 #define AT(f) offsetof(struct dgf_mongo_conf, f)
 static const struct dgf_opt opts[] = {
-    {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET,
+    {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET | DGF_ADDRESS,
      .help = "Address as libmongoc reads it: mongodb:// or mongodb+srv://. Without "
              "insecure: true, TLS is on and the server is verified",
      .example = "mongodb://dgf@db-1.example.org,db-2.example.org/?replicaSet=rs0"},

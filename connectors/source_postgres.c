@@ -8,7 +8,7 @@
 
 #define AT(f) offsetof(struct dgf_pg_conf, f)
 static const struct dgf_opt opts[] = {
-    {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET,
+    {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET | DGF_ADDRESS,
      .help =
          "Address as libpq reads it. Without insecure: true, sslmode is verify-full",
      .example = "postgresql://dgf@db.example.org/app"},

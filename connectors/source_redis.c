@@ -47,7 +47,7 @@ const struct dgf_opt dgf_redis_tls_opts[] = {
     DGF_OPT_END};
 
 static const struct dgf_opt opts[] = {
-    {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET,
+    {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET | DGF_ADDRESS,
      .help = "rediss://user@host:port/database; redis:// is without TLS and needs "
              "insecure: true beyond this machine; unix:///path. Of a cluster several "
              "hosts, with commas between them",

@@ -15,7 +15,7 @@ extern const struct dgf_source_type dgf_source_redis_keys;
 
 #define AT(f) offsetof(struct dgf_redis_conf, f)
 static const struct dgf_opt opts[] = {
-    {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET,
+    {"url", DGF_OPT_SECRET_STR, AT(url), DGF_REQUIRED | DGF_SECRET | DGF_ADDRESS,
      .help = "As of source redis", .example = "rediss://dgf@redis.example.org:6379/0"},
     {"user", DGF_OPT_STR, AT(user), 0,
      .help = "ACL user, when it does not stand in url"},

@@ -26,6 +26,9 @@ enum dgf_opt_type {
 
 #define DGF_REQUIRED 1u /* missing is an error */
 #define DGF_SECRET 2u   /* never printed */
+/* With DGF_SECRET: an address that may hold secrets; only those are hidden when it
+ * is shown. */
+#define DGF_ADDRESS 4u
 
 struct dgf_str_list {
     char **list;
@@ -66,11 +69,18 @@ void dgf_opt_release(const struct dgf_opt *opts, void *conf);
 /* Effective values as YAML, secrets as '***'; indent in spaces. */
 void dgf_opt_show(const struct dgf_opt *opts, const void *conf, unsigned indent,
                   struct dgf_buf *out);
+/* The same as members of an object; times and sizes are texts, as in the file. */
+struct dgf_json;
+void dgf_opt_show_json(const struct dgf_opt *opts, const void *conf,
+                       struct dgf_json *json);
+/* Appends an address with '***' in place of its passwords and secret parameters:
+ * scheme://user:***@host/path?sig=***, or host=x password=*** as libpq reads it.  What
+ * is neither becomes '***' as a whole. */
+void dgf_opt_hide_address(const char *address, struct dgf_buf *out);
 /* Markdown table rows, prefix before each name. */
 void dgf_opt_reference(const struct dgf_opt *opts, const char *prefix,
                        struct dgf_buf *out);
 /* JSON Schema 2020-12 "properties" and "required" members of an object. */
-struct dgf_json;
 void dgf_opt_schema(const struct dgf_opt *opts, struct dgf_json *json);
 
 /* Expands ${...} in text; E02xx finding at node on failure (returns NULL). */

@@ -19,6 +19,18 @@ static void word_at(struct dgf_buf *out, const char *words, int n)
     dgf_buf_add(out, words, strcspn(words, "|"));
 }
 
+/* What may be seen of a text; the buffer holds it where it had to be made. */
+static const char *seen(const struct dgf_opt *opt, const char *text,
+                        struct dgf_buf *made)
+{
+    if (opt->type != DGF_OPT_SECRET_STR && !(opt->flags & DGF_SECRET))
+        return text;
+    if (!(opt->flags & DGF_ADDRESS))
+        return "***";
+    dgf_opt_hide_address(text, made);
+    return dgf_buf_rc(made) ? "***" : dgf_buf_str(made);
+}
+
 static void show_list(const struct dgf_opt *opt, const struct dgf_str_list *list,
                       struct dgf_buf *out)
 {
@@ -45,8 +57,10 @@ static void show_map(const struct dgf_opt *opt, const struct dgf_str_map *map,
 
 static void show_value(const struct dgf_opt *opt, const void *from, struct dgf_buf *out)
 {
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf made = {0};
     const char *text;
 
+    dgf_buf_init(&made, 1 << 20);
     switch (opt->type) {
     case DGF_OPT_STR:
     case DGF_OPT_SECRET_STR:
@@ -54,9 +68,7 @@ static void show_value(const struct dgf_opt *opt, const void *from, struct dgf_b
         if (!text)
             dgf_buf_add_str(out, "null");
         else
-            quoted(out, opt->type == DGF_OPT_SECRET_STR || (opt->flags & DGF_SECRET)
-                            ? "***"
-                            : text);
+            quoted(out, seen(opt, text, &made));
         break;
     case DGF_OPT_BOOL:
         dgf_buf_add_str(out, *(const bool *)from ? "true" : "false");
@@ -103,6 +115,80 @@ void dgf_opt_show(const struct dgf_opt *opts, const void *conf, unsigned indent,
         dgf_buf_add_byte(out, ' ');
         show_value(opt, from, out);
         dgf_buf_add_byte(out, '\n');
+    }
+}
+
+static void json_list(const struct dgf_opt *opt, const struct dgf_str_list *list,
+                      struct dgf_json *json)
+{
+    dgf_json_begin_array(json);
+    for (size_t i = 0; i < list->n; i++)
+        dgf_json_str(json, opt->flags & DGF_SECRET ? "***" : list->list[i]);
+    dgf_json_end_array(json);
+}
+
+static void json_map(const struct dgf_opt *opt, const struct dgf_str_map *map,
+                     struct dgf_json *json)
+{
+    dgf_json_begin_object(json);
+    for (size_t i = 0; i < map->n; i++) {
+        dgf_json_key_bytes(json, dgf_bytes_str(map->keys[i]));
+        dgf_json_str(json, opt->flags & DGF_SECRET ? "***" : map->values[i]);
+    }
+    dgf_json_end_object(json);
+}
+
+static void json_value(const struct dgf_opt *opt, const void *from,
+                       struct dgf_json *json)
+{
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf made = {0};
+    const char *text;
+
+    dgf_buf_init(&made, 1 << 20);
+    switch (opt->type) {
+    case DGF_OPT_STR:
+    case DGF_OPT_SECRET_STR:
+        text = *(char *const *)from;
+        if (text)
+            dgf_json_str(json, seen(opt, text, &made));
+        else
+            dgf_json_null(json);
+        break;
+    case DGF_OPT_BOOL:
+        dgf_json_bool(json, *(const bool *)from);
+        break;
+    case DGF_OPT_INT:
+        dgf_json_i64(json, *(const int64_t *)from);
+        break;
+    case DGF_OPT_STR_LIST:
+        json_list(opt, from, json);
+        break;
+    case DGF_OPT_STR_MAP:
+        json_map(opt, from, json);
+        break;
+    default: /* words, times and sizes */
+        show_value(opt, from, &made);
+        dgf_json_str(json, dgf_buf_str(&made));
+        break;
+    }
+}
+
+void dgf_opt_show_json(const struct dgf_opt *opts, const void *conf,
+                       struct dgf_json *json)
+{
+    for (const struct dgf_opt *opt = opts; opt->name; opt++) {
+        const void *from = (const uint8_t *)conf + opt->offset;
+
+        if (opt->type == DGF_OPT_NODE)
+            continue;
+        dgf_json_key(json, opt->name);
+        if (opt->type != DGF_OPT_GROUP) {
+            json_value(opt, from, json);
+            continue;
+        }
+        dgf_json_begin_object(json);
+        dgf_opt_show_json(opt->group, from, json);
+        dgf_json_end_object(json);
     }
 }
 

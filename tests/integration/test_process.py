@@ -225,7 +225,9 @@ def the_effective_configuration_hides_secrets():
     with Postgres() as pg:
         agent = shop.watch(pg)
         text = agent.run("config", "show", "-c", agent.config).stdout
-        true("dgf-secret" not in text and "***" in text, text)
+        true("dgf-secret" not in text, text)
+        true(f'url: "postgresql://dgf:***@127.0.0.1:{pg.port}/postgres?sslmode=verify-full'
+             in text, text)
         agent.folder.remove()
 
 
