@@ -2,11 +2,24 @@
 
 import os
 import signal
+import socket
 import subprocess
 
 from cases import case, equal, main, true
-from servers import (Disk, Failed, Kafka, MockKafka, Postgres, children_of, distinct, produce,
-                     read_topic)
+from servers import (Disk, Failed, Kafka, MockKafka, Postgres, children_of, distinct, free_port,
+                     is_free, kernel_ports, produce, read_topic)
+
+
+@case
+def a_free_port_is_none_that_a_connection_can_take():
+    first, _ = kernel_ports()
+    ports = [free_port(beside=10000 * (i % 2)) for i in range(200)]
+    equal(len(set(ports)), 200, "different ports")
+    if first >= 22000:
+        true(all(port + 10000 * (i % 2) < first for i, port in enumerate(ports)),
+             f"{max(ports)}: the kernel gives ports from {first} on to others")
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        true(not is_free(taken.getsockname()[1]), "a port somebody listens on is not free")
 
 
 @case

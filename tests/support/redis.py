@@ -169,8 +169,7 @@ class Cluster:
         """A node that belongs to no cluster yet."""
         node = Redis(extra="cluster-enabled yes\ncluster-config-file nodes.conf\n"
                            "cluster-node-timeout 2000\ncluster-require-full-coverage no")
-        while node.port + 10000 > 65535:        # the bus is at port + 10000
-            node.port = free_port()
+        node.port = free_port(beside=10000)     # the cluster's bus
         return node
 
     def __enter__(self):

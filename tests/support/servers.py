@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -68,14 +69,32 @@ def wait_until(condition, seconds, what, every=0.02):
 _given = set()
 
 
-def free_port():
-    """A loopback port nobody listens on now; never the same one twice."""
+def kernel_ports():
+    """(first, last) of the ports the kernel gives to connections and to whoever asks for any."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first, last = map(int, file.read().split())
+    return first, last
+
+
+def is_free(port):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)      # as servers do
+        with contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return True
+    return False
+
+
+def free_port(beside=0):
+    """A loopback port nobody listens on now; never the same one twice.  The kernel gives it to
+    nobody else: between this and the start of the server any connection of another test could
+    take one of its own.  beside: the port so many further on is free as well."""
+    first = kernel_ports()[0]
+    below = first if first >= 22000 else 32768      # where it keeps nearly none back
     while True:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
+        port = random.randrange(10240, below - beside)
+        if port not in _given and all(is_free(at) for at in {port, port + beside}):
+            _given.update({port, port + beside})
             return port
 
 
