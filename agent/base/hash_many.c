@@ -1,7 +1,10 @@
 /* hash_many.c - many leaves and nodes at once, two messages side by side. */
-#include "base/hash.h"
+#include "base/sha256.h"
 
 #if defined(__x86_64__)
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
+
 #include <cpuid.h>
 #include <immintrin.h>
 
@@ -192,7 +195,100 @@ __attribute__((target("sha,sse4.1"))) static void node_pair(
     store_state(&b, ret[1]);
 }
 
+static struct state state_of(const SHA256_CTX *ctx)
+{
+    const SHA_LONG *h = ctx->h;
+
+    return (struct state){_mm_set_epi32((int)h[0], (int)h[1], (int)h[4], (int)h[5]),
+                          _mm_set_epi32((int)h[2], (int)h[3], (int)h[6], (int)h[7])};
+}
+
+/* After so many bytes more, all in whole blocks. */
+static void keep_state(SHA256_CTX *ctx, const struct state *s, uint64_t n_bytes)
+{
+    static const uint8_t abef[4] = {5, 4, 1, 0}, cdgh[4] = {7, 6, 3, 2};
+    uint64_t bits = ((uint64_t)ctx->Nh << 32 | ctx->Nl) + 8 * n_bytes;
+    uint32_t words[4];
+
+    memcpy(words, &s->abef, sizeof(words));
+    for (int i = 0; i < 4; i++)
+        ctx->h[abef[i]] = words[i];
+    memcpy(words, &s->cdgh, sizeof(words));
+    for (int i = 0; i < 4; i++)
+        ctx->h[cdgh[i]] = words[i];
+    ctx->Nl = (SHA_LONG)bits;
+    ctx->Nh = (SHA_LONG)(bits >> 32);
+}
+
+/* Leaves one after the other, each block of them beside one of the sum's, until
+ * either is done; returns how many leaves are.  n_blocks counts down. */
+__attribute__((target("sha,sse4.1"))) static size_t leaves_beside(
+    const struct dgf_bytes *lines, size_t n, uint8_t (*ret)[DGF_SHA256_LEN],
+    struct state *sum, const uint8_t **p, size_t *n_blocks)
+{
+    struct state b = *sum;
+    const uint8_t *at = *p;
+    size_t left = *n_blocks, i = 0;
+
+    for (; i < n && left > 0; i++) {
+        struct state a = begin_state();
+        struct lane lane;
+        size_t k = 0;
+
+        cut_leaf(&lane, lines[i]);
+        for (; k < lane.n_blocks && left > 0; k++, left--, at += 64)
+            two_blocks(&a, block(&lane, k), &b, at);
+        for (; k < lane.n_blocks; k++)
+            one_block(&a, block(&lane, k));
+        store_state(&a, ret[i]);
+    }
+    *sum = b;
+    *p = at;
+    *n_blocks = left;
+    return i;
+}
+
+/* As OpenSSL leaves it: what does not fill a block waits in the context.  Returns how
+ * many leaves are done; 0: nothing is. */
+static size_t sum_beside(SHA256_CTX *ctx, struct dgf_bytes bytes,
+                         const struct dgf_bytes *lines, size_t n,
+                         uint8_t (*ret)[DGF_SHA256_LEN])
+{
+    size_t first = ctx->num > 0 ? 64 - ctx->num : 0, n_blocks, left, n_done;
+    const uint8_t *p = bytes.ptr + first;
+    struct state state;
+
+    if (bytes.len < first + 64)
+        return 0;
+    if (first > 0)
+        SHA256_Update(ctx, bytes.ptr, first);
+    n_blocks = left = (bytes.len - first) / 64;
+    state = state_of(ctx);
+    n_done = leaves_beside(lines, n, ret, &state, &p, &left);
+    keep_state(ctx, &state, 64 * (uint64_t)(n_blocks - left));
+    SHA256_Update(ctx, p, (size_t)(bytes.ptr + bytes.len - p));
+    return n_done;
+}
+
 static bool has_sha;
+
+static bool sums_as_openssl(const uint8_t bytes[200])
+{
+    const struct dgf_bytes lines[] = {{bytes, 140}, {bytes + 7, 90}};
+    uint8_t hashes[2][DGF_SHA256_LEN], expected[DGF_SHA256_LEN], got[DGF_SHA256_LEN];
+    SHA256_CTX ctx;
+
+    SHA256_Init(&ctx);
+    SHA256_Update(&ctx, bytes, 30);
+    if (sum_beside(&ctx, dgf_bytes_of(bytes + 30, 170), lines, 2, hashes) == 0)
+        return false;
+    SHA256_Final(got, &ctx);
+    dgf_sha256(dgf_bytes_of(bytes, 200), expected);
+    if (memcmp(got, expected, sizeof(got)) != 0)
+        return false;
+    dgf_sha256_leaf(lines[0], expected);
+    return memcmp(hashes[0], expected, sizeof(expected)) == 0;
+}
 
 /* The instructions are used where they are and give what OpenSSL gives: both
  * sides of the ledger, sealing and verifying, would believe a wrong hash. */
@@ -214,7 +310,7 @@ __attribute__((constructor)) static void look_at_cpu(void)
         if (memcmp(hashes[i], expected, sizeof(expected)) != 0)
             return;
     }
-    has_sha = true;
+    has_sha = sums_as_openssl(bytes);
 }
 #endif
 
@@ -242,4 +338,19 @@ void dgf_sha256_nodes(uint8_t (*children)[DGF_SHA256_LEN], size_t n,
 #endif
     for (; i < n; i++)
         dgf_sha256_node(children[2 * i], children[2 * i + 1], ret[i]);
+}
+
+void dgf_sha256_add_and_leaves(struct dgf_sha256_sum *sum, struct dgf_bytes bytes,
+                               const struct dgf_bytes *lines, size_t n,
+                               uint8_t (*ret)[DGF_SHA256_LEN])
+{
+    size_t n_done = 0;
+
+#if defined(__x86_64__)
+    if (has_sha && n > 0)
+        n_done = sum_beside((SHA256_CTX *)(void *)sum->state, bytes, lines, n, ret);
+#endif
+    if (n_done == 0)
+        dgf_sha256_add(sum, bytes);
+    dgf_sha256_leaves(lines + n_done, n - n_done, ret + n_done);
 }

@@ -12,6 +12,12 @@ struct dgf_sha256_sum {
 
 void dgf_sha256_begin(struct dgf_sha256_sum *sum);
 void dgf_sha256_add(struct dgf_sha256_sum *sum, struct dgf_bytes bytes);
+/* The same as dgf_sha256_add(sum, bytes) and dgf_sha256_leaves(lines, n, ret), side by
+ * side: for little more than the longer of both where the CPU has SHA instructions.
+ * The lines usually are those bytes; they need not be. */
+void dgf_sha256_add_and_leaves(struct dgf_sha256_sum *sum, struct dgf_bytes bytes,
+                               const struct dgf_bytes *lines, size_t n,
+                               uint8_t (*ret)[DGF_SHA256_LEN]);
 void dgf_sha256_end(struct dgf_sha256_sum *sum, uint8_t ret[DGF_SHA256_LEN]);
 
 #endif

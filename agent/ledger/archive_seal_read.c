@@ -260,8 +260,8 @@ static enum dgf_rc hash_lines(struct checking *c, struct dgf_err *err)
     struct dgf_bytes rest = dgf_buf_bytes(&c->plain), lines[MAX_LINES];
     uint8_t hashes[MAX_LINES][DGF_SHA256_LEN];
 
-    dgf_sha256_add(&c->leaves_sum, rest);
     while (rest.len > 0) {
+        const uint8_t *begin = rest.ptr;
         size_t n = 0;
         enum dgf_rc rc;
 
@@ -273,7 +273,9 @@ static enum dgf_rc hash_lines(struct checking *c, struct dgf_err *err)
             lines[n] = dgf_bytes_of(rest.ptr, (size_t)(lf - rest.ptr));
             rest = dgf_bytes_of(lf + 1, rest.len - lines[n].len - 1);
         }
-        dgf_sha256_leaves(lines, n, hashes);
+        dgf_sha256_add_and_leaves(&c->leaves_sum,
+                                  dgf_bytes_of(begin, (size_t)(rest.ptr - begin)),
+                                  lines, n, hashes);
         c->n_lines += n;
         rc = dgf_tiles_append(c->seal->sealer->work, hashes, n, put_tile, c);
         if (rc)

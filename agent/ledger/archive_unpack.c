@@ -23,7 +23,7 @@ struct dgf_unpack {
     struct dgf_unpacked ring[RING];
 };
 
-static void hash_lines(struct dgf_unpacked *one)
+static void cut_lines(struct dgf_unpacked *one)
 {
     const uint8_t *p = one->plain, *end = p + one->n_plain;
 
@@ -34,7 +34,6 @@ static void hash_lines(struct dgf_unpacked *one)
         one->lines[one->n_lines++] = dgf_bytes_of(p, (size_t)(lf - p));
         p = lf + 1;
     }
-    dgf_sha256_leaves(one->lines, one->n_lines, one->hashes);
 }
 
 static void unpack_one(struct dgf_unpack *unpack, struct dgf_unpacked *one)
@@ -43,8 +42,9 @@ static void unpack_one(struct dgf_unpack *unpack, struct dgf_unpacked *one)
                              one->plain, &one->n_plain, &one->class, &one->what);
     if (one->rc)
         return;
-    dgf_sha256_add(&unpack->sum, dgf_bytes_of(one->plain, one->n_plain));
-    hash_lines(one);
+    cut_lines(one);
+    dgf_sha256_add_and_leaves(&unpack->sum, dgf_bytes_of(one->plain, one->n_plain),
+                              one->lines, one->n_lines, one->hashes);
 }
 
 static void *work(void *ctx)

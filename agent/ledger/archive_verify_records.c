@@ -186,12 +186,11 @@ static void on_special(struct check *check, struct dgf_bytes line,
 
 static bool is_special(struct dgf_bytes kind)
 {
-    static const char *const kinds[] = {"coverage", "gap", "resume", "key", "config"};
-
-    for (size_t i = 0; i < DGF_ARRAY_LEN(kinds); i++)
-        if (dgf_bytes_eq(kind, dgf_bytes_str(kinds[i])))
-            return true;
-    return false;
+    return dgf_bytes_eq(kind, DGF_BYTES("coverage")) ||
+           dgf_bytes_eq(kind, DGF_BYTES("gap")) ||
+           dgf_bytes_eq(kind, DGF_BYTES("resume")) ||
+           dgf_bytes_eq(kind, DGF_BYTES("key")) ||
+           dgf_bytes_eq(kind, DGF_BYTES("config"));
 }
 
 /* Most records were logged at the same time as the one before. */

@@ -1,4 +1,5 @@
 #include "base/hash.h"
+#include "base/sha256.h"
 
 #include <stdio.h>
 
@@ -249,6 +250,78 @@ START_TEST(many_leaves_at_once_hash_like_one_after_the_other)
 }
 END_TEST
 
+/* Lines of one text and its sum, whatever else is in the sum and wherever it ends. */
+START_TEST(a_sum_beside_leaves_is_the_same_sum_and_the_same_leaves)
+{
+    static const size_t lens[] = {0, 1, 2, 54, 55, 56, 63, 64, 119, 500, 3000};
+    static uint8_t text[40000], hashes[64][DGF_SHA256_LEN];
+    uint8_t expected[DGF_SHA256_LEN], got[DGF_SHA256_LEN];
+    struct dgf_bytes lines[64];
+
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (uint8_t)(i * 131 + i / 251);
+    for (size_t before = 0; before < 130; before += 13) {
+        for (size_t first = 0; first < DGF_ARRAY_LEN(lens); first++) {
+            for (size_t n = 0; n < 20; n++) {
+                struct dgf_sha256_sum sum, alone;
+                size_t at = before;
+
+                for (size_t i = 0; i < n; i++) {
+                    size_t len = lens[(first + i) % DGF_ARRAY_LEN(lens)];
+
+                    lines[i] = dgf_bytes_of(text + at, len);
+                    at += len + 1;
+                }
+                dgf_sha256_begin(&sum);
+                dgf_sha256_add(&sum, dgf_bytes_of(text, before));
+                dgf_sha256_add_and_leaves(
+                    &sum, dgf_bytes_of(text + before, at - before), lines, n, hashes);
+                dgf_sha256_add(&sum, dgf_bytes_of(text, 77)); /* it goes on */
+                dgf_sha256_end(&sum, got);
+                dgf_sha256_begin(&alone);
+                dgf_sha256_add(&alone, dgf_bytes_of(text, at));
+                dgf_sha256_add(&alone, dgf_bytes_of(text, 77));
+                dgf_sha256_end(&alone, expected);
+                ck_assert_mem_eq(got, expected, DGF_SHA256_LEN);
+                for (size_t i = 0; i < n; i++) {
+                    dgf_sha256_leaf(lines[i], expected);
+                    ck_assert_mem_eq(hashes[i], expected, DGF_SHA256_LEN);
+                }
+            }
+        }
+    }
+}
+END_TEST
+
+/* More text than lines, more lines than text, no lines at all. */
+START_TEST(a_sum_need_not_be_of_the_leaves_beside_it)
+{
+    static uint8_t text[10000], hashes[40][DGF_SHA256_LEN];
+    uint8_t expected[DGF_SHA256_LEN], got[DGF_SHA256_LEN];
+    struct dgf_bytes lines[40];
+
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (uint8_t)(i * 37);
+    for (size_t i = 0; i < DGF_ARRAY_LEN(lines); i++)
+        lines[i] = dgf_bytes_of(text + i, 100 + i);
+    for (size_t n = 0; n <= DGF_ARRAY_LEN(lines); n += 8) {
+        for (size_t len = 0; len <= sizeof(text); len += 625) {
+            struct dgf_sha256_sum sum;
+
+            dgf_sha256_begin(&sum);
+            dgf_sha256_add_and_leaves(&sum, dgf_bytes_of(text, len), lines, n, hashes);
+            dgf_sha256_end(&sum, got);
+            dgf_sha256(dgf_bytes_of(text, len), expected);
+            ck_assert_mem_eq(got, expected, DGF_SHA256_LEN);
+            for (size_t i = 0; i < n; i++) {
+                dgf_sha256_leaf(lines[i], expected);
+                ck_assert_mem_eq(hashes[i], expected, DGF_SHA256_LEN);
+            }
+        }
+    }
+}
+END_TEST
+
 START_TEST(many_nodes_at_once_may_go_to_where_their_children_were)
 {
     uint8_t children[14][DGF_SHA256_LEN], there[14][DGF_SHA256_LEN],
@@ -271,6 +344,8 @@ END_TEST
 
 DGF_UNIT(hash, sha256_gives_the_published_digests, leaves_and_nodes_are_hashed_apart,
          many_leaves_at_once_hash_like_one_after_the_other,
+         a_sum_beside_leaves_is_the_same_sum_and_the_same_leaves,
+         a_sum_need_not_be_of_the_leaves_beside_it,
          many_nodes_at_once_may_go_to_where_their_children_were,
          hmac_gives_the_published_digests,
          crc32c_is_the_polynomial_at_every_length_and_goes_on,
