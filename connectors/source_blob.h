@@ -5,6 +5,7 @@
  *   source_blob_queue.c    messages of a Storage queue, filled by Event Grid
  *   source_blob_feed.c     the change feed: hours and their shards
  *   source_blob_chunk.c    one chunk of it, block by block
+ *   source_blob_gap.c      what the change feed no longer has
  *   source_blob_emit.c     events, gaps, records of what cannot be read
  *   source_blob_look.c     the content of a blob, where it is asked for
  *   source_blob_inspect.c  containers and properties of the account
@@ -113,6 +114,7 @@ enum dgf_blobs_chunk_phase {
     DGF_BLOB_CHUNK_NONE,
     DGF_BLOB_CHUNK_HEADER,
     DGF_BLOB_CHUNK_BLOCKS,
+    DGF_BLOB_CHUNK_GONE,
     DGF_BLOB_CHUNK_ENDED, /* once its items are judged, the next one */
 };
 
@@ -253,6 +255,20 @@ bool dgf_blobs_feed_ask(struct dgf_blobs_source *self, const struct dgf_azure_as
 /* Decodes or asks for the next bytes of the chunk at at_chunk. */
 void dgf_blobs_chunk_pump(struct dgf_blobs_source *self);
 void dgf_blobs_chunk_release(struct dgf_blobs_source *self);
+
+/* ---- gaps of the feed ----
+ * Each says a gap and moves the memory behind it; false: the source failed. */
+/* Every hour that begins before this was read; 0: none. */
+int64_t dgf_blobs_read_to(const struct dgf_blob_memory *memory);
+/* The hour being read is not the first of those listed any more. */
+bool dgf_blobs_gap_reading(struct dgf_blobs_source *self);
+/* The hour read last is gone, and we were away for longer than the shortest retention.
+ */
+bool dgf_blobs_gap_absence(struct dgf_blobs_source *self);
+/* The hour at at_hour was listed, and is not there. */
+bool dgf_blobs_gap_hour(struct dgf_blobs_source *self);
+/* The chunk of the memory is not there; end: its size, 0: nobody knows. */
+bool dgf_blobs_gap_chunk(struct dgf_blobs_source *self, uint64_t end);
 
 /* ---- emit ---- */
 bool dgf_blobs_emit_change(struct dgf_blobs_source *self, struct dgf_blobs_item *item);

@@ -86,25 +86,6 @@ static void torn(struct dgf_blobs_source *self, const char *what, uint64_t from)
 
 /* ---- windows ---- */
 
-static void chunk_gone(struct dgf_blobs_source *self)
-{
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf from = {0};
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf to = {0};
-    struct dgf_blob_memory *memory = &self->memory;
-
-    dgf_buf_init(&from, 1024);
-    dgf_buf_init(&to, 1024);
-    dgf_blob_position(memory, &from);
-    memory->offset = current(self)->size;
-    memory->index = 0;
-    self->dirty = true;
-    dgf_blob_position(memory, &to);
-    self->reader.phase = DGF_BLOB_CHUNK_ENDED;
-    (void)dgf_blobs_emit_gap(
-        self, DGF_GAP_RETENTION_EXCEEDED, dgf_buf_str(&from), dgf_buf_str(&to), true,
-        "a chunk of the change feed was removed before it was read", NULL, 0);
-}
-
 static void on_window(void *ctx, const struct dgf_azure_answer *answer)
 {
     struct dgf_blobs_source *self = ctx;
@@ -112,19 +93,23 @@ static void on_window(void *ctx, const struct dgf_azure_answer *answer)
 
     reader->asking = false;
     dgf_buf_clear(&reader->window);
-    if (answer->is == DGF_AZURE_MISSING || answer->is == DGF_AZURE_NO_PARENT) {
-        chunk_gone(self);
-    } else if (answer->is == DGF_AZURE_BEYOND) { /* it is shorter than it was */
-        current(self)->size = reader->window_at;
+    if (answer->is == DGF_AZURE_MISSING || answer->is == DGF_AZURE_NO_PARENT ||
+        answer->is == DGF_AZURE_BEYOND) { /* it is shorter than it was */
+        reader->phase = DGF_BLOB_CHUNK_GONE;
     } else if (answer->is != DGF_AZURE_DONE) {
         dgf_blobs_feed_wait(self);
         dgf_blobs_refused(self, &self->feed, answer,
                           "cannot read a chunk of the change feed", NULL, ROLE);
         return;
+    } else if (answer->body.len < reader->want) { /* nobody says where it ends */
+        dgf_blobs_feed_wait(self);
+        dgf_blobs_trouble(self, &self->feed, DGF_RETRY,
+                          "cannot read a chunk of the change feed: %zu bytes came of "
+                          "%zu that were asked for",
+                          answer->body.len, reader->want);
+        return;
     } else {
         dgf_buf_add_bytes(&reader->window, answer->body);
-        if (answer->body.len < reader->want) /* its end, as it is now */
-            current(self)->size = reader->window_at + answer->body.len;
     }
     if (dgf_buf_rc(&reader->window)) {
         dgf_blobs_fail(self, DGF_RETRY, "out of memory");
@@ -297,11 +282,24 @@ static bool begin_chunk(struct dgf_blobs_source *self)
         return false;
     dgf_blobs_chunk_release(self);
     if (strcmp(memory->chunk, current(self)->name) != 0) {
+        /* The list begins with the one we were in, while it is there. */
+        if (self->reader.at_chunk == 0 && memory->chunk[0] &&
+            !dgf_blobs_gap_chunk(self, 0))
+            return false;
         (void)snprintf(memory->chunk, sizeof(memory->chunk), "%s", current(self)->name);
         memory->offset = memory->index = 0;
         self->dirty = true;
     }
     self->reader.phase = DGF_BLOB_CHUNK_HEADER;
+    return true;
+}
+
+/* What was read of it is judged before the gap. */
+static bool gone_chunk(struct dgf_blobs_source *self)
+{
+    if (self->n_items || !dgf_blobs_gap_chunk(self, current(self)->size))
+        return false;
+    self->reader.phase = DGF_BLOB_CHUNK_ENDED;
     return true;
 }
 
@@ -321,7 +319,8 @@ void dgf_blobs_chunk_pump(struct dgf_blobs_source *self)
     while (reader->listed && reader->passing && !reader->asking && !self->failed &&
            self->n_items < DGF_BLOB_ITEMS_MAX) {
         if (reader->at_chunk >= reader->n_chunks) {
-            if (self->n_items == 0)
+            if (self->n_items == 0 && (reader->n_chunks || !self->memory.chunk[0] ||
+                                       dgf_blobs_gap_chunk(self, 0)))
                 dgf_blobs_feed_shard_done(self);
             return;
         }
@@ -338,6 +337,10 @@ void dgf_blobs_chunk_pump(struct dgf_blobs_source *self)
                 decode_one(self);
             else
                 read_block(self);
+            break;
+        case DGF_BLOB_CHUNK_GONE:
+            if (!gone_chunk(self))
+                return;
             break;
         default:
             if (!end_chunk(self))

@@ -254,6 +254,17 @@ static void bad_manifest(struct dgf_blobs_source *self, struct dgf_bytes body)
     dgf_blobs_pump(self);
 }
 
+/* It was listed and is gone: retention took it in between. */
+static void hour_gone(struct dgf_blobs_source *self)
+{
+    free_shards(&self->reader);
+    if (!dgf_blobs_gap_hour(self))
+        return;
+    self->reader.at_hour++;
+    next_hour(self);
+    dgf_blobs_pump(self);
+}
+
 static void on_manifest(void *ctx, const struct dgf_azure_answer *answer)
 {
     struct dgf_blobs_source *self = ctx;
@@ -263,7 +274,7 @@ static void on_manifest(void *ctx, const struct dgf_azure_answer *answer)
 
     reader->asking = false;
     if (answer->is == DGF_AZURE_MISSING || answer->is == DGF_AZURE_NO_PARENT) {
-        dgf_blobs_feed_wait(self); /* retention took it between list and read */
+        hour_gone(self);
         return;
     }
     if (answer->is != DGF_AZURE_DONE) {
@@ -502,57 +513,6 @@ static bool take_hour(struct list *list)
     return true;
 }
 
-/* The hour we were in the middle of is gone: retention was faster. */
-static bool say_retention(struct dgf_blobs_source *self)
-{
-    struct dgf_blobs_feed *reader = &self->reader;
-    struct dgf_blob_memory *memory = &self->memory;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf from = {0};
-    const char *to = reader->n_hours ? reader->hours[0].name : "";
-    char text[DGF_BLOB_NAME_MAX + 8];
-    bool good;
-
-    if (!memory->segment[0] ||
-        (reader->n_hours && strcmp(reader->hours[0].name, memory->segment) <= 0))
-        return true;
-    dgf_buf_init(&from, 1024);
-    dgf_blob_position(memory, &from);
-    (void)snprintf(text, sizeof(text), "%s:0.0", *to ? to : memory->segment);
-    good = dgf_blobs_emit_gap(self, DGF_GAP_RETENTION_EXCEEDED, dgf_buf_str(&from),
-                              text, true,
-                              "the change feed no longer has the hour we were reading; "
-                              "keep it longer, or let nobody delete from it",
-                              NULL, 0);
-    (void)dgf_blob_segment_time(memory->segment, &memory->done_ns);
-    memory->segment[0] = memory->chunk[0] = '\0';
-    memory->shard = 0;
-    memory->offset = memory->index = 0;
-    self->dirty = true;
-    return good;
-}
-
-/* Hours between the last we read and the first there is may have gone, when the last
- * one is gone itself and we were away for longer than the shortest retention. */
-static bool say_absence(struct dgf_blobs_source *self, bool kept)
-{
-    struct dgf_blobs_feed *reader = &self->reader;
-    struct dgf_blob_memory *memory = &self->memory;
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf from = {0};
-    char to[64];
-
-    if (kept || !memory->done_ns || !memory->consumed_ns || !reader->n_hours ||
-        reader->pass_ns - memory->consumed_ns < DAY_NS)
-        return true;
-    dgf_buf_init(&from, 1024);
-    dgf_blob_position(memory, &from);
-    (void)snprintf(to, sizeof(to), "%s:0.0", reader->hours[0].name);
-    return dgf_blobs_emit_gap(self, DGF_GAP_RETENTION_EXCEEDED, dgf_buf_str(&from), to,
-                              true,
-                              "hours of the change feed were removed before they were "
-                              "read: we were away for longer than it keeps them",
-                              NULL, 0);
-}
-
 static void month_of(int64_t ns, unsigned *ret_year, unsigned *ret_month)
 {
     int64_t year;
@@ -577,7 +537,8 @@ static void on_month(void *ctx, const struct dgf_azure_answer *answer)
         ask_list(self, prefix, false, on_month);
         return;
     }
-    if (reader->n_hours && (!say_retention(self) || !say_absence(self, reader->kept)))
+    if (reader->n_hours &&
+        (!dgf_blobs_gap_reading(self) || !dgf_blobs_gap_absence(self)))
         return;
     if (reader->n_hours)
         reader->kept = true; /* the rest follows without a break */
@@ -594,7 +555,7 @@ static void list_month(struct dgf_blobs_source *self)
     month_of(reader->pass_ns, &year, &month);
     reader->n_hours = reader->at_hour = 0;
     if (reader->year > year || (reader->year == year && reader->month > month)) {
-        if (say_retention(self))
+        if (dgf_blobs_gap_reading(self))
             pass_done(self);
         return;
     }
@@ -683,8 +644,7 @@ static void begin_pass(struct dgf_blobs_source *self, int64_t consumable_ns)
         return;
     }
     month_of(from, &reader->year, &reader->month);
-    if (memory->done_ns && memory->consumed_ns &&
-        consumable_ns - memory->consumed_ns >= DAY_NS)
+    if (memory->done_ns && consumable_ns - dgf_blobs_read_to(memory) >= DAY_NS)
         look_back(self);
     else
         list_month(self);
