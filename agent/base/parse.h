@@ -45,7 +45,8 @@ void dgf_date_of(int64_t days, int64_t *ret_year, unsigned *ret_month,
 bool dgf_utf8_valid(struct dgf_bytes text);
 /* Damerau-Levenshtein distance with a cap, for "did you mean". */
 unsigned dgf_edit_distance(const char *a, const char *b, unsigned cap);
-/* The candidate nearest to word within 1/3 of its length, or NULL. */
+/* The candidate that differs from word in case alone, else the nearest one within 1/3
+ * of its length, else NULL. */
 const char *dgf_nearest(const char *word, const char *const *candidates, size_t n);
 
 #endif

@@ -94,6 +94,9 @@ const char *dgf_nearest(const char *word, const char *const *candidates, size_t 
     unsigned best = within + 1;
     const char *found = NULL;
 
+    for (size_t i = 0; i < n; i++)
+        if (strcasecmp(word, candidates[i]) == 0)
+            return candidates[i];
     for (size_t i = 0; i < n; i++) {
         unsigned distance = dgf_edit_distance(word, candidates[i], best);
 

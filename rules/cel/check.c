@@ -79,7 +79,10 @@ static const char *suggest_name(struct checker *c, const char *word)
 {
     struct nearest nearest = nearest_of(word);
     const struct dgf_map_entry *entry;
+    const char *here = dgf_cel_foreign_name(word);
 
+    if (here && dgf_map_get(&c->env->decls, dgf_bytes_str(here)))
+        return here;
     for (unsigned i = 0; i < c->n_locals; i++)
         try_name(&nearest, c->locals[i].name);
     for (size_t at = 0; (entry = dgf_map_next(&c->env->decls, &at));) {
@@ -97,7 +100,11 @@ static const char *suggest_function(struct checker *c, const char *word)
 {
     struct nearest nearest = nearest_of(word);
     const struct dgf_map_entry *entry;
+    const char *here = dgf_cel_foreign_function(word);
 
+    /* `missing` is of policies; the others are standard */
+    if (here && (c->policy || strcmp(here, "missing") != 0))
+        return here;
     dgf_cel_std_names(try_name, &nearest);
     for (size_t at = 0; (entry = dgf_map_next(&c->env->functions, &at));)
         try_name(&nearest, ((const struct dgf_cel_overload *)entry->value)->name);
@@ -293,7 +300,8 @@ static const struct dgf_cel_type *field_type(struct checker *c,
                                              struct dgf_cel_node *node,
                                              const struct dgf_cel_type *on)
 {
-    char text[128];
+    char text[128], call[32];
+    const char *here = NULL;
 
     on = dgf_cel_type_deref(on);
     switch (on->kind) {
@@ -312,10 +320,17 @@ static const struct dgf_cel_type *field_type(struct checker *c,
         if (c->policy)
             return &dgf_cel_t_null;
         break;
+    case DGF_CEL_T_STRING:
+    case DGF_CEL_T_BYTES:
+    case DGF_CEL_T_LIST:
+        here = dgf_cel_foreign_function(node->name);
+        break;
     default:
         break;
     }
-    issue(c, "E0303", node->name_at, (uint32_t)strlen(node->name), NULL,
+    if (here) /* x.length, as if it were a field */
+        snprintf(call, sizeof(call), "%s()", here);
+    issue(c, "E0303", node->name_at, (uint32_t)strlen(node->name), here ? call : NULL,
           "type '%s' has no field '%s'", show(c, on, text, sizeof(text)), node->name);
     return &error_type;
 }
@@ -571,7 +586,11 @@ static const struct dgf_cel_type *check_call(struct checker *c,
     for (uint32_t i = 0; i < node->n_args; i++)
         error |= check(c, node->args[i])->kind == DGF_CEL_T_ERROR;
     if (!known) {
-        if (c->checked)
+        if (c->checked && dgf_cel_changes_case(node->name))
+            issue(c, "E0302", node->name_at, (uint32_t)strlen(node->name), NULL,
+                  "unknown function '%s': case is ignored by matches(\"(?i)^text$\")",
+                  node->name);
+        else if (c->checked)
             issue(c, "E0302", node->name_at, (uint32_t)strlen(node->name),
                   suggest_function(c, node->name), "unknown function '%s'",
                   dgf_cel_written_name(node->name));

@@ -191,6 +191,19 @@ static struct dgf_cel_token quoted_name(struct dgf_cel_lexer *lexer)
     return token_of(lexer, start, DGF_CEL_TK_QUOTED);
 }
 
+/* What word processors make of quotes. */
+static bool is_typographic(struct dgf_bytes sign)
+{
+    static const char *const quotes[] = {"\u2018", "\u2019", "\u201a", "\u201b",
+                                         "\u201c", "\u201d", "\u201e", "\u201f",
+                                         "\u00ab", "\u00bb", "\u00b4"};
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(quotes); i++)
+        if (dgf_bytes_eq(sign, dgf_bytes_str(quotes[i])))
+            return true;
+    return false;
+}
+
 static struct dgf_cel_token symbol(struct dgf_cel_lexer *lexer)
 {
     static const char pairs[][3] = {"==", "!=", "<=", ">=", "&&", "||"};
@@ -235,6 +248,10 @@ static struct dgf_cel_token symbol(struct dgf_cel_lexer *lexer)
     if (c == 0 || !strchr("+-*/%<>!?:.,()[]{}", c)) {
         while ((peek(lexer, 0) & 0xc0) == 0x80 && peek(lexer, 0) != -1)
             lexer->at++;
+        if (is_typographic(dgf_bytes_of(lexer->text.ptr + start, lexer->at - start)))
+            return bad(lexer, start, "E0301",
+                       "a typographic quote: texts stand in plain quotes, 'a' or "
+                       "\"a\"");
         return bad(lexer, start, "E0301", "a character that means nothing here");
     }
     token = token_of(lexer, start, DGF_CEL_TK_SYMBOL);

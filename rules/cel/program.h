@@ -80,6 +80,11 @@ struct dgf_cel_env {
 const struct dgf_cel_overload *dgf_cel_std_overloads(const char *name, bool policy);
 /* Runs visit over all names of standard functions, for suggestions. */
 void dgf_cel_std_names(void (*visit)(void *ctx, const char *name), void *ctx);
+/* What a word of another language is called here, whatever its case; NULL: unknown.
+ * The last says that a function by that name changes letters to another case. */
+const char *dgf_cel_foreign_name(const char *word);
+const char *dgf_cel_foreign_function(const char *word);
+bool dgf_cel_changes_case(const char *word);
 /* Adds an overload read elsewhere; overload lives in env's arena. */
 enum dgf_rc dgf_cel_env_overload(struct dgf_cel_env *env, const char *name,
                                  struct dgf_cel_overload *overload, struct dgf_err *err)

@@ -339,6 +339,7 @@ START_TEST(the_nearest_word_is_within_a_third_of_its_length)
     ck_assert_str_eq(dgf_nearest("slot_nane", names, 5), "slot_name");
     ck_assert_str_eq(dgf_nearest("tabels", names, 5), "tables");
     ck_assert_str_eq(dgf_nearest("ulr", names, 5), "url");
+    ck_assert_str_eq(dgf_nearest("TABLES", names, 5), "tables");
     ck_assert_ptr_null(dgf_nearest("x", names, 5));
     ck_assert_ptr_null(dgf_nearest("password", names, 5));
     ck_assert_ptr_null(dgf_nearest("", names, 5));
