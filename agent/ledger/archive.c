@@ -270,6 +270,26 @@ static enum dgf_rc open_signer(struct dgf_archive *archive, struct dgf_ledger *l
     return rc;
 }
 
+/* An archive begins with the first record: without the hashes of all before there are
+ * no tiles, and nothing could be proven in it.  What was sealed once and does not go on
+ * any more is damage, and said by the thread. */
+static enum dgf_rc check_begin(const struct dgf_sealer *sealer,
+                               const struct dgf_ledger *ledger, struct dgf_err *err)
+{
+    uint64_t first = dgf_ledger_first_index(ledger);
+    char path[DGF_PATH_MAX];
+
+    dgf_objects_path(&sealer->objects, DGF_NAME_CHECKPOINT, path);
+    if (first == 0 || sealer->signer.has_last || dgf_file_exists(path))
+        return DGF_OK;
+    return dgf_err_set(err, DGF_BAD_CONFIG,
+                       "cannot begin an archive: the journal begins at record %" PRIu64
+                       ", what was before was pruned while there was none, and an "
+                       "archive holds a log from its first record on; set "
+                       "ledger.archive: false, or let a new data_dir begin a new log",
+                       first);
+}
+
 static bool is_damage(enum dgf_rc rc)
 {
     return rc == DGF_BAD_DATA || rc == DGF_FATAL || rc == DGF_BAD_CONFIG;
@@ -294,6 +314,8 @@ enum dgf_rc dgf_archive_open(const struct dgf_archive_conf *conf,
         rc = load_keys(&archive->sealer, ledger, err);
     if (!rc)
         rc = open_signer(archive, ledger, err);
+    if (!rc)
+        rc = check_begin(&archive->sealer, ledger, err);
     if (rc)
         return rc == DGF_AGAIN ? DGF_RETRY : rc;
     rc = dgf_sealer_open(&archive->sealer, err);

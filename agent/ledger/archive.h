@@ -32,8 +32,9 @@ struct dgf_archive_conf {
 
 /* Takes up the archive of this ledger where it ends, or begins it.  DGF_BAD_DATA: the
  * ledger is not the one that was signed (exit 76).  DGF_BAD_CONFIG: another signing
- * key than the log's.  DGF_RETRY: no space.  Damage to the archive itself is no error:
- * it stands still and dgf_archive_poll() says so. */
+ * key than the log's, or there is no archive and the log's first records are gone.
+ * DGF_RETRY: no space.  Damage to the archive itself is no error: it stands still and
+ * dgf_archive_poll() says so. */
 enum dgf_rc dgf_archive_open(const struct dgf_archive_conf *conf,
                              struct dgf_ledger *ledger, struct dgf_archive **ret,
                              struct dgf_err *err) DGF_MUST_USE;

@@ -288,5 +288,33 @@ def without_an_archive_nothing_is_sealed():
             true(not os.path.exists(os.path.join(agent.data_dir, "keys", "sign")), "no key")
 
 
+@case
+def an_archive_does_not_begin_in_the_middle_of_a_log():
+    without = "ledger: {archive: false, segment_bytes: 1MiB, keep: 0s}\n"
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more=without) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 5000, per_tx=500)
+            shop.wait_judged(agent, pg)
+            first = agent.wait(lambda s: s["ledger"]["first"] > 0, 60,
+                               "the journal to be pruned")["ledger"]["first"]
+            equal(stop(agent), 0)
+            agent.write_config(shop.config(pg, more=QUICK))
+            agent.start(wait=False)
+            equal(agent.exit_code(), 78)
+            text = agent.log_text()
+            true(f"cannot begin an archive: the journal begins at record {first}, " in text and
+                 "set ledger.archive: false, or let a new data_dir begin a new log" in text,
+                 text[-700:])
+            true(not os.path.exists(os.path.join(agent.data_dir, "archive")), "no folder")
+            agent.write_config(shop.config(pg, more=without))    # nothing was changed
+            agent.start()
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 6000, 1)
+            shop.wait_judged(agent, pg)
+            equal(stop(agent), 0)
+
+
 if __name__ == "__main__":
     main()
