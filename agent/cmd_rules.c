@@ -111,11 +111,18 @@ static int read_config(struct asked *asked, struct dgf_findings *findings)
 static void want_policies(const struct asked *asked, const struct dgf_policy_set *set,
                           struct dgf_findings *findings)
 {
-    if (dgf_policy_set_count(set) == 0)
-        dgf_findings_add(
-            findings, DGF_FINDING_ERROR, "E0444",
-            (struct dgf_mark){.file = asked->n_paths == 1 ? asked->paths[0] : NULL},
-            NULL, "there is no policy here");
+    struct dgf_mark mark = {.file = asked->n_paths == 1 ? asked->paths[0] : NULL};
+
+    if (dgf_policy_set_count(set) > 0)
+        return;
+    if (mark.file && dgf_policy_is_test_file(mark.file))
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0444", mark, NULL,
+                         "there is no policy here: it is a file of tests, run by 'dgf "
+                         "rules test %s'",
+                         mark.file);
+    else
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0444", mark, NULL,
+                         "there is no policy here");
 }
 
 /* ---- check ---- */
@@ -302,7 +309,9 @@ static void print_tests(struct cases *cases, const struct dgf_policy_tests *test
         if (tests->n_failed > 0)
             printf("%zu failed\n", tests->n_failed);
         else
-            printf("%s\n", findings->n_errors ? "some could not run" : "all hold");
+            printf("%s\n", findings->n_errors ? "some could not run"
+                           : n == 0           ? "there is nothing to run"
+                                              : "all hold");
     }
 }
 

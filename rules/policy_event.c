@@ -1,5 +1,6 @@
 #include "policy_event.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/parse.h"
@@ -186,22 +187,28 @@ static bool put_changed(struct making *making)
 
 /* ---- head of the event ---- */
 
+enum names_of { OF_EVENT, OF_USE, OF_SET };
+
 static bool check_names(struct making *making, const struct dgf_yaml_node *node,
-                        bool on_base)
+                        enum names_of of)
 {
     static const char *const names[] = {"source",  "type",     "kind",   "object",
                                         "op",      "key",      "before", "after",
                                         "changed", "actor",    "labels", "time",
                                         "tx",      "snapshot", "cause",  "unavailable"};
     static const char *const on_names[] = {"use", "set", "unavailable"};
-    const char *const *list = on_base ? on_names : names;
-    size_t n = on_base ? DGF_ARRAY_LEN(on_names) : DGF_ARRAY_LEN(names);
+    const char *const *list = of == OF_USE ? on_names : names;
+    /* what was not sent is said beside `set` */
+    size_t n =
+        of == OF_USE ? DGF_ARRAY_LEN(on_names) : DGF_ARRAY_LEN(names) - (of == OF_SET);
     bool fine = true;
 
     for (size_t i = 0; i < node->n; i++) {
         const char *near;
         size_t at = 0;
 
+        if (of == OF_SET && strchr(node->keys[i]->text, '.'))
+            continue; /* a field */
         while (at < n && strcmp(list[at], node->keys[i]->text) != 0)
             at++;
         if (at < n)
@@ -212,6 +219,72 @@ static bool check_names(struct making *making, const struct dgf_yaml_node *node,
                  node->keys[i]->text, near);
         else
             FAIL(node->keys[i], "an event has no '%s'", node->keys[i]->text);
+        fine = false;
+    }
+    return fine;
+}
+
+/* "after.nte" of `set`: the field must be there to be set to something else, else the
+ * test would pass whatever was meant. */
+static bool check_set_field(struct making *making, const struct dgf_yaml_node *key,
+                            const char *section, const char *field)
+{
+    const struct dgf_yaml_node *there = dgf_yaml_get(making->set, section);
+    const char *names[256], *near;
+    size_t n = 0;
+
+    if (!there)
+        there = dgf_yaml_get(making->base, section);
+    if (!there || there->kind != DGF_YAML_MAP || dgf_yaml_get(there, field))
+        return true; /* the part is not there: `set` makes it */
+    for (; n < there->n && n < DGF_ARRAY_LEN(names); n++)
+        names[n] = there->keys[n]->text;
+    near = dgf_nearest(field, names, n);
+    if (near)
+        FAIL(key, "the fixture has no '%s'; did you mean '%s.%s'?", key->text, section,
+             near);
+    else
+        FAIL(key, "the fixture has no '%s' to set: write it there, as null if need be",
+             key->text);
+    return false;
+}
+
+/* Keys of `set`: after.note, or a whole part. */
+static bool check_set(struct making *making)
+{
+    static const enum dgf_section sections[] = {DGF_SECTION_KEY, DGF_SECTION_BEFORE,
+                                                DGF_SECTION_AFTER, DGF_SECTION_ACTOR,
+                                                DGF_SECTION_LABELS};
+    const char *names[DGF_ARRAY_LEN(sections)], *near;
+    bool fine = true;
+
+    for (size_t k = 0; k < DGF_ARRAY_LEN(sections); k++)
+        names[k] = dgf_section_text(sections[k]);
+    for (size_t i = 0; making->set && i < making->set->n; i++) {
+        const struct dgf_yaml_node *key = making->set->keys[i];
+        const char *dot = strchr(key->text, '.'), *section = NULL;
+        char word[64];
+
+        if (!dot)
+            continue;
+        for (size_t k = 0; k < DGF_ARRAY_LEN(sections); k++)
+            if (field_of(key->text, names[k]))
+                section = names[k];
+        if (section) {
+            fine &= check_set_field(making, key, section, dot + 1);
+            continue;
+        }
+        snprintf(word, sizeof(word), "%.*s",
+                 dot - key->text < 60 ? (int)(dot - key->text) : 60, key->text);
+        near = dgf_nearest(word, names, DGF_ARRAY_LEN(sections));
+        if (near)
+            FAIL(key, "an event has no '%s'; did you mean '%s%s'?", key->text, near,
+                 dot);
+        else
+            FAIL(key,
+                 "an event has no '%s': fields stand in key, before, after, actor "
+                 "and labels",
+                 key->text);
         fine = false;
     }
     return fine;
@@ -403,10 +476,17 @@ enum dgf_rc dgf_policy_event_make(const struct dgf_yaml *doc,
              "an event is %s; it must be a map", dgf_yaml_kind_text(node->kind));
         return DGF_BAD_CONFIG;
     }
-    if (!check_names(making, node, base != NULL) ||
-        (base && !check_names(making, base, false)))
-        return DGF_BAD_CONFIG;
     making->set = base ? dgf_yaml_get(node, "set") : NULL;
+    if (making->set && making->set->kind != DGF_YAML_MAP) {
+        FAIL(making->set, "'set' is %s; it must be a map of fields",
+             dgf_yaml_kind_text(making->set->kind));
+        return DGF_BAD_CONFIG;
+    }
+    if (!check_names(making, node, base ? OF_USE : OF_EVENT) ||
+        (base && !check_names(making, base, OF_EVENT)) ||
+        (making->set &&
+         (!check_names(making, making->set, OF_SET) || !check_set(making))))
+        return DGF_BAD_CONFIG;
     making->made = dgf_calloc(1, sizeof(*making->made));
     if (!making->made)
         return DGF_NOMEM;

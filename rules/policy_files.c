@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "policy_test.h"
 
 #define MAX_FILES 10000
 #define MAX_FOLDERS 16

@@ -106,7 +106,6 @@ void dgf_classify_load_config(struct dgf_policy_load *load,
 
 /* ---- which files: policy_files.c ---- */
 
-bool dgf_policy_is_test_file(const char *name);
 /* Files named, and in folders (theirs too) all that are policy files, or test
  * files (*_test.yaml), sorted; none twice.  DGF_NOMEM. */
 enum dgf_rc dgf_policy_files(const char *const *paths, size_t n_paths, bool tests,

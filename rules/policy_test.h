@@ -6,6 +6,9 @@
 
 #include "engine.h"
 
+/* Does a file of this name hold tests (*_test.yaml)? */
+bool dgf_policy_is_test_file(const char *name);
+
 /* One example or test. */
 struct dgf_policy_case {
     const char *file, *name;
