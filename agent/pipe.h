@@ -11,8 +11,9 @@
 
 #define DGF_SECOND_NS INT64_C(1000000000)
 #define DGF_COVERAGE_NS (60 * DGF_SECOND_NS)
-#define DGF_LAZY_NS DGF_SECOND_NS /* a batch nobody waits for */
-#define DGF_TURN_BYTES (1u << 20) /* a source's quota a turn of the loop */
+#define DGF_LAZY_NS DGF_SECOND_NS              /* a batch nobody waits for */
+#define DGF_ACKNOWLEDGE_NS (2 * DGF_SECOND_NS) /* longest wait for it at the end */
+#define DGF_TURN_BYTES (1u << 20)              /* a source's quota a turn of the loop */
 #define DGF_RETRY_MIN_NS (DGF_SECOND_NS / 4)
 #define DGF_RETRY_MAX_NS (30 * DGF_SECOND_NS)
 #define DGF_STANDBY_RETRY_NS DGF_SECOND_NS
@@ -123,6 +124,8 @@ struct dgf_pipeline {
     bool draining;
     bool drain_delivery; /* also wait for sinks, until drain_until_ns */
     int64_t drain_until_ns;
+    bool acknowledged; /* or not waited for any longer */
+    int64_t acknowledge_until_ns;
     bool status_dirty;
     int64_t status_at_ns; /* monotonic time of the newest status.json */
     int64_t started_ns;

@@ -491,6 +491,25 @@ static bool is_ending(const struct dgf_pipeline *p)
     return true;
 }
 
+/* Everything is durable: sources may have to hear that their servers know. */
+static void acknowledge(struct dgf_pipeline *p, int64_t now_ns, int64_t *wait_ns)
+{
+    bool all = true;
+
+    if (!p->acknowledge_until_ns)
+        p->acknowledge_until_ns = now_ns + DGF_ACKNOWLEDGE_NS;
+    for (size_t i = 0; i < p->conf->n_sources; i++) {
+        const struct pipe_source *ps = &p->sources[i];
+
+        if (ps->is_open && !ps->failed && ps->src->type->acknowledged &&
+            !ps->src->type->acknowledged(ps->src))
+            all = false;
+    }
+    p->acknowledged = all || now_ns >= p->acknowledge_until_ns;
+    if (!p->acknowledged)
+        pipe_wait_at_most(wait_ns, p->acknowledge_until_ns - now_ns);
+}
+
 enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns,
                               struct dgf_err *err)
 {
@@ -516,8 +535,9 @@ enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *p, int64_t *ret_wait_ns,
         rc = commit(p, now_ns, ret_wait_ns, err);
     if (!rc)
         steer_sources(p, now_ns, ret_wait_ns);
-    if (!rc && is_ending(p) && all_settled(p))
-        (void)pipe_archive_settled(p); /* asks for a last cut */
+    if (!rc && is_ending(p) && all_settled(p) &&
+        pipe_archive_settled(p)) /* asks for a last cut */
+        acknowledge(p, now_ns, ret_wait_ns);
     if (!rc && p->broken)
         rc = dgf_err_set(err, p->broken, "%s", p->broken_text);
     if (rc) {
@@ -568,13 +588,14 @@ bool dgf_pipeline_done(struct dgf_pipeline *p)
     if (p->draining) {
         if (p->drain_delivery && dgf_clock_mono_ns() >= p->drain_until_ns)
             return true;
-        return all_settled(p) && pipe_archive_settled(p) && pipe_sinks_delivered(p);
+        return all_settled(p) && pipe_archive_settled(p) && p->acknowledged &&
+               pipe_sinks_delivered(p);
     }
     if (!is_ending(p))
         return false;
     if (p->alarm) /* a sink that stopped for good is not waited for */
-        return all_settled(p) && pipe_archive_settled(p);
-    return all_settled(p) && pipe_archive_settled(p) &&
+        return all_settled(p) && pipe_archive_settled(p) && p->acknowledged;
+    return all_settled(p) && pipe_archive_settled(p) && p->acknowledged &&
            pipe_sinks_through(p, true) >= p->news.next_index;
 }
 

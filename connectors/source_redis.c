@@ -343,8 +343,9 @@ void dgf_redis_resume(struct dgf_source *src)
     struct dgf_redis_source *self = (struct dgf_redis_source *)src;
     int64_t now = dgf_clock_mono_ns();
 
-    self->paused = self->blocked = false;
-    if (!self->is_open || self->failed)
+    self->paused = self->ending;
+    self->blocked = false;
+    if (!self->is_open || self->failed || self->ending)
         return;
     for (size_t i = 0; i < self->n_nodes; i++)
         self->nodes[i]->data.since_ns = self->nodes[i]->wait.since_ns = now;
@@ -361,6 +362,18 @@ static void redis_durable(struct dgf_source *src, uint64_t seq)
         dgf_redis_group_durable(self);
     if (self->is_open)
         dgf_redis_group_due(self);
+}
+
+/* What else is under way stays pending and comes again at the next start. */
+static bool redis_acknowledged(struct dgf_source *src)
+{
+    struct dgf_redis_source *self = (struct dgf_redis_source *)src;
+
+    self->paused = self->ending = true;
+    for (size_t i = 0; i < self->n_nodes && self->n_asked && !self->failed; i++)
+        if (self->nodes[i]->data.up)
+            dgf_redis_link_go_on(&self->nodes[i]->data);
+    return self->failed || (self->n_asked == 0 && self->n_acks == 0);
 }
 
 static unsigned redis_gives(struct dgf_source *src, const struct dgf_object *object)
@@ -420,6 +433,7 @@ const struct dgf_source_type dgf_source_redis = {
     .pause = dgf_redis_pause,
     .resume = dgf_redis_resume,
     .durable = redis_durable,
+    .acknowledged = redis_acknowledged,
     .close = dgf_redis_close,
     .position_text = dgf_redis_position_text,
     .gives = redis_gives,

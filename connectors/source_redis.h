@@ -90,6 +90,7 @@ struct dgf_redis_command {
     uint64_t arg;
     unsigned explode;
     bool keep; /* a subscription: everything that comes is its answer */
+    bool ack;  /* its answer is heard at the end too */
 };
 
 struct dgf_redis_lookup;
@@ -231,7 +232,8 @@ struct dgf_redis_source {
     bool missed;          /* the one that was asked last did not help */
 
     bool is_open, failed, paused, blocked, streaming, caught_up;
-    bool keys; /* the source is redis_keys */
+    bool ending; /* of what comes only answers to acknowledgements are heard */
+    bool keys;   /* the source is redis_keys */
     struct dgf_redis_address address;
     struct event *tick, *again;
     char *consumer, *claimer; /* group mode: our two consumers */
@@ -258,6 +260,7 @@ struct dgf_redis_source {
 
     struct dgf_redis_ack *acks; /* ring, oldest first */
     size_t first_ack, n_acks, cap_acks;
+    size_t n_asked;                  /* XACKs that are not answered */
     struct dgf_redis_acking *acking; /* newest first; owned */
 };
 

@@ -51,6 +51,7 @@ static void on_ack(struct dgf_redis_link *link, const struct dgf_redis_command *
     struct dgf_redis_acking *acking = command->ctx, **at = &link->source->acking;
     struct dgf_bytes text = dgf_redis_error(item);
 
+    link->source->n_asked--;
     if (text.len) {
         dgf_redis_fail(link->source,
                        dgf_redis_error_is(item, "NOPERM") ? DGF_BAD_CONFIG : DGF_RETRY,
@@ -74,7 +75,7 @@ static void send_acks(struct dgf_redis_source *self, size_t n)
 {
     const struct dgf_redis_ack *first = &self->acks[self->first_ack];
     struct dgf_redis_stream *stream = first->stream;
-    struct dgf_redis_command command = {.on_item = on_ack};
+    struct dgf_redis_command command = {.on_item = on_ack, .ack = true};
     struct dgf_redis_acking *acking = NULL;
     struct dgf_bytes words[ACKS + 3] = {DGF_BYTES("XACK"), name_of(stream),
                                         group_of(stream)};
@@ -104,6 +105,7 @@ static void send_acks(struct dgf_redis_source *self, size_t n)
     self->n_acks -= n;
     stream->n_unacked -= n;
     stream->unacked_since_ns = dgf_clock_mono_ns();
+    self->n_asked++;
     dgf_redis_stream_send(stream, command, words, n + 3);
     dgf_redis_link_flush(&stream->node->data);
 }

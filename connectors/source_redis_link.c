@@ -245,10 +245,15 @@ const struct dgf_resp_item *dgf_redis_link_last(const struct dgf_redis_link *lin
     return item && item->last ? item : NULL;
 }
 
+static bool reads(const struct dgf_redis_source *self)
+{
+    return self->ending ? !self->failed : !dgf_redis_stopped(self);
+}
+
 /* False: stop for now. */
 static bool take_items(struct dgf_redis_link *link)
 {
-    while (!dgf_redis_stopped(link->source) && link->fd >= 0) {
+    while (reads(link->source) && link->fd >= 0) {
         if (link->held_at == link->n_held) {
             if (link->damaged) {
                 lost(link, "the answer is no answer of Redis");
@@ -262,7 +267,9 @@ static bool take_items(struct dgf_redis_link *link)
                 continue;
         }
         link->held_at++;
-        link->answered.on_item(link, &link->answered, &link->held[link->held_at - 1]);
+        if (!link->source->ending || link->answered.ack)
+            link->answered.on_item(link, &link->answered,
+                                   &link->held[link->held_at - 1]);
     }
     return false;
 }
@@ -330,7 +337,7 @@ void dgf_redis_link_go_on(struct dgf_redis_link *link)
     dgf_redis_settle(self); /* also of what came before a failure */
     if (self->failed || link->fd < 0)
         return;
-    if (dgf_redis_stopped(self)) {
+    if (!reads(self)) {
         (void)event_del(link->read);
         return;
     }

@@ -40,6 +40,11 @@ struct dgf_source_type {
     /* All events <= seq are safe.  Also comes right after `open`, with what was
      * told before or became durable while the source was closed. */
     void (*durable)(struct dgf_source *src, uint64_t seq);
+    /* The end: reads nothing more, and says whether the server has confirmed every
+     * acknowledgement of what is durable.  Asked again and again, for a moment only:
+     * what is not confirmed then is found again at the next start.  NULL: it
+     * acknowledges nothing, or need not wait. */
+    bool (*acknowledged)(struct dgf_source *src);
     /* Closes everything that open made; conf and self stay.  Fine when half open
      * or closed.  `open` may follow. */
     void (*close)(struct dgf_source *src);

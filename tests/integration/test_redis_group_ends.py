@@ -2,6 +2,7 @@
 end while it acknowledges."""
 
 import contextlib
+import signal
 import threading
 
 import orders
@@ -110,6 +111,65 @@ def a_stream_that_was_removed_is_not_made_again():
         wait_until(lambda: commands(redis, "xinfo|stream") > looks + 5, 30, "a few looks at it")
         equal(redis.do("EXISTS", "orders"), 0)
         true(agent.running(), "the agent ended")
+
+
+class HoldAcks:
+    """Lets no XACK through before it is told to."""
+
+    def __init__(self):
+        self.held, self.goes = threading.Event(), threading.Event()
+
+    def __call__(self, words):
+        if words[0] != b"XACK":
+            return None
+        self.held.set()
+        return None if self.goes.wait(30) else "drop"
+
+
+@case
+def an_agent_that_ends_waits_until_what_is_durable_is_acknowledged():
+    hold = HoldAcks()
+    with Redis() as redis, RedisProxy(redis, hold) as proxy, \
+            orders.watch(redis, url=proxy.url, source=GROUP) as agent:
+        added = redis.add("orders", range(1, 101))
+        orders.wait_judged(agent, 100)
+        wait_until(hold.held.is_set, 30, "the agent to acknowledge")
+        more = redis.add("orders", range(101, 111))     # behind it in the answers, or never read
+        agent.send(signal.SIGTERM)
+        wait_until(lambda: "stopping" in agent.log_text(), 30, "the agent to stop")
+        true(not agent.wait_gone(1), "it ended with its acknowledgement under way")
+        hold.goes.set()
+        equal(agent.exit_code(), 0)
+        wait_until(lambda: not pending_of(redis, "dgf-orders") & set(added), 20,
+                   "what was judged to be acknowledged")
+        agent.start()
+        orders.wait_judged(agent, 110)
+        orders.same_entries(added + more, agent.records())
+        wait_until(lambda: pending(redis) == 0, 20, "everything to be acknowledged")
+        equal(orders.gaps(agent), [])
+
+
+@case
+def an_acknowledgement_nobody_answers_does_not_keep_the_agent_from_ending():
+    hold = HoldAcks()
+    with Redis() as redis, RedisProxy(redis, hold) as proxy, \
+            orders.watch(redis, url=proxy.url, source=GROUP) as agent:
+        agent.stop()
+        added = redis.add("orders", range(1, 101))
+        agent.start("--until-caught-up", wait=False)    # which has no other limit than this
+        equal(agent.exit_code(), 0)
+        true(hold.held.is_set(), "nothing was to be acknowledged")
+        equal(len(agent.records("audit")), 100, "judged entries")
+        hold.goes.set()
+        agent.start()
+        more = redis.add("orders", range(101, 111))
+        orders.wait_judged(agent, 110)
+        wait_until(lambda: pending(redis) == 0, 20, "everything to be acknowledged")
+        orders.same_entries(added + more, agent.records())
+
+
+def pending_of(redis, consumer):
+    return {row[0] for row in redis.do("XPENDING", "orders", "dgf", "-", "+", 1000, consumer)}
 
 
 def commands(redis, name):
