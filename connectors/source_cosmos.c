@@ -9,6 +9,7 @@
 #include "base/parse.h"
 
 #define TICK_MS 20
+#define SAID_MAX 900 /* of what impairs us */
 
 #define AT(f) offsetof(struct dgf_cosmos_conf, f)
 static const struct dgf_opt poll_opts[] = {
@@ -144,6 +145,53 @@ static void add_part(struct dgf_buf *out, const char *text, const char *name)
     dgf_buf_addf(out, "container '%s' %s", name, text);
 }
 
+bool dgf_cosmos_another_reads(const struct dgf_cosmos_source *self,
+                              const struct dgf_cosmos_container *container,
+                              const struct dgf_cosmos_range *range)
+{
+    for (size_t i = 0; i < self->n_containers; i++) {
+        const struct dgf_cosmos_container *c = &self->containers[i];
+
+        if (c->phase != DGF_COSMOS_STARTED || c->missing || c->stale ||
+            (c == container && !range))
+            continue;
+        for (size_t r = 0; r < c->n_ranges; r++)
+            if (c->ranges[r] != range && c->ranges[r]->n_failures < DGF_COSMOS_TRIES)
+                return true;
+    }
+    return false;
+}
+
+bool dgf_cosmos_in_trouble(const struct dgf_cosmos_container *container)
+{
+    for (size_t r = 0; r < container->n_ranges; r++)
+        if (container->ranges[r]->n_failures >= DGF_COSMOS_TRIES)
+            return true;
+    return container->n_failures >= DGF_COSMOS_TRIES ||
+           container->n_stale > DGF_COSMOS_TRIES;
+}
+
+/* As many as fit; the others will be said when these are over. */
+static void add_trouble(struct dgf_buf *out, const char *text)
+{
+    if (!text[0] || out->len + strlen(text) + 200 > SAID_MAX)
+        return;
+    if (out->len)
+        dgf_buf_add_str(out, "; ");
+    dgf_buf_add_str(out, text);
+}
+
+static void say_trouble(const struct dgf_cosmos_container *c, struct dgf_buf *out)
+{
+    if (!dgf_cosmos_in_trouble(c))
+        return;
+    if (c->n_failures >= DGF_COSMOS_TRIES || c->n_stale > DGF_COSMOS_TRIES)
+        add_trouble(out, c->trouble);
+    for (size_t r = 0; r < c->n_ranges; r++)
+        if (c->ranges[r]->n_failures >= DGF_COSMOS_TRIES)
+            add_trouble(out, c->ranges[r]->trouble);
+}
+
 void dgf_cosmos_say(struct dgf_cosmos_source *self)
 {
     int64_t now = dgf_clock_mono_ns();
@@ -151,7 +199,7 @@ void dgf_cosmos_say(struct dgf_cosmos_source *self)
 
     if (self->failed)
         return;
-    dgf_buf_init(&text, 900);
+    dgf_buf_init(&text, SAID_MAX);
     say_skew(self, &text);
     for (size_t i = 0; i < self->n_containers; i++) {
         const struct dgf_cosmos_container *c = &self->containers[i];
@@ -159,6 +207,7 @@ void dgf_cosmos_say(struct dgf_cosmos_source *self)
 
         if (c->missing)
             add_part(&text, "does not exist", c->name);
+        say_trouble(c, &text);
         for (size_t r = 0; r < c->n_ranges; r++)
             throttled = throttled || (c->ranges[r]->throttled_since_ns &&
                                       now - c->ranges[r]->throttled_since_ns >

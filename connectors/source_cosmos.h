@@ -29,7 +29,7 @@
 #define DGF_COSMOS_PAGE_MAX (16u << 20) /* the service itself ends pages at 4 MiB */
 #define DGF_COSMOS_REGIONS_MAX 32
 #define DGF_COSMOS_FLIGHTS_MAX 16 /* requests under way */
-#define DGF_COSMOS_TRIES 6        /* of a range, before the source is given back */
+#define DGF_COSMOS_TRIES 6        /* of a range, before it is in trouble */
 
 #define DGF_COSMOS_SECOND INT64_C(1000000000)
 #define DGF_COSMOS_MS INT64_C(1000000)
@@ -153,6 +153,7 @@ struct dgf_cosmos_range {
     unsigned n_failures, n_broken;
     uint8_t broken[DGF_SHA256_LEN]; /* of the page that could not be understood */
     unsigned max_items;             /* 0: as configured */
+    char trouble[300];              /* said while n_failures is at its most */
 };
 
 struct dgf_cosmos_container {
@@ -176,6 +177,7 @@ struct dgf_cosmos_container {
     char continuation[512];
     int64_t due_ns, inspect_ns;
     unsigned n_failures, n_stale; /* n_stale: looked at in vain, in a row */
+    char trouble[300];            /* said while one of them is at its most */
 };
 
 struct dgf_cosmos_source {
@@ -212,7 +214,14 @@ static inline bool dgf_cosmos_stopped(const struct dgf_cosmos_source *self)
 void dgf_cosmos_fail(struct dgf_cosmos_source *self, enum dgf_rc rc, const char *fmt,
                      ...) DGF_PRINTF(3, 4);
 void dgf_cosmos_charge(struct dgf_cosmos_source *self, int64_t charge_mru);
-/* Missing containers, throttling, the clock: what people should know. */
+/* Another range than this one (NULL: than those of the container) is being read: only
+ * this one is in trouble. */
+bool dgf_cosmos_another_reads(const struct dgf_cosmos_source *self,
+                              const struct dgf_cosmos_container *container,
+                              const struct dgf_cosmos_range *range);
+/* It, or a range of it, was tried in vain too often. */
+bool dgf_cosmos_in_trouble(const struct dgf_cosmos_container *container);
+/* Missing containers, trouble, throttling, the clock: what people should know. */
 void dgf_cosmos_say(struct dgf_cosmos_source *self);
 /* An answer whose cause is not the range's: true when it was dealt with (the source
  * failed, or another region is asked). */

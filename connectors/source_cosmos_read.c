@@ -51,13 +51,28 @@ static void set_due(struct dgf_cosmos_range *range, int64_t wait_ns)
     range->due_ns = dgf_clock_mono_ns() + wait_ns;
 }
 
+/* One that cannot be read is said and asked at a pace while another one is read. */
+static void give_up(struct dgf_cosmos_range *range, enum dgf_rc rc, const char *text)
+{
+    struct dgf_cosmos_source *self = range->container->source;
+
+    if (!dgf_cosmos_another_reads(self, range->container, range))
+        dgf_cosmos_fail(self, rc, "%s", text);
+    else
+        (void)snprintf(range->trouble, sizeof(range->trouble), "%s", text);
+}
+
 static void put_off(struct dgf_cosmos_range *range, const char *text)
 {
+    char whole[DGF_ERR_TEXT_MAX];
+
     set_due(range, dgf_cosmos_backoff_ns(range->n_failures));
-    if (++range->n_failures >= DGF_COSMOS_TRIES)
-        dgf_cosmos_fail(range->container->source, DGF_RETRY,
-                        "cannot read range '%s-%s' of container '%s': %s", range->min,
-                        range->max, range->container->name, text);
+    if (++range->n_failures < DGF_COSMOS_TRIES)
+        return;
+    (void)snprintf(whole, sizeof(whole),
+                   "cannot read range '%s-%s' of container '%s': %s", range->min,
+                   range->max, range->container->name, text);
+    give_up(range, DGF_RETRY, whole);
 }
 
 /* The same bytes three times are what the page is; nobody gets past it otherwise.  What
@@ -217,6 +232,22 @@ static void take_same(struct dgf_cosmos_range *range, const char *etag)
     }
 }
 
+/* Other containers may have one: they get the time to begin. */
+static void take_no_feed(struct dgf_cosmos_range *range, const char *text)
+{
+    struct dgf_cosmos_source *self = range->container->source;
+    char whole[DGF_ERR_TEXT_MAX];
+
+    set_due(range, dgf_cosmos_backoff_ns(range->n_failures));
+    if (++range->n_failures < DGF_COSMOS_TRIES && self->n_containers > 1)
+        return;
+    (void)snprintf(whole, sizeof(whole),
+                   "container '%s' gives no all_versions feed: %s; it needs continuous "
+                   "backup of the account and a change feed policy of the container",
+                   range->container->name, text);
+    give_up(range, DGF_BAD_CONFIG, whole);
+}
+
 static void take_refused(struct dgf_cosmos_range *range,
                          const struct dgf_cosmos_answer *answer)
 {
@@ -226,11 +257,7 @@ static void take_refused(struct dgf_cosmos_range *range,
         range->from_now = range->lost = true;
         set_due(range, 0);
     } else if (DGF_COSMOS_CONF(self)->mode == DGF_COSMOS_ALL && answer->status == 400) {
-        dgf_cosmos_fail(self, DGF_BAD_CONFIG,
-                        "container '%s' gives no all_versions feed: %s; it needs "
-                        "continuous backup of the account and a change feed policy of "
-                        "the container",
-                        range->container->name, answer->text);
+        take_no_feed(range, answer->text);
     } else {
         put_off(range, answer->text);
     }

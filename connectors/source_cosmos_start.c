@@ -275,6 +275,20 @@ static void begin(struct dgf_cosmos_container *container)
 
 /* ---- the container ---- */
 
+/* Tried too often: said while others are read, else the source is given back. */
+static void give_up(struct dgf_cosmos_container *container, const char *doing,
+                    const char *text)
+{
+    struct dgf_cosmos_source *self = container->source;
+
+    if (!dgf_cosmos_another_reads(self, container, NULL))
+        dgf_cosmos_fail(self, DGF_RETRY, "cannot %s container '%s': %s", doing,
+                        container->name, text);
+    else
+        (void)snprintf(container->trouble, sizeof(container->trouble),
+                       "cannot %s container '%s': %s", doing, container->name, text);
+}
+
 void dgf_cosmos_container_stale(struct dgf_cosmos_container *container,
                                 const char *text)
 {
@@ -284,8 +298,7 @@ void dgf_cosmos_container_stale(struct dgf_cosmos_container *container,
     if (container->stale)
         return;
     if (++container->n_stale > DGF_COSMOS_TRIES)
-        dgf_cosmos_fail(container->source, DGF_RETRY, "cannot read container '%s': %s",
-                        container->name, text);
+        give_up(container, "read", text);
     container->stale = true;
     container->has_pkranges = container->asks_ranges = false;
     container->continuation[0] = 0;
@@ -305,9 +318,7 @@ static void put_off(struct dgf_cosmos_container *container,
         return;
     }
     if (++container->n_failures >= DGF_COSMOS_TRIES)
-        dgf_cosmos_fail(container->source, DGF_RETRY,
-                        "cannot look at container '%s': %s", container->name,
-                        answer->text);
+        give_up(container, "look at", answer->text);
 }
 
 /* It was stored in a position, but is not there any more, or is another one. */
@@ -349,9 +360,8 @@ static void take_properties(struct dgf_cosmos_container *container,
         container->due_ns =
             dgf_clock_mono_ns() + dgf_cosmos_backoff_ns(container->n_failures);
         if (++container->n_failures >= DGF_COSMOS_TRIES)
-            dgf_cosmos_fail(container->source, DGF_RETRY,
-                            "the properties of container '%s' cannot be understood: %s",
-                            container->name, why ? why : "no _rid, or an unknown key");
+            give_up(container, "understand the properties of",
+                    why ? why : "no _rid, or an unknown key");
         return;
     }
     container->n_failures = 0;
@@ -416,9 +426,8 @@ static void take_pkranges(struct dgf_cosmos_container *container,
     container->due_ns =
         dgf_clock_mono_ns() + dgf_cosmos_backoff_ns(container->n_failures);
     if (++container->n_failures >= DGF_COSMOS_TRIES)
-        dgf_cosmos_fail(container->source, DGF_RETRY,
-                        "the partitions of container '%s' cannot be understood: %s",
-                        container->name, why ? why : "they leave a part out");
+        give_up(container, "understand the partitions of",
+                why ? why : "they leave a part out");
 }
 
 static void on_pkranges(void *ctx, const struct dgf_http_answer *http)
@@ -536,7 +545,8 @@ static void say_streaming(struct dgf_cosmos_source *self)
         return;
     for (size_t i = 0; i < self->n_containers; i++)
         if (self->containers[i].phase != DGF_COSMOS_STARTED &&
-            !self->containers[i].missing)
+            !self->containers[i].missing &&
+            !dgf_cosmos_in_trouble(&self->containers[i]))
             return;
     self->streaming = true;
     dgf_source_state(&self->base, DGF_STATE_STREAMING, "%s", "");

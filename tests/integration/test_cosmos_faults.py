@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from cases import case, equal, main, true
 from cosmos import seen, streaming, wait_seen, watch
-from fake_cosmos import FakeCosmos
+from fake_cosmos import FakeCosmos, epk
 from servers import wait_until
 
 KEYS = 40
@@ -207,6 +207,80 @@ def a_page_that_is_never_understood_is_a_record_and_the_rest_goes_on():
             fake.container().upsert({"id": "b", "pk": "p", "n": 2})
             fake.container("other").upsert({"id": "c", "pk": "p", "n": 3})
             wait_until(lambda: {2, 3} <= set(numbers(agent)), 30, "what came after it")
+
+
+def write_to(fake, ident, n):
+    """A document whose key is in that range; number n."""
+    orders = fake.container()
+    bounds = next((r["minInclusive"], r["maxExclusive"]) for r in orders.ranges
+                  if r["id"] == ident)
+    key = next(k for k in (f"k{i}" for i in range(1000)) if orders.in_range(epk([k]), *bounds))
+    orders.upsert({"id": f"n{n}", "pk": key, "n": n})
+
+
+@case
+def a_range_that_fails_does_not_stop_the_others():
+    with FakeCosmos() as fake:
+        fake.container().split("0")
+        with watch(fake, mode="all_versions") as agent:
+            streaming(agent)
+            for n, ident in ((1, "1"), (2, "2")):
+                write_to(fake, ident, n)
+            all_once(agent, 2)
+            fake.fault("docs", 1000000, pages=True, range="1", empty=True)
+            write_to(fake, "1", 3)
+            reason = agent.wait(lambda s: s["health"] == "degraded" and "cannot read range" in
+                                s["sources"]["shop"]["reason"], 60)["sources"]["shop"]["reason"]
+            true("it is empty" in reason and "range '-2000" in reason, reason)
+            for n in range(4, 10):                  # long after the sixth attempt
+                write_to(fake, "2", n)
+                wait_until(lambda n=n: n in numbers(agent), 20, "the other range to be read")
+                equal(agent.status()["sources"]["shop"]["state"], "streaming")
+            true(3 not in numbers(agent), "the page that never came")
+            fake.faults.clear()
+            all_once(agent, 9)
+            agent.wait(lambda s: s["health"] == "ok", 20)
+            equal(agent.records("undecodable"), [])
+            agent.verify()
+
+
+@case
+def a_container_without_a_feed_does_not_stop_the_others():
+    with FakeCosmos() as fake:
+        fake.make("plain", changeFeedPolicy=None)
+        with watch(fake, mode="all_versions", containers="[plain, orders]") as agent:
+            agent.wait(lambda s: s["sources"]["shop"]["state"] == "streaming" and
+                       "'plain' gives no all_versions feed" in s["sources"]["shop"]["reason"], 60)
+            fake.container().upsert({"id": "a", "pk": "p", "n": 1})
+            wait_until(lambda: numbers(agent) == [1], 20, "the other container to be read")
+            fake.container("plain").set(changeFeedPolicy={"retentionDuration": 10080})
+            agent.wait(lambda s: s["health"] == "ok", 60)
+            fake.container("plain").upsert({"id": "b", "pk": "p", "n": 2})
+            all_once(agent, 2)
+            agent.stop()
+            agent.start()                           # from a position with both
+            fake.container("plain").upsert({"id": "c", "pk": "p", "n": 3})
+            all_once(agent, 3)
+
+
+@case
+def ranges_are_read_side_by_side():
+    with FakeCosmos() as fake:
+        for ident in ("0", "1", "2"):
+            fake.container().split(ident)
+        with watch(fake, mode="all_versions") as agent:
+            streaming(agent)
+            fake.fault("docs", 1000, delay=1)
+            asked = len(fake.seen)
+
+            def together():
+                """Four ranges asked within less than an answer takes."""
+                found = [(t, h["x-ms-documentdb-partitionkeyrangeid"])
+                         for t, _, _, path, h in fake.seen[asked:] if path.endswith("/docs")]
+                return any(len({r for t, r in found[i:i + 4]}) == 4 and
+                           found[i + 3][0] - found[i][0] < 0.9 for i in range(len(found) - 3))
+            wait_until(together, 60, "four ranges to be asked at once")
+            fake.faults.clear()
 
 
 @case

@@ -652,7 +652,7 @@ class FakeCosmos:
     def fault(self, kind, times=1, **what):
         """The next requests for docs, pkranges, colls or account: status, substatus, headers,
         message; torn, empty, cut, drop, slow, delay, body.  pages: only those that give
-        documents; container: only those of one."""
+        documents; container, range: only those of one."""
         with self.lock:
             self.faults.append({"kind": kind, "times": times, **what})
 
@@ -665,7 +665,9 @@ class FakeCosmos:
             for fault in self.faults:
                 if fault["kind"] == kind and handler.command == "GET" and \
                         bool(fault.get("pages")) == page and \
-                        fault.get("container") in (None, (parts + [None] * 4)[3]):
+                        fault.get("container") in (None, (parts + [None] * 4)[3]) and \
+                        fault.get("range") in (None, handler.headers.get(
+                            "x-ms-documentdb-partitionkeyrangeid")):
                     fault["times"] -= 1
                     if fault["times"] <= 0:
                         self.faults.remove(fault)
