@@ -136,8 +136,9 @@ static int check(struct asked *asked, struct dgf_findings *findings)
     if (rc == DGF_OK)
         want_policies(asked, set, findings);
     print(findings, asked->format);
-    if (rc == DGF_NOMEM) {
+    if (rc == DGF_NOMEM || findings->nomem) {
         fprintf(stderr, "dgf rules: cannot load policies: out of memory\n");
+        dgf_policy_set_unref(set);
         return DGF_EXIT_CANNOT;
     }
     if (asked->format == DGF_FINDINGS_HUMAN && findings->n_errors == 0)

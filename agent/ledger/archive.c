@@ -195,16 +195,19 @@ static enum dgf_rc load_keys(struct dgf_sealer *sealer, struct dgf_ledger *ledge
         rc = dgf_log_keys_add(&signer->keys, signer->key, 0);
         dgf_log_keys_put(&signer->keys, &bytes);
         if (!rc)
+            rc = dgf_buf_rc(&bytes);
+        if (!rc)
             rc = dgf_batch_state(dgf_ledger_batch(ledger),
                                  dgf_bytes_str(DGF_ARCHIVE_KEYS_STATE),
                                  dgf_buf_bytes(&bytes));
         return rc ? dgf_err_set(err, rc, "cannot note the signing key") : DGF_OK;
     }
-    if (!rc && dgf_log_keys_get(dgf_buf_bytes(&kept), &signer->keys))
+    if (!rc && (dgf_log_keys_get(dgf_buf_bytes(&kept), &signer->keys) ||
+                signer->keys.n == 0))
         rc = dgf_err_set(err, DGF_FATAL, "the keys of the log cannot be read");
     if (rc)
         return rc;
-    if (signer->keys.n && memcmp(signer->keys.list[signer->keys.n - 1].key, signer->key,
+    if (memcmp(signer->keys.list[signer->keys.n - 1].key, signer->key,
                                  sizeof(signer->key)) == 0)
         return DGF_OK;
     memcpy(vkey.name, signer->origin, sizeof(vkey.name));

@@ -303,7 +303,7 @@ static enum dgf_rc seal_segment(struct dgf_sealer *sealer, struct dgf_seal *seal
     uint8_t hash[DGF_SHA256_LEN];
     enum dgf_rc rc;
 
-    dgf_buf_init(&json, DGF_MANIFEST_MAX_BYTES);
+    dgf_buf_init(&json, 2 * DGF_MANIFEST_MAX_BYTES);
     rc = begin(sealer, seal, err);
     if (!rc)
         rc = stand_at_cut(sealer, err);
@@ -323,11 +323,13 @@ static enum dgf_rc seal_segment(struct dgf_sealer *sealer, struct dgf_seal *seal
     if (rc)
         return rc;
     dgf_manifest_put(&seal->manifest, &json);
-    if (dgf_buf_rc(&json))
+    if (json.len > DGF_MANIFEST_MAX_BYTES)
         return dgf_err_set(err, DGF_BAD_DATA,
                            "the manifest of the segment from %" PRIu64
                            " would be larger than 1 MiB",
                            sealer->next);
+    if (dgf_buf_rc(&json))
+        return dgf_err_set(err, DGF_NOMEM, "cannot seal a segment: out of memory");
     dgf_sha256(dgf_buf_bytes(&json), hash);
     dgf_crash_point("archive_checked");
     rc = publish(seal, dgf_buf_bytes(&json), err);
