@@ -35,9 +35,10 @@ struct pipe_source {
     struct dgf_buf position; /* last accepted */
     struct dgf_buf counters; /* coverage as a commit keeps it; memory is reused */
     struct dgf_coverage coverage;
-    bool dirty;            /* position or counts are not in a batch yet */
-    bool in_tx;            /* last accepted event was inside a transaction */
-    uint64_t accepted_seq; /* newest event that was judged */
+    bool dirty;                     /* position or counts are not in a batch yet */
+    bool in_tx;                     /* last accepted event was inside a transaction */
+    uint64_t accepted_seq;          /* newest event that was judged */
+    uint64_t n_gaps, n_undecodable; /* since the process began */
     uint64_t handed_seq,
         handed_next;          /* newest in the batch being written, and its end */
     uint64_t told_seq;        /* newest the source was told is durable */

@@ -133,6 +133,7 @@ static enum dgf_rc write_records(struct pipe_source *ps, const struct dgf_event 
 
     switch ((enum dgf_event_kind)event->kind) {
     case DGF_KIND_GAP:
+        ps->n_gaps++;
         return take_gap(ps, event);
     case DGF_KIND_RESUME:
         return take_resume(ps, event);
@@ -142,6 +143,7 @@ static enum dgf_rc write_records(struct pipe_source *ps, const struct dgf_event 
         ps->coverage.transactions++;
         return DGF_OK;
     case DGF_KIND_UNDECODABLE:
+        ps->n_undecodable++;
         rc = dgf_record_of_event(&ps->pipeline->recorder, event);
         return rc ? rc : dgf_coverage_count(&ps->coverage, event, DGF_VERDICT_ERROR);
     default:

@@ -59,6 +59,8 @@ static void add_source(struct dgf_json *json, const struct pipe_source *ps)
         add_time(json, "position_time", ps->position_time_ns);
     add_u64(json, "events", ps->accepted_seq);
     add_u64(json, "acknowledged", ps->told_seq);
+    add_u64(json, "gaps", ps->n_gaps);
+    add_u64(json, "undecodable", ps->n_undecodable);
     add_text(json, "guarantee",
              dgf_guarantee_text(dgf_source_guarantee(ps->conf->type, ps->conf->conf)));
     dgf_json_key(json, "caught_up");

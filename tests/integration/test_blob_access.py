@@ -222,7 +222,7 @@ def bearer_tokens_over_tls_reach_queue_and_blobs():
 
     class Identity(http.server.BaseHTTPRequestHandler):
         def do_GET(self):  # pylint: disable=invalid-name
-            asked.append(self.path)
+            asked.append((self.path, self.headers.get("X-IDENTITY-HEADER")))
             body = json.dumps({"access_token": token(), "expires_in": "3600",
                                "token_type": "Bearer",
                                "resource": "https://storage.azure.com"}).encode()
@@ -252,6 +252,10 @@ def bearer_tokens_over_tls_reach_queue_and_blobs():
                 media.once_each(["media/out/1.csv"], media.wait_judged(agent, 1))
                 media.wait_empty(azurite)
                 wait_until(lambda: asked, 5, "a token to be asked for")
+                path, header = asked[0]             # as App Service and Container Apps want it
+                true(path.startswith("/token?api-version=2019-08-01&"), path)
+                true("resource=https%3A%2F%2Fstorage.azure.com" in path, path)
+                equal(header, "h")
                 true("eyJ" not in agent.log_text(), "a token is in the log")
     finally:
         server.shutdown()

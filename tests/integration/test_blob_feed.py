@@ -169,6 +169,8 @@ def hostile_chunks_and_manifests_are_records_and_nothing_stops():
                 ("manifest of an hour of the change feed", "it is no manifest"),
                 ("manifest of an hour of the change feed", "it is no manifest")])
             media.once_each(names([1, 2, 6, 7, 8, 9]), agent.records())
+            agent.wait(lambda s: s["sources"]["files"]["undecodable"] == 8, 20,
+                       "status.json to say so")
             positions = [r["position"] for r in agent.records("undecodable")]
             equal(len(set(positions)), len(positions), "positions of what cannot be read")
 

@@ -297,6 +297,8 @@ def a_document_that_cannot_be_taken_is_a_record():
         wait_until(lambda: numbers(agent) == [1, 4], 30, "what is around them")
         equal([(r["what"], r["why"]) for r in agent.records("undecodable")],
               [("document", "larger than limits.event_bytes"), ("document", "nested too deeply")])
+        agent.wait(lambda s: s["sources"]["shop"]["undecodable"] == 2 and
+                   s["sources"]["shop"]["gaps"] == 0, 20, "status.json to say so")
 
 
 @case
@@ -314,6 +316,7 @@ def a_position_beyond_the_retention_is_a_gap_with_bounds():
         gap = agent.wait_records(1, "gap")[0]
         equal(gap["reason"], "retention_exceeded")
         equal((gap["from"], gap["to"]), ("-FF:11", f"-FF:{orders.lsn}"))
+        agent.wait(lambda s: s["sources"]["shop"]["gaps"] == 1, 20, "status.json to say so")
         writer.write()
         wait_until(lambda: numbers(agent) == [1, 3], 20, "what comes after the gap")
         equal(len(agent.records("gap")), 1)
