@@ -202,13 +202,13 @@ static enum dgf_rc load_keys(struct dgf_sealer *sealer, struct dgf_ledger *ledge
                                  dgf_buf_bytes(&bytes));
         return rc ? dgf_err_set(err, rc, "cannot note the signing key") : DGF_OK;
     }
-    if (!rc && (dgf_log_keys_get(dgf_buf_bytes(&kept), &signer->keys) ||
-                signer->keys.n == 0))
+    if (!rc &&
+        (dgf_log_keys_get(dgf_buf_bytes(&kept), &signer->keys) || signer->keys.n == 0))
         rc = dgf_err_set(err, DGF_FATAL, "the keys of the log cannot be read");
     if (rc)
         return rc;
     if (memcmp(signer->keys.list[signer->keys.n - 1].key, signer->key,
-                                 sizeof(signer->key)) == 0)
+               sizeof(signer->key)) == 0)
         return DGF_OK;
     memcpy(vkey.name, signer->origin, sizeof(vkey.name));
     memcpy(vkey.key, signer->key, sizeof(vkey.key));
