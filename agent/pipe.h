@@ -11,6 +11,9 @@
 
 #define DGF_SECOND_NS INT64_C(1000000000)
 #define DGF_COVERAGE_NS (60 * DGF_SECOND_NS)
+/* Verifiers take 120 s without a heartbeat for records that were taken out, unless a
+ * `resume` record stands between. */
+#define DGF_HEARTBEAT_LATE_NS (100 * DGF_SECOND_NS)
 #define DGF_LAZY_NS DGF_SECOND_NS              /* a batch nobody waits for */
 #define DGF_ACKNOWLEDGE_NS (2 * DGF_SECOND_NS) /* longest wait for it at the end */
 #define DGF_TURN_BYTES (1u << 20)              /* a source's quota a turn of the loop */
@@ -35,9 +38,10 @@ struct pipe_source {
     struct dgf_buf position; /* last accepted */
     struct dgf_buf counters; /* coverage as a commit keeps it; memory is reused */
     struct dgf_coverage coverage;
-    bool dirty;                     /* position or counts are not in a batch yet */
-    bool in_tx;                     /* last accepted event was inside a transaction */
-    uint64_t accepted_seq;          /* newest event that was judged */
+    int64_t covered_ns;    /* `logged` of our newest coverage record; 0: none yet */
+    bool dirty;            /* position or counts are not in a batch yet */
+    bool in_tx;            /* last accepted event was inside a transaction */
+    uint64_t accepted_seq; /* newest event that was judged */
     uint64_t n_gaps, n_undecodable; /* since the process began */
     uint64_t handed_seq,
         handed_next;          /* newest in the batch being written, and its end */
@@ -90,6 +94,8 @@ struct pipe_archive {
     int64_t since_ns;      /* when the state changed */
     uint64_t bytes;        /* of records since the newest cut, about */
     int64_t cut_ns;        /* monotonic time of the newest cut */
+    int64_t cut_time_ns;   /* its checkpoint's time; 0: none by this process */
+    bool resumed;          /* a `resume` record stands behind it */
     bool wanted;           /* a cut, with the next batch */
     uint64_t cut_handed;   /* a cut in the batch being written; 0: none */
     uint64_t pruned;       /* removed once this record is durable ... */
@@ -122,6 +128,7 @@ struct dgf_pipeline {
     bool held;             /* budget or disk: sources are paused and it was said */
     bool held_by_space;
     int64_t held_since_ns;
+    int64_t resumed_ns; /* `logged` of our newest `resume` record */
     bool draining;
     bool drain_delivery; /* also wait for sinks, until drain_until_ns */
     int64_t drain_until_ns;
@@ -199,6 +206,9 @@ void pipe_status_turn(struct dgf_pipeline *pipeline, int64_t now_ns, int64_t *wa
 /* pipeline.c */
 void pipe_break(struct dgf_pipeline *pipeline, enum dgf_rc rc, const char *text);
 bool pipe_must_pause(const struct dgf_pipeline *pipeline);
+/* Of a heartbeat that is about to come: does it, and the record that says why. */
+bool pipe_is_late(const struct dgf_pipeline *pipeline, int64_t since_ns);
+enum dgf_rc pipe_say_late(struct dgf_pipeline *pipeline, int64_t since_ns) DGF_MUST_USE;
 
 static inline void pipe_wait_at_most(int64_t *wait_ns, int64_t ns)
 {

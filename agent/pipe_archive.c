@@ -269,17 +269,22 @@ enum dgf_rc pipe_archive_turn(struct dgf_pipeline *p, int64_t now_ns, int64_t *w
 enum dgf_rc pipe_archive_cut(struct dgf_pipeline *p, struct dgf_err *err)
 {
     struct pipe_archive *archive = &p->archive;
-    uint64_t index = dgf_ledger_next_index(p->ledger);
-    enum dgf_rc rc;
+    uint64_t index;
+    enum dgf_rc rc = DGF_OK;
 
     if (!archive->wanted || !is_sealing(p) || !has_leaves(p))
         return DGF_OK;
-    rc = dgf_batch_cut(dgf_ledger_batch(p->ledger), index);
+    if (archive->cut_time_ns && !archive->resumed &&
+        pipe_is_late(p, archive->cut_time_ns))
+        rc = pipe_say_late(p, archive->cut_time_ns);
+    index = dgf_ledger_next_index(p->ledger);
+    if (!rc)
+        rc = dgf_batch_cut(dgf_ledger_batch(p->ledger), index);
     if (rc)
         return dgf_err_set(err, rc, "cannot end an archive segment");
     /* Not older than any record in it, wherever the clock was set to. */
     dgf_ledger_not_before(p->ledger, p->recorder.last_logged_ns);
-    archive->wanted = false;
+    archive->wanted = archive->resumed = false;
     archive->cut_handed = index;
     archive->bytes = 0;
     archive->cut_ns = dgf_clock_mono_ns();
@@ -290,7 +295,10 @@ void pipe_archive_handed(struct dgf_pipeline *p)
 {
     int64_t time_ns = dgf_ledger_time_ns(p->ledger);
 
-    if (p->archive.cut_handed && time_ns > p->recorder.last_logged_ns)
+    if (!p->archive.cut_handed)
+        return;
+    p->archive.cut_time_ns = time_ns;
+    if (time_ns > p->recorder.last_logged_ns)
         p->recorder.last_logged_ns = time_ns;
 }
 

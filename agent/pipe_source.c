@@ -65,19 +65,25 @@ static void position_text(struct pipe_source *ps, struct dgf_buf *out)
 
 enum dgf_rc pipe_source_coverage(struct pipe_source *ps, int64_t now_ns)
 {
-    struct dgf_buf *text = &ps->pipeline->scratch;
-    enum dgf_rc rc;
+    struct dgf_pipeline *p = ps->pipeline;
+    struct dgf_buf *text = &p->scratch;
+    int64_t since_ns = ps->covered_ns > p->resumed_ns ? ps->covered_ns : p->resumed_ns;
+    enum dgf_rc rc = DGF_OK;
 
     if (ps->position.len == 0)
         return DGF_OK;
+    if (ps->covered_ns && pipe_is_late(p, since_ns))
+        rc = pipe_say_late(p, since_ns);
+    if (rc)
+        return rc;
     position_text(ps, text);
     ps->dirty = true;
-    rc = dgf_record_coverage(&ps->pipeline->recorder, &ps->coverage, ps->src->name,
+    rc = dgf_record_coverage(&p->recorder, &ps->coverage, ps->src->name,
                              dgf_buf_str(text), now_ns,
                              dgf_source_guarantee(ps->src->type, ps->src->conf));
+    ps->covered_ns = p->recorder.last_logged_ns;
     if (!rc) /* as every record of this source from here on */
-        rc = dgf_recorder_policy_set(&ps->pipeline->recorder,
-                                     dgf_policy_set_digest(ps->set));
+        rc = dgf_recorder_policy_set(&p->recorder, dgf_policy_set_digest(ps->set));
     return rc;
 }
 

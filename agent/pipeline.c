@@ -331,6 +331,34 @@ static enum dgf_rc hold(struct dgf_pipeline *p, struct dgf_err *err)
     return rc ? dgf_err_set(err, rc, "cannot write the record of a pause") : DGF_OK;
 }
 
+bool pipe_is_late(const struct dgf_pipeline *p, int64_t since_ns)
+{
+    int64_t now_ns = dgf_clock_ns();
+
+    if (now_ns < p->recorder.last_logged_ns)
+        now_ns = p->recorder.last_logged_ns;
+    return now_ns - since_ns > DGF_HEARTBEAT_LATE_NS;
+}
+
+/* The machine slept, the process was stopped, a batch waited for the disk, or the clock
+ * was set forward: nobody can tell these apart. */
+enum dgf_rc pipe_say_late(struct dgf_pipeline *p, int64_t since_ns)
+{
+    int64_t ms = (dgf_clock_ns() - since_ns) / 1000000;
+    char detail[64];
+    enum dgf_rc rc;
+
+    dgf_log(DGF_LOG_WARN, "no heartbeat for a time", "cause",
+            "the process or the machine stood still, or its clock was set forward",
+            NULL);
+    snprintf(detail, sizeof(detail), "{\"without_heartbeat_ms\":%lld}", (long long)ms);
+    rc = dgf_record_own(&p->recorder, DGF_RECORD_RESUME, NULL,
+                        "the agent goes on after a time without heartbeats", detail);
+    p->resumed_ns = p->recorder.last_logged_ns;
+    p->archive.resumed = true;
+    return rc;
+}
+
 static enum dgf_rc cover(struct dgf_pipeline *p, int64_t *wait_ns, struct dgf_err *err)
 {
     int64_t now_ns = dgf_clock_ns();

@@ -21,6 +21,8 @@
  *     bytes, its manifests are one chain, its sealed state is of the moment of the cut
  * 12. what was offered to a sink that keeps the archive is offered again with the same
  *     bytes or not at all, segment after segment
+ * 13. coverage records of a source, and checkpoints, that are more than two minutes
+ *     apart have a resume record between them
  *
  * usage: flow_model [lives] [seed] [mutant]
  * A mutant breaks one promise on purpose; the model must then fail. */

@@ -42,6 +42,7 @@ struct world {
     char log_id[40];
     struct dgf_tree tree; /* of the records the checkpoint is known to sign */
     uint8_t manifest[DGF_SHA256_LEN]; /* hash of the newest one below it */
+    uint64_t checkpoint_s;            /* time of the newest one below it */
     struct { /* what the container of the archive sink holds, by hash of the name */
         uint8_t name[DGF_SHA256_LEN], bytes[DGF_SHA256_LEN];
         bool there;
@@ -97,6 +98,8 @@ struct look {
     uint64_t judged;
     char set[80];         /* policy set of the transaction being read */
     char counted_set[80]; /* ... of the rows since the last coverage record */
+    int64_t covered_ns;   /* `logged` of the last coverage record; 0: none yet */
+    bool resumed;         /* a resume stands behind it */
 };
 
 void look_at(struct look *look, const char *line);

@@ -14,6 +14,8 @@
 #include "ledger/reader.h"
 #include "model.h"
 
+#define HEARTBEAT_S 120
+
 /* ---- looking at what is on the disk ---- */
 
 static bool find_number(const char *line, const char *key, uint64_t *ret)
@@ -64,11 +66,29 @@ static void look_at_audit(struct look *look, const char *line)
     memcpy(look->counted_set, look->set, sizeof(look->set));
 }
 
+/* What a verifier would take for records that were removed. */
+static void look_at_heartbeat(struct look *look, const char *line)
+{
+    const char *logged = strstr(line, "\"logged\":\""), *end;
+    int64_t ns;
+
+    if (!logged || !(end = strchr(logged + 10, '"')) ||
+        !dgf_parse_time(dgf_bytes_of(logged + 10, (size_t)(end - logged - 10)), &ns))
+        fail("a coverage record without a time", look->tx, look->row);
+    if (look->covered_ns && !look->resumed &&
+        ns - look->covered_ns > HEARTBEAT_S * DGF_SECOND_NS)
+        fail("no resume between coverage records far apart", (uint64_t)look->covered_ns,
+             (uint64_t)ns);
+    look->covered_ns = ns;
+    look->resumed = false;
+}
+
 static void look_at_coverage(struct look *look, const char *line)
 {
     const char *set = strstr(line, "\"policy_set\":\"sha256:");
     uint64_t n;
 
+    look_at_heartbeat(look, line);
     if (!find_number(line, "\"events\":", &n))
         return;
     look->counted += n;
@@ -85,6 +105,8 @@ void look_at(struct look *look, const char *line)
         look_at_audit(look, line);
     else if (strstr(line, "\"kind\":\"coverage\""))
         look_at_coverage(look, line);
+    else if (strstr(line, "\"kind\":\"resume\""))
+        look->resumed = true;
     if (look->pending_violation > 1)
         fail("two violation records of one row", look->tx, look->row);
 }
@@ -245,6 +267,29 @@ static void same_moment(const struct dgf_manifest *manifest, struct dgf_buf *fil
         fail("sealed state and position are of different moments", s.tx, s.count);
 }
 
+/* Checkpoints far apart have a resume between them. */
+static void look_at_time(const struct dgf_manifest *manifest, struct dgf_buf *bytes)
+{
+    uint8_t seed[32], key[DGF_SIGN_PUBLIC_LEN];
+    struct dgf_checkpoint checkpoint;
+    char name[DGF_ARCHIVE_NAME_MAX];
+    struct dgf_err err = {0};
+    bool is_signed, resumed = false;
+
+    dgf_name_checkpoint(name, manifest->last + 1);
+    if (!read_object(name, bytes) || dgf_keys_load_sign(DIR, NULL, seed, &err) ||
+        !dgf_sign_public(seed, key) ||
+        dgf_checkpoint_get(dgf_buf_bytes(bytes), key, &checkpoint, &is_signed, &err))
+        fail("a checkpoint cannot be read", manifest->last + 1, 0);
+    for (uint64_t i = manifest->first; i <= manifest->last; i++)
+        resumed = resumed || strstr(world.leaves[i], "\"kind\":\"resume\"");
+    if (world.checkpoint_s && !resumed &&
+        checkpoint.time_s - world.checkpoint_s > HEARTBEAT_S)
+        fail("no resume between checkpoints far apart", manifest->first,
+             checkpoint.time_s - world.checkpoint_s);
+    world.checkpoint_s = checkpoint.time_s;
+}
+
 /* The next segment behind what is known to be right; false: pruned. */
 static bool look_at_segment(struct dgf_manifest *manifest, struct dgf_buf *bytes)
 {
@@ -274,6 +319,7 @@ static bool look_at_segment(struct dgf_manifest *manifest, struct dgf_buf *bytes
     dgf_tree_root(&world.tree, root);
     if (memcmp(root, manifest->root_after, sizeof(root)) != 0)
         fail("root_after is wrong", manifest->last, 0);
+    look_at_time(manifest, bytes);
     dgf_name_segment(name, manifest->first);
     if (!read_object(name, bytes))
         return false;
