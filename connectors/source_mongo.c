@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/parse.h"
 
 #define AT(f) offsetof(struct dgf_mongo_conf, f)
 static const struct dgf_opt opts[] = {
@@ -40,7 +41,12 @@ static const struct dgf_opt opts[] = {
     {"expanded_events", DGF_OPT_BOOL, AT(expanded_events), 0, "true",
      .help =
          "Also what happens to collections and indexes, from servers of version 6 on"},
-    {"on_lost", DGF_OPT_ENUM, AT(on_lost), 0, "from_now",
+    {"start", DGF_OPT_STR, AT(start), 0, "now",
+     .help =
+         "Where a source the ledger does not know yet begins: now, beginning (behind "
+         "the oldest entry of the oplog), or a time like 2030-01-31T00:00:00Z",
+     .example = "beginning"},
+    {"on_lost", DGF_OPT_ENUM, AT(on_lost), 0, "stop",
      .help = "When the server no longer has our position: stop; a gap record and go on "
              "from now; or go on as early as the server can",
      .words = "stop|from_now|at_time"},
@@ -84,6 +90,7 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
     const struct dgf_str_list *lists[] = {&conf->include, &conf->exclude};
     struct dgf_err err = {0};
     mongoc_uri_t *uri;
+    int64_t ns;
 
     if (!conf->url)
         return;
@@ -105,6 +112,14 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
                                  "%s: '%s' in %s has no database; write 'shop.%s'",
                                  what, lists[l]->list[i], l ? "exclude" : "include",
                                  lists[l]->list[i]);
+    if (conf->start && strcmp(conf->start, "now") != 0 &&
+        strcmp(conf->start, "beginning") != 0 &&
+        (!dgf_parse_time(dgf_bytes_str(conf->start), &ns) || ns < 0 ||
+         ns / 1000000000 > UINT32_MAX))
+        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0611", mark, NULL,
+                         "%s: '%s' in start is none of now, beginning, and a time like "
+                         "2030-01-31T00:00:00Z",
+                         what, conf->start);
     if (conf->insecure)
         dgf_findings_add(
             findings, DGF_FINDING_WARNING, "W0201", mark, NULL,

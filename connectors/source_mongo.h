@@ -31,6 +31,7 @@ struct dgf_mongo_conf {
     char *url, *password;
     char *scope; /* "shop", "shop.orders", NULL: the deployment; see dgf_mongo_scope */
     struct dgf_str_list include, exclude;
+    char *start; /* "now", "beginning" or a time */
     int full_document, before, on_lost;
     int64_t batch_size;
     int64_t await_ns, connect_timeout_ns, answer_timeout_ns, inspect_ns;

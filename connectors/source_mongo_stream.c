@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/parse.h"
 #include "source_mongo.h"
 
 #define MS INT64_C(1000000)
@@ -609,13 +610,27 @@ static bool check_server(struct dgf_mongo_session *session)
     return check_shape(session);
 }
 
-/* The first start: from what the server calls now. */
+/* The first start: from what the server calls now, or what `start` says. */
 static bool begin_anew(struct dgf_mongo_session *session)
 {
     struct dgf_mongo_position at = {.how = DGF_MONGO_AT_TIME};
+    const char *start = session->conf->start;
+    int64_t ns;
 
     at.floor = session->link.operation_time;
     at.time = now_of(session);
+    if (strcmp(start, "beginning") == 0)
+        at.time = at.floor = dgf_mongo_link_oplog_start(&session->link);
+    else if (dgf_parse_time(dgf_bytes_str(start), &ns))
+        at.time = at.floor = (uint64_t)(ns / 1000000000) << 32;
+    if (!at.floor && strcmp(start, "beginning") == 0) {
+        dgf_mongo_session_fail(
+            session, DGF_BAD_CONFIG, false,
+            "start: beginning: the oldest entry of the oplog cannot be "
+            "read; grant role read on database local, or write a time "
+            "(a sharded cluster has no one oplog)");
+        return false;
+    }
     memcpy(at.system, session->link.system, sizeof(at.system));
     dgf_mongo_set_position(session, &at);
     session->by_time = true;

@@ -90,7 +90,7 @@ static const struct dgf_opt opts[] = {
      "Group mode: entries another consumer holds for so long are taken over"},
     {"claim_interval", DGF_OPT_DURATION, AT(claim_interval_ns), 0, "30s", "100ms", "1d",
      "Group mode: how often such entries are looked for"},
-    {"max_deliveries", DGF_OPT_INT, AT(max_deliveries), 0, "16", "2", "100000",
+    {"max_deliveries", DGF_OPT_INT, AT(max_deliveries), 0, "5", "2", "100000",
      "Group mode: an entry delivered more often is recorded as undecodable and "
      "acknowledged"},
     {"connect_timeout", DGF_OPT_DURATION, AT(connect_timeout_ns), 0, "10s", "1s", "5m",

@@ -130,7 +130,7 @@ def lose_position(mongo, agent):
 
 @case
 def a_lost_position_is_one_gap_and_reading_goes_on_from_now():
-    with Mongo(oplog=200) as mongo, watch(mongo) as agent:
+    with Mongo(oplog=200) as mongo, watch(mongo, source=", on_lost: from_now") as agent:
         rows = lose_position(mongo, agent)
         agent.start()
         gap = agent.wait_records(1, "gap")[0]
@@ -165,7 +165,7 @@ def a_lost_position_with_at_time_goes_on_as_early_as_the_server_can():
 
 @case
 def a_lost_position_with_stop_reads_nothing_until_a_person_decides():
-    with Mongo(oplog=200) as mongo, watch(mongo, source=", on_lost: stop") as agent:
+    with Mongo(oplog=200) as mongo, watch(mongo) as agent:
         rows = lose_position(mongo, agent)
         agent.start()
         agent.wait(lambda s: "on_lost: stop" in s["sources"]["shop"]["reason"], 20)
@@ -178,11 +178,40 @@ def a_lost_position_with_stop_reads_nothing_until_a_person_decides():
         agent.stop()
         with open(agent.config, encoding="utf-8") as file:
             text = file.read()
-        agent.write_config(text.replace("on_lost: stop", "on_lost: from_now"))
+        agent.write_config(text.replace("max_await:", "on_lost: from_now, max_await:"))
         agent.start()
         agent.wait_records(2, "audit")
         equal(inserted(agent), [1, 3], "judged documents: 3 came after the gap's end")
         equal(agent.records("gap"), first, "gaps")
+
+
+@case
+def a_first_start_begins_where_it_is_told_to_and_only_the_first():
+    with Mongo() as mongo:
+        mongo.client().other.noise.insert_one({"x": 1})     # the oplog's oldest entry
+        rows = mongo.client().shop.rows
+        rows.insert_many([{"_id": 1}, {"_id": 2}])
+        there = [1, 2]
+        for start in ("beginning", "now", "2020-01-31T00:00:00Z"):
+            wanted = [] if start == "now" else list(there)
+            with watch(mongo, source=f", start: '{start}', scope: shop, on_lost: at_time") as agent:
+                agent.wait_records(len(wanted), "audit")
+                streaming(agent)
+                equal(inserted(agent), wanted, f"judged with start: {start}")
+                agent.kill9()
+                agent.start()
+                streaming(agent)
+                there.append(there[-1] + 1)
+                rows.insert_one({"_id": there[-1]})
+                agent.wait_records(len(wanted) + 1, "audit")
+                equal(inserted(agent), [*wanted, there[-1]], f"judged with start: {start}")
+        with watch(mongo) as agent:
+            agent.stop()
+            with open(agent.config, encoding="utf-8") as file:
+                agent.write_config(file.read().replace("max_await:", "start: soon, max_await:"))
+            done = agent.run("check", "-c", agent.config, check=False)
+            true("'soon' in start is none of now, beginning" in done.stdout + done.stderr,
+                 done.stdout + done.stderr)
 
 
 @case
@@ -203,7 +232,7 @@ def resumable_errors_are_resumed_without_a_word():
 
 @case
 def a_stream_that_cannot_get_past_a_position_is_a_gap_after_three_attempts():
-    with Mongo() as mongo, watch(mongo) as agent:
+    with Mongo() as mongo, watch(mongo, source=", on_lost: from_now") as agent:
         streaming(agent)
         rows = mongo.client().shop.rows
         rows.insert_one({"_id": 1})

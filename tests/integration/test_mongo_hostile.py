@@ -227,7 +227,7 @@ def positions_lost_again_and_again_stop_the_source():
             return None
         fake.lost = False
         fake.script = script
-        with watch(fake) as agent:
+        with watch(fake, source=", on_lost: from_now") as agent:
             streaming(agent)
             agent.stop()
             fake.lost = True

@@ -72,7 +72,8 @@ def kills_and_a_sloppy_server_lose_and_repeat_nothing():
 
 @case
 def a_server_that_gave_no_position_before_a_restart_is_a_gap():
-    with SloppyMongo() as mongo, watch(mongo, source=COLLECTION) as agent:
+    with SloppyMongo() as mongo, \
+            watch(mongo, source=COLLECTION + ", on_lost: from_now") as agent:
         streaming(agent)
         agent.kill9()
         insert(mongo, 1)

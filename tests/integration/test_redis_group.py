@@ -40,7 +40,7 @@ def a_group_reads_judges_and_acknowledges():
 @case
 def kills_leave_nothing_pending_and_nothing_judged_twice():
     with Redis() as redis:
-        agent = orders.watch(redis, source=GROUP)
+        agent = orders.watch(redis, source=GROUP + ", max_deliveries: 1000")
         added, at = [], 1
         with agent:
             for _ in range(10):
