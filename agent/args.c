@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "bus/words.h"
 
 int dgf_usage(const char *command, const char *fmt, ...)
 {
@@ -17,6 +18,35 @@ int dgf_usage(const char *command, const char *fmt, ...)
     va_end(ap);
     fprintf(stderr, "; see 'dgf help %s'\n", command);
     return DGF_EXIT_USAGE;
+}
+
+static int unknown_word(const char *command, const char *what, const char *word,
+                        const char *const *words, size_t n)
+{
+    const char *near = dgf_nearest(word, words, n);
+
+    if (near)
+        return dgf_usage(command, "unknown %s '%s'; did you mean '%s'?", what, word,
+                         near);
+    return dgf_usage(command, "unknown %s '%s'", what, word);
+}
+
+int dgf_usage_kind(const char *command, const char *word)
+{
+    const char *words[DGF_RECORD_N];
+
+    for (int i = 0; i < DGF_RECORD_N; i++)
+        words[i] = dgf_record_kind_text((enum dgf_record_kind)i);
+    return unknown_word(command, "kind", word, words, DGF_RECORD_N);
+}
+
+int dgf_usage_severity(const char *command, const char *word)
+{
+    const char *words[DGF_SEVERITY_N];
+
+    for (int i = 0; i < DGF_SEVERITY_N; i++)
+        words[i] = dgf_severity_text((enum dgf_severity)i);
+    return unknown_word(command, "severity", word, words, DGF_SEVERITY_N);
 }
 
 bool dgf_colour(FILE *out)

@@ -72,6 +72,10 @@ size_t dgf_args_all(const struct dgf_args *args, const char *name, const char **
 /* stderr: "dgf <command>: text" and a hint at help; returns DGF_EXIT_USAGE. */
 int dgf_usage(const char *command, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same for a word that is none of its kind: "unknown kind 'x'; did you mean 'y'?"
+ */
+int dgf_usage_kind(const char *command, const char *word);
+int dgf_usage_severity(const char *command, const char *word);
 /* Is out a terminal on which colours are wanted (NO_COLOR)? */
 bool dgf_colour(FILE *out);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "base/parse.h"
 #include "bus/sink.h"
 #include "cmd_ledger.h"
@@ -30,7 +31,11 @@ struct cat {
     struct dgf_select select;
     struct dgf_bytes source; /* empty: all */
     bool filters;            /* the header must be looked at */
+    /* Names that were met, for who asked for one that was not; at most MOST_NAMES. */
+    struct dgf_map sources, policies;
 };
+
+#define MOST_NAMES 20
 
 static int read_bound(const struct dgf_args *args, const char *name, struct bound *ret)
 {
@@ -56,8 +61,7 @@ static int read_kinds(const char *text, struct cat *cat)
         if (!cat->kinds[cat->select.kinds.n])
             return DGF_EXIT_CANNOT;
         if (dgf_record_kind_of(dgf_bytes_of(text, n)) < 0)
-            return dgf_usage("ledger", "unknown kind '%s'",
-                             cat->kinds[cat->select.kinds.n]);
+            return dgf_usage_kind("ledger", cat->kinds[cat->select.kinds.n]);
         cat->select.kinds.n++;
         text += n + (text[n] == ',');
     }
@@ -70,6 +74,8 @@ static int read_cat(const struct dgf_args *args, struct cat *cat)
     int exit_code = read_bound(args, "since", &cat->since);
 
     cat->until.index = UINT64_MAX;
+    dgf_map_init(&cat->sources);
+    dgf_map_init(&cat->policies);
     if (!exit_code)
         exit_code = read_bound(args, "until", &cat->until);
     cat->select.kinds.list = cat->kinds;
@@ -86,8 +92,43 @@ static int read_cat(const struct dgf_args *args, struct cat *cat)
     return exit_code;
 }
 
-static bool is_wanted(const struct cat *cat, const struct dgf_record *record)
+static void note_name(struct dgf_map *map, struct dgf_bytes name)
 {
+    if (name.len > 0 && map->n < MOST_NAMES && !dgf_map_get(map, name) &&
+        dgf_map_put(map, name, map, NULL))
+        return; /* out of memory: a hint is shorter */
+}
+
+/* Nothing of a name that was asked for: a mistake looks like silence otherwise. */
+static void tell_names(const char *what, struct dgf_bytes wanted,
+                       const struct dgf_map *map)
+{
+    const struct dgf_map_entry *entry;
+    const char *between = "";
+
+    if (wanted.len == 0 || dgf_map_get(map, wanted) ||
+        memchr(wanted.ptr, '*', wanted.len))
+        return;
+    fprintf(stderr, "dgf ledger: no record of %s '%.*s'; ", what, (int)wanted.len,
+            (const char *)wanted.ptr);
+    if (map->n == 0)
+        fprintf(stderr, "the records that were read name none");
+    for (size_t at = 0; (entry = dgf_map_next(map, &at)); between = ", ")
+        fprintf(stderr, "%s%.*s", *between ? between : "there are records of ",
+                (int)entry->key.len, (const char *)entry->key.ptr);
+    fprintf(stderr, map->n == MOST_NAMES ? " ...\n" : "\n");
+}
+
+static void tell_unknown(const struct cat *cat)
+{
+    tell_names("source", cat->source, &cat->sources);
+    tell_names("policy", dgf_bytes_str(cat->policy), &cat->policies);
+}
+
+static bool is_wanted(struct cat *cat, const struct dgf_record *record)
+{
+    note_name(&cat->sources, record->source);
+    note_name(&cat->policies, record->policy);
     if (cat->since.is_time && record->time_ns < cat->since.time_ns)
         return false;
     if (cat->until.is_time && record->time_ns >= cat->until.time_ns)
@@ -98,7 +139,7 @@ static bool is_wanted(const struct cat *cat, const struct dgf_record *record)
            dgf_select_match(&cat->select, record);
 }
 
-static int print_lines(const struct cat *cat, struct dgf_ledger_reader *reader,
+static int print_lines(struct cat *cat, struct dgf_ledger_reader *reader,
                        enum dgf_rc *ret_rc, struct dgf_err *err)
 {
     for (;;) {
@@ -127,7 +168,7 @@ static int print_lines(const struct cat *cat, struct dgf_ledger_reader *reader,
 
 /* Prints from index `from`, or from what is kept by now.  An agent may prune
  * what is about to be read: that is no damage. */
-static int print_from(const char *dir, const struct cat *cat, uint64_t from)
+static int print_from(const char *dir, struct cat *cat, uint64_t from)
 {
     struct dgf_ledger_reader *reader = NULL;
     struct dgf_err err = {0}, none;
@@ -152,7 +193,7 @@ static int print_from(const char *dir, const struct cat *cat, uint64_t from)
     return ledger_fail(rc, &err);
 }
 
-static int cat_journal(const char *dir, const struct cat *cat, bool since)
+static int cat_journal(const char *dir, struct cat *cat, bool since)
 {
     uint64_t first, from;
     int exit_code = ledger_find_journal(dir, &first);
@@ -195,7 +236,7 @@ static bool record_of(struct dgf_bytes line, struct dgf_record *ret, json_t **re
     return kind >= 0 && dgf_parse_time(text_at(*ret_json, "time"), &ret->time_ns);
 }
 
-static int each_wanted(const struct cat *cat, struct dgf_archive_reader *reader,
+static int each_wanted(struct cat *cat, struct dgf_archive_reader *reader,
                        ledger_visit visit, void *ctx)
 {
     struct dgf_err err = {0};
@@ -228,6 +269,8 @@ static void cat_release(struct cat *cat)
 {
     for (size_t i = 0; i < MAX_KINDS; i++)
         dgf_free(cat->kinds[i]);
+    dgf_map_release(&cat->sources, NULL);
+    dgf_map_release(&cat->policies, NULL);
 }
 
 int ledger_each(const struct dgf_args *args, struct dgf_store *store,
@@ -242,7 +285,10 @@ int ledger_each(const struct dgf_args *args, struct dgf_store *store,
     if (exit_code)
         return exit_code;
     rc = dgf_archive_reader_open(store, cat.since.index, &reader, &err);
-    return rc ? ledger_fail(rc, &err) : each_wanted(&cat, reader, visit, ctx);
+    exit_code = rc ? ledger_fail(rc, &err) : each_wanted(&cat, reader, visit, ctx);
+    if (!exit_code)
+        tell_unknown(&cat);
+    return exit_code;
 }
 
 static int print_line(void *ctx, uint64_t index, struct dgf_bytes line)
@@ -263,8 +309,11 @@ int ledger_cat(const struct dgf_args *args, const char *dir, bool as_json)
     (void)as_json; /* lines are JSON */
     if (!ledger_is_archive(dir)) {
         exit_code = read_cat(args, &cat);
-        return exit_code ? exit_code
-                         : cat_journal(dir, &cat, dgf_args_has(args, "since"));
+        if (!exit_code)
+            exit_code = cat_journal(dir, &cat, dgf_args_has(args, "since"));
+        if (!exit_code)
+            tell_unknown(&cat);
+        return exit_code;
     }
     exit_code = ledger_open_archive(dir, &store);
     return exit_code ? exit_code : ledger_each(args, store, print_line, NULL);

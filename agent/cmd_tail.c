@@ -16,7 +16,7 @@ const struct dgf_arg dgf_args_tail[] = {
      "data_dir of the agent, instead of a configuration file"},
     {"kind", 'k', "KINDS",
      "kinds of records, with commas (default violation,rule_error,gap,undecodable)"},
-    {"policy", 'p', "ID", "only this policy; * stands for anything"},
+    {"policy", 'p', "ID", "only records of this policy; * stands for anything"},
     {"severity", 's', "LEVEL", "this severity and above"},
     {"from", 'f', "INDEX",
      "start at this record; 'start' for the first (default: only new ones)"},
@@ -24,6 +24,9 @@ const struct dgf_arg dgf_args_tail[] = {
     {"no-follow", 0, NULL, "end when there are no more"},
     DGF_ARG_FORMAT,
     DGF_ARG_END};
+
+#define MOST_NAMES 20               /* of policies, in a hint */
+#define COVERAGE_POLICY "DGF-COV-1" /* built in */
 
 struct tail {
     struct dgf_select select;
@@ -123,7 +126,8 @@ static int follow(const struct tail *tail, struct dgf_ledger_reader *reader)
                     err.text[0] ? err.text : "a record has a damaged header");
             return DGF_EXIT_FINDINGS;
         }
-        if (!dgf_select_match(&tail->select, &record))
+        if (!dgf_select_match(&tail->select, &record) ||
+            (tail->select.policies.n && record.policy.len == 0))
             continue;
         print(tail, &record);
         if (tail->count && ++n == tail->count)
@@ -149,7 +153,7 @@ static int read_kinds(const char *text, struct tail *tail)
             return DGF_EXIT_CANNOT;
         tail->select.kinds.list[tail->select.kinds.n++] = word;
         if (dgf_record_kind_of(dgf_bytes_str(word)) < 0)
-            return dgf_usage("tail", "unknown kind '%s'", word);
+            return dgf_usage_kind("tail", word);
         text += n + (text[n] == ',');
     }
     return DGF_EXIT_OK;
@@ -180,7 +184,7 @@ static int read_tail(const struct dgf_args *args, struct tail *tail)
     if (severity) {
         word = dgf_severity_of(dgf_bytes_str(severity));
         if (word < 0)
-            return dgf_usage("tail", "unknown severity '%s'", severity);
+            return dgf_usage_severity("tail", severity);
         tail->select.min_severity = word;
     }
     if (count &&
@@ -237,6 +241,38 @@ static int open_and_follow(const struct tail *tail, const char *dir, const char 
     return exit_code;
 }
 
+/* Would wait for ever: said, and no error, since the ledger may hold records of a
+ * policy that is gone by now. */
+static void look_for_policy(const struct dgf_settings *s, const struct tail *tail)
+{
+    struct dgf_select wanted = {.policies = tail->select.policies};
+    struct dgf_record record = {.policy = dgf_bytes_str(COVERAGE_POLICY)};
+    DGF_CLEANUP(dgf_policy_set_unref) struct dgf_policy_set *set = NULL;
+    DGF_RELEASE(dgf_findings_release) struct dgf_findings findings = {0};
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf names = {0};
+    size_t n;
+
+    dgf_findings_init(&findings);
+    dgf_buf_init(&names, 1 << 20);
+    if (dgf_select_match(&wanted, &record))
+        return;
+    if (dgf_settings_policies(s, &findings, &set))
+        return; /* `run` and `check` say why */
+    n = dgf_policy_set_count(set);
+    for (size_t i = 0; i < n; i++) {
+        const char *id = dgf_policy_set_at(set, i)->id;
+
+        record.policy = dgf_bytes_str(id);
+        if (dgf_select_match(&wanted, &record))
+            return;
+        if (i < MOST_NAMES)
+            dgf_buf_addf(&names, "%s%s", i ? ", " : "", id);
+    }
+    fprintf(stderr, "dgf tail: no policy is called '%s'; there %s %s%s\n",
+            wanted.policies.list[0], n == 1 ? "is" : "are",
+            n ? dgf_buf_str(&names) : "none", n > MOST_NAMES ? " ..." : "");
+}
+
 int dgf_cmd_tail(int argc, char **argv)
 {
     DGF_CLEANUP(dgf_settings_free) struct dgf_settings *s = NULL;
@@ -256,6 +292,8 @@ int dgf_cmd_tail(int argc, char **argv)
         dir = s->agent.data_dir;
     }
     exit_code = read_tail(&args, &tail);
+    if (!exit_code && s && dgf_args_has(&args, "policy"))
+        look_for_policy(s, &tail);
     if (!exit_code)
         exit_code = open_and_follow(&tail, dir, dgf_args_get(&args, "from"));
     release(&tail);

@@ -485,7 +485,7 @@ enum dgf_rc dgf_policy_event_make(const struct dgf_yaml *doc,
     if (!check_names(making, node, base ? OF_USE : OF_EVENT) ||
         (base && !check_names(making, base, OF_EVENT)) ||
         (making->set &&
-         (!check_names(making, making->set, OF_SET) || !check_set(making))))
+         !(check_names(making, making->set, OF_SET) & check_set(making))))
         return DGF_BAD_CONFIG;
     making->made = dgf_calloc(1, sizeof(*making->made));
     if (!making->made)

@@ -1,5 +1,6 @@
 #include "ledger/segments.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,6 +214,25 @@ static enum dgf_rc look(struct dgf_segments *segments, size_t i, struct dgf_scan
     return DGF_OK;
 }
 
+/* People name the folder they see the files in. */
+static enum dgf_rc no_journal(struct dgf_segments *segments, const char *dir,
+                              struct dgf_err *err)
+{
+    struct listing listing = {segments, DGF_OK};
+    struct dgf_err none;
+    size_t n = 0;
+
+    if (dgf_file_exists(dir) && !dgf_dir_list(dir, note, &listing, &none))
+        n = segments->n;
+    segments->n = 0;
+    if (n > 0)
+        return dgf_err_set(err, DGF_AGAIN,
+                           "no journal in '%s': it is the journal itself; name the "
+                           "data_dir, the folder around it",
+                           dir);
+    return dgf_err_set(err, DGF_AGAIN, "no journal in '%s'", dir);
+}
+
 static enum dgf_rc list_once(struct dgf_segments *segments, const char *dir,
                              struct dgf_err *err)
 {
@@ -222,9 +242,9 @@ static enum dgf_rc list_once(struct dgf_segments *segments, const char *dir,
 
     segments->n = 0;
     (void)snprintf(path, sizeof(path), "%s/journal", dir);
-    if (!dgf_file_exists(path))
-        return dgf_err_set(err, DGF_AGAIN, "no journal in '%s'", dir);
-    rc = dgf_dir_list(path, note, &listing, err);
+    if (!dgf_file_exists(path) && (errno == ENOENT || errno == ENOTDIR))
+        return no_journal(segments, dir, err);
+    rc = dgf_dir_list(path, note, &listing, err); /* says why it may not be looked at */
     if (rc)
         return rc;
     if (listing.rc)

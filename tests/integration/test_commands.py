@@ -103,7 +103,7 @@ TWO = shop.POLICY + shop.POLICY[shop.POLICY.index("  - id:"):] \
 def tail_chooses_by_kind_policy_severity_and_number():
     with Postgres() as pg:
         shop.prepare(pg)
-        with shop.watch(pg, policy=TWO) as agent:
+        with shop.watch(pg, policy=TWO, source=", inspect: 1s") as agent:
             agent.wait_source("shop", "streaming")
             pg.sql("INSERT INTO shop.rows VALUES (1, -1), (2, 200), (3, -3), (4, 5)")
             shop.wait_judged(agent, pg)
@@ -123,6 +123,18 @@ def tail_chooses_by_kind_policy_severity_and_number():
             true("NEG-001" in human and "row 1 has -1" in human, human)
             wrong = agent.run("tail", "-c", agent.config, "--severity", "huge", check=False)
             equal(wrong.returncode, 64, "exit code of a bad severity")
+            wrong = agent.run("tail", "-c", agent.config, "-k", "violatoin,gap", check=False)
+            true("unknown kind 'violatoin'; did you mean 'violation'?" in wrong.stderr,
+                 wrong.stderr)
+            pg.sql("ALTER PUBLICATION dgf DROP TABLE shop.rows")
+            agent.wait_records(1, "gap")
+            true("gap" in {r["kind"] for r in tail("--kind", "gap,violation")}, "there is no gap")
+            equal({r["kind"] for r in tail("--policy", "NEG-*")}, {"violation"})
+            done = agent.run("tail", "-c", agent.config, "--no-follow", "--policy", "NEG-01")
+            equal((done.stdout, done.stderr), ("", "dgf tail: no policy is called 'NEG-01'; there "
+                                               "are NEG-001, BIG-001\n"))
+            done = agent.run("tail", "-c", agent.config, "--no-follow", "-p", "DGF-COV-1")
+            equal(done.stderr, "")
 
 
 @case

@@ -211,6 +211,25 @@ START_TEST(cat_gives_only_what_was_asked_for)
 }
 END_TEST
 
+START_TEST(cat_says_which_names_there_are_when_the_one_asked_for_is_not)
+{
+    four_records();
+    ck_assert_int_eq(RUN("cat", dir, "--source", "order"), 0);
+    ck_assert_str_eq(out, "");
+    ck_assert_str_eq(complaint, "dgf ledger: no record of source 'order'; there are "
+                                "records of orders, books\n");
+    ck_assert_int_eq(RUN("cat", dir, "--policy", "CARD-01", "--source", "books"), 0);
+    ck_assert_str_eq(complaint, "dgf ledger: no record of policy 'CARD-01'; there are "
+                                "records of CARD-001, SOX-7\n");
+    ck_assert_int_eq(RUN("cat", dir, "--policy", "CARD-001", "--kind", "gap"), 0);
+    ck_assert_str_eq(complaint, ""); /* it is there, and has no gaps */
+    ck_assert_int_eq(RUN("cat", dir, "--until", "1", "--policy", "CARD-001"), 0);
+    ck_assert_str_eq(complaint, "dgf ledger: no record of policy 'CARD-001'; the "
+                                "records that were read name none\n");
+    done();
+}
+END_TEST
+
 START_TEST(stats_say_what_there_is)
 {
     char expected[1000];
@@ -463,6 +482,8 @@ START_TEST(what_is_wrong_with_a_call_is_said)
          "dgf ledger: --since must be an index or a time like "
          "2026-03-02T09:00:00Z" SEE},
         {{"cat", "a", "--kind", "violation,foo"}, "dgf ledger: unknown kind 'foo'" SEE},
+        {{"cat", "a", "--kind", "violatoin"},
+         "dgf ledger: unknown kind 'violatoin'; did you mean 'violation'?" SEE},
         {{"ls", "a", "--format", "xml"},
          "dgf ledger: --format must be human or json" SEE},
         {{"verify", "a", "--kind", "gap"}, "dgf ledger: --kind is for cat export" SEE},
@@ -493,6 +514,7 @@ START_TEST(what_is_wrong_with_a_call_is_said)
 END_TEST
 
 DGF_UNIT(cmd_ledger, cat_prints_the_lines_unchanged, cat_gives_only_what_was_asked_for,
+         cat_says_which_names_there_are_when_the_one_asked_for_is_not,
          stats_say_what_there_is, ls_lists_the_segments,
          verify_says_ok_and_that_nothing_anchors_it,
          verify_ends_with_1_and_the_index_when_a_bit_is_flipped,

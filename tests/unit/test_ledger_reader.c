@@ -225,6 +225,44 @@ START_TEST(a_directory_without_a_journal_is_named)
 }
 END_TEST
 
+START_TEST(a_journal_that_we_may_not_read_is_not_a_missing_one)
+{
+    char text[160];
+    uint64_t first;
+    bool root = geteuid() == 0;
+
+    fresh();
+    reopen();
+    (void)snprintf(text, sizeof(text), "cannot list '%s/journal': Permission denied",
+                   dir);
+    ck_assert_int_eq(chmod(dir, root ? 0700 : 0), 0);
+    ck_assert_int_eq(root ? seteuid(65534) : 0, 0);
+    ck_assert_int_ne(dgf_ledger_first_kept(dir, &first, &err), DGF_OK);
+    ck_assert_int_eq(root ? seteuid(0) : 0, 0);
+    ck_assert_int_eq(chmod(dir, 0700), 0);
+    ck_assert_str_eq(err.text, text);
+    done();
+}
+END_TEST
+
+START_TEST(the_journal_itself_is_not_taken_for_the_data_dir)
+{
+    char inside[96], text[256];
+    uint64_t first;
+
+    fresh();
+    reopen();
+    (void)snprintf(inside, sizeof(inside), "%s/journal", dir);
+    (void)snprintf(text, sizeof(text),
+                   "no journal in '%s': it is the journal itself; name the data_dir, "
+                   "the folder around it",
+                   inside);
+    ck_assert_int_eq(dgf_ledger_first_kept(inside, &first, &err), DGF_BAD_DATA);
+    ck_assert_str_eq(err.text, text);
+    done();
+}
+END_TEST
+
 START_TEST(leaves_and_state_larger_than_the_window_are_read)
 {
     static uint8_t value[DGF_LEDGER_VALUE_MAX], line[DGF_LEDGER_LINE_MAX];
@@ -286,5 +324,8 @@ DGF_UNIT(ledger_reader, a_live_reader_sees_a_batch_once_it_is_durable,
          a_reader_may_wait_for_an_index_that_is_not_written_yet,
          a_cold_reader_gives_only_whole_batches, a_cold_reader_sees_damage,
          a_pruned_index_is_named_and_the_rest_is_readable,
-         a_directory_without_a_journal_is_named, a_leaf_that_was_given_back_comes_again,
+         a_directory_without_a_journal_is_named,
+         a_journal_that_we_may_not_read_is_not_a_missing_one,
+         the_journal_itself_is_not_taken_for_the_data_dir,
+         a_leaf_that_was_given_back_comes_again,
          leaves_and_state_larger_than_the_window_are_read)
