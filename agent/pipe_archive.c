@@ -99,6 +99,12 @@ enum dgf_rc pipe_archive_open(struct dgf_pipeline *p, struct dgf_err *err)
                                      "records sealed and signed", "");
     dgf_archive_vkey(archive->archive, &vkey);
     dgf_log(DGF_LOG_INFO, "archive", "vkey", dgf_buf_str(&vkey), NULL);
+    if (dgf_archive_missing(archive->archive))
+        dgf_log(DGF_LOG_WARN, "an object of the newest archive segment is gone",
+                "object", dgf_archive_missing(archive->archive), "cause",
+                "it was removed; until the next segment is sealed 'dgf ledger recover' "
+                "cannot go on from this archive, and a sink that lacks it waits for it",
+                NULL);
     /* Cuts that were journaled and not sealed. */
     dgf_archive_seal(archive->archive, dgf_ledger_archive_cut(p->ledger));
     return DGF_OK;

@@ -30,6 +30,7 @@ struct dgf_archive {
     struct dgf_manifest given;   /* of the piece that was asked for last */
     uint64_t given_next;
     uint64_t announced; /* prune_before */
+    char missing[DGF_ARCHIVE_NAME_MAX];
 
     /* shared: the loop writes target and prune, the thread the others */
     _Atomic uint64_t target, prune;
@@ -298,6 +299,24 @@ static bool is_damage(enum dgf_rc rc)
     return rc == DGF_BAD_DATA || rc == DGF_FATAL || rc == DGF_BAD_CONFIG;
 }
 
+/* Of the newest segment, which nothing removes. */
+static void look_for_missing(struct dgf_archive *archive)
+{
+    const struct dgf_sealer *sealer = &archive->sealer;
+    char path[DGF_PATH_MAX];
+
+    if (!sealer->has_last)
+        return;
+    dgf_name_segment(archive->missing, sealer->last.first);
+    dgf_objects_path(&sealer->objects, archive->missing, path);
+    if (!dgf_file_exists(path))
+        return;
+    dgf_name_state(archive->missing, sealer->last.first);
+    dgf_objects_path(&sealer->objects, archive->missing, path);
+    if (dgf_file_exists(path))
+        archive->missing[0] = '\0';
+}
+
 enum dgf_rc dgf_archive_open(const struct dgf_archive_conf *conf,
                              struct dgf_ledger *ledger, struct dgf_archive **ret,
                              struct dgf_err *err)
@@ -326,6 +345,8 @@ enum dgf_rc dgf_archive_open(const struct dgf_archive_conf *conf,
         stop_sealing(archive, err);
     else if (rc)
         return rc == DGF_AGAIN ? DGF_RETRY : rc;
+    else
+        look_for_missing(archive);
     atomic_store(&archive->next, archive->sealer.next);
     atomic_store(&archive->target, archive->sealer.next);
     if (conf->threaded) {
@@ -379,6 +400,11 @@ void dgf_archive_prune(struct dgf_archive *archive, uint64_t index)
 {
     atomic_store(&archive->prune, index);
     wake(archive->thread_fd);
+}
+
+const char *dgf_archive_missing(const struct dgf_archive *archive)
+{
+    return archive->missing[0] ? archive->missing : NULL;
 }
 
 const char *dgf_archive_origin(const struct dgf_archive *archive)

@@ -65,6 +65,9 @@ enum dgf_rc dgf_archive_step(struct dgf_archive *archive) DGF_MUST_USE;
 /* The record about it is durable: segments and states below index go. */
 void dgf_archive_prune(struct dgf_archive *archive, uint64_t index);
 
+/* The newest segment's file or state when it was not there at the start; NULL: both
+ * were.  The archive goes on; but nobody can recover from it until the next segment. */
+const char *dgf_archive_missing(const struct dgf_archive *archive);
 const char *dgf_archive_origin(const struct dgf_archive *archive);
 void dgf_archive_vkey(const struct dgf_archive *archive, struct dgf_buf *to);
 

@@ -289,6 +289,27 @@ def without_an_archive_nothing_is_sealed():
 
 
 @case
+def an_object_that_is_gone_at_the_start_is_named_and_the_archive_goes_on():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            for i, folder in enumerate(("state/{}.enc", "segments/{}.ndjson.zst")):
+                shop.insert(pg, 1 + i, 1)
+                shop.wait_judged(agent, pg)
+                equal(stop(agent), 0)
+                true("is gone" not in agent.log_text() or i > 0, agent.log_text()[-500:])
+                archive = Archive(agent.data_dir)
+                size, name = archive.size(), folder.format(archive.manifests()[-1]["first"])
+                os.remove(archive.path(name))
+                agent.start()
+                true("an object of the newest archive segment is gone" in agent.log_text() and
+                     name in agent.log_text(), agent.log_text()[-900:])
+                agent.wait(lambda s, n=size: s["archive"]["size"] > n, 60, "another segment")
+            equal(stop(agent), 0)
+
+
+@case
 def an_archive_does_not_begin_in_the_middle_of_a_log():
     without = "ledger: {archive: false, segment_bytes: 1MiB, keep: 0s}\n"
     with Postgres() as pg:
