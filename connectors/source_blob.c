@@ -13,7 +13,6 @@
 #define PACE_MIN_NS INT64_C(1000000000)
 #define PACE_MAX_NS INT64_C(30000000000)
 #define PACE_CONFIG_NS INT64_C(30000000000)
-#define NEWEST_MAX 100000
 #define MEMORY_MAX 65536
 
 #define AT(f) offsetof(struct dgf_blobs_conf, f)
@@ -266,302 +265,6 @@ bool dgf_blobs_ask(struct dgf_blobs_source *self, struct dgf_azure_rest *rest,
     return false;
 }
 
-/* ---- items ---- */
-
-struct dgf_blobs_item *dgf_blobs_item_new(struct dgf_blobs_source *self,
-                                          enum dgf_blobs_item_kind kind)
-{
-    struct dgf_blobs_item *item = dgf_calloc(1, sizeof(*item));
-
-    if (!item) {
-        dgf_blobs_fail(self, DGF_RETRY, "out of memory");
-        return NULL;
-    }
-    item->source = self;
-    item->kind = kind;
-    return item;
-}
-
-void dgf_blobs_item_free(struct dgf_blobs_item *item)
-{
-    if (!item)
-        return;
-    dgf_buf_release(&item->record);
-    dgf_buf_release(&item->content);
-    dgf_free(item);
-}
-
-void dgf_blobs_push(struct dgf_blobs_source *self, struct dgf_blobs_item *take_item)
-{
-    take_item->next = NULL;
-    *self->items_end = take_item;
-    self->items_end = &take_item->next;
-    self->n_items++;
-    if (take_item->message)
-        take_item->message->n_items++;
-}
-
-/* Our own archive: its container, and a request of ours.  Others who write there are
- * judged. */
-static bool is_own(const struct dgf_blobs_source *self,
-                   const struct dgf_blob_change *change)
-{
-    static const char client[] = DGF_AZURE_CLIENT;
-
-    for (size_t i = 0; i < self->base.own.n; i++) {
-        DGF_CLEANUP(dgf_free) char *base = NULL;
-        DGF_CLEANUP(dgf_free) char *container = NULL;
-        struct dgf_err err;
-
-        if (dgf_azure_container_url(self->base.own.list[i], &base, &container, &err) ||
-            strcmp(base, DGF_BLOB_CONF(self)->url) != 0)
-            continue;
-        if (dgf_bytes_eq(change->container, dgf_bytes_str(container)) &&
-            change->client_request_id.len > sizeof(client) - 1 &&
-            memcmp(change->client_request_id.ptr, client, sizeof(client) - 1) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void refuse(struct dgf_blobs_item *item, struct dgf_bytes record,
-                   const char *why)
-{
-    item->kind = DGF_BLOB_ITEM_UNDECODABLE;
-    item->what = "event";
-    (void)snprintf(item->why, sizeof(item->why), "%s", why);
-    item->size = record.len;
-    dgf_sha256(record, item->hash);
-}
-
-static bool same_account(const struct dgf_blobs_source *self, struct dgf_bytes account)
-{
-    return account.len == 0 ||
-           (account.len == strlen(self->account) &&
-            strncasecmp((const char *)account.ptr, self->account, account.len) == 0);
-}
-
-struct dgf_blobs_item *dgf_blobs_item_of(struct dgf_blobs_source *self,
-                                         struct dgf_bytes record)
-{
-    struct dgf_blobs_item *item = dgf_blobs_item_new(self, DGF_BLOB_ITEM_CHANGE);
-    const char *why = "";
-    enum dgf_rc rc;
-
-    if (!item)
-        return NULL;
-    dgf_buf_init(&item->record, record.len + 1);
-    dgf_buf_init(&item->content, (8u << 20) + 1);
-    dgf_buf_add_bytes(&item->record, record);
-    if (dgf_buf_rc(&item->record)) {
-        dgf_blobs_item_free(item);
-        dgf_blobs_fail(self, DGF_RETRY, "out of memory");
-        return NULL;
-    }
-    rc = dgf_blob_change_read(dgf_buf_bytes(&item->record), &item->change, &why);
-    if (rc == DGF_AGAIN) {
-        item->kind = DGF_BLOB_ITEM_COUNTED;
-        (void)snprintf(item->why, sizeof(item->why), "%s", why);
-    } else if (rc) {
-        refuse(item, record, why);
-    } else if (!same_account(self, item->change.account)) {
-        refuse(item, record, "it is of another storage account");
-    } else if (is_own(self, &item->change)) {
-        item->kind = DGF_BLOB_ITEM_COUNTED;
-        (void)snprintf(item->why, sizeof(item->why), "own_archive");
-    } else {
-        item->seen =
-            dgf_blobs_id(self, "seen", item->change.id, DGF_BYTES(""), DGF_BYTES(""));
-    }
-    return item;
-}
-
-/* ---- judging ---- */
-
-static uint32_t minute_of(int64_t ns)
-{
-    int64_t minute = ns / INT64_C(60000000000);
-
-    return minute < 0 ? 0 : minute > (1 << 28) ? 1 << 28 : (uint32_t)minute;
-}
-
-static void free_text(void *text)
-{
-    dgf_free(text);
-}
-
-/* Whether something newer of this blob was judged before; remembers the newest. */
-static bool is_reordered(struct dgf_blobs_source *self,
-                         const struct dgf_blob_change *change)
-{
-    struct dgf_bytes key;
-    char *newest, *copy, *old = NULL;
-    int order;
-
-    if (!change->path.len || !change->sequencer.len || change->sequencer.len > 128)
-        return false;
-    dgf_buf_clear(&self->scratch);
-    dgf_buf_add_bytes(&self->scratch, change->container);
-    dgf_buf_add_byte(&self->scratch, '/');
-    dgf_buf_add_bytes(&self->scratch, change->path);
-    key = dgf_buf_bytes(&self->scratch);
-    newest = dgf_map_get(&self->newest, key);
-    order =
-        newest ? dgf_blob_sequencer_cmp(change->sequencer, dgf_bytes_str(newest)) : 1;
-    if (order < 0)
-        return true;
-    if (self->newest.n >= NEWEST_MAX) {
-        dgf_map_release(&self->newest, free_text);
-        dgf_map_init(&self->newest);
-    }
-    copy = dgf_strndup((const char *)change->sequencer.ptr, change->sequencer.len);
-    if (copy && dgf_map_put(&self->newest, key, copy, (void **)&old) == DGF_OK)
-        dgf_free(old);
-    else
-        dgf_free(copy);
-    return false;
-}
-
-/* Judges a change that nobody judged before. */
-static bool judge(struct dgf_blobs_source *self, struct dgf_blobs_item *item)
-{
-    unsigned by = item->message ? DGF_BLOB_BY_QUEUE : DGF_BLOB_BY_FEED;
-    unsigned before = dgf_blob_seen_get(&self->seen, &item->seen);
-    uint32_t minute = minute_of(item->change.time_ns);
-    bool wanted =
-        !item->change.container.len ||
-        dgf_blobs_container_wanted(DGF_BLOB_CONF(self), item->change.container);
-
-    if (!item->message && item->change.time_ns < self->memory.from_ns)
-        return true; /* before we began */
-    if (!wanted)
-        return true;
-    if (before && (before & by) == by)
-        return true;
-    self->dirty = true;
-    if (!dgf_blob_seen_put(&self->seen, &item->seen, minute, by)) {
-        dgf_blobs_fail(self, DGF_RETRY, "out of memory");
-        return false;
-    }
-    if (before)
-        return true;
-    item->extra.reordered = is_reordered(self, &item->change);
-    item->extra.late = !item->message && self->queue.on &&
-                       item->change.time_ns >= self->memory.since_ns;
-    if (item->extra.late)
-        dgf_blobs_count(self, "late", 1);
-    return dgf_blobs_emit_change(self, item);
-}
-
-static bool take(struct dgf_blobs_source *self, struct dgf_blobs_item *item)
-{
-    if (!item->message) {
-        self->memory.offset = item->offset;
-        self->memory.index = item->index;
-        self->dirty = true;
-    }
-    switch (item->kind) {
-    case DGF_BLOB_ITEM_CHANGE:
-        return judge(self, item);
-    case DGF_BLOB_ITEM_UNDECODABLE:
-        self->n_undecodable++;
-        memcpy(self->last_undecodable, item->why, sizeof(self->last_undecodable));
-        return dgf_blobs_emit_undecodable(self, item);
-    default:
-        dgf_blobs_count(self, item->why, 1);
-        return !item->message || dgf_blobs_emit_progress(self, false);
-    }
-}
-
-static void pop(struct dgf_blobs_source *self)
-{
-    struct dgf_blobs_item *item = self->items;
-
-    self->items = item->next;
-    if (!self->items)
-        self->items_end = &self->items;
-    self->n_items--;
-    if (item->message)
-        dgf_blobs_message_judged(item->message);
-    dgf_blobs_item_free(item);
-}
-
-/* Where we are goes into the batch of what was judged. */
-static void settle(struct dgf_blobs_source *self)
-{
-    uint64_t at = 0, number;
-    char key[48];
-
-    if (!self->dirty || self->failed)
-        return;
-    self->dirty = false;
-    dgf_blob_seen_forget(&self->seen, minute_of(dgf_clock_ns()));
-    for (;;) {
-        dgf_buf_clear(&self->scratch2);
-        if (!dgf_blob_seen_changed(&self->seen, &at, &number, &self->scratch2))
-            break;
-        (void)snprintf(key, sizeof(key), "seen/%u",
-                       (unsigned)(number % DGF_BLOB_BUCKETS_MAX));
-        if (dgf_buf_rc(&self->scratch2) ||
-            dgf_source_put_state(&self->base, dgf_bytes_str(key),
-                                 dgf_buf_bytes(&self->scratch2))) {
-            dgf_blobs_fail(self, DGF_FATAL, "cannot remember which events were judged");
-            return;
-        }
-    }
-    self->memory.first_bucket = self->seen.first;
-    self->memory.end_bucket = self->seen.end;
-    dgf_buf_clear(&self->scratch2);
-    dgf_blob_memory_put(&self->memory, &self->scratch2);
-    if (dgf_buf_rc(&self->scratch2) ||
-        dgf_source_put_state(&self->base, DGF_BYTES("memory"),
-                             dgf_buf_bytes(&self->scratch2)))
-        dgf_blobs_fail(self, DGF_FATAL, "cannot remember how far was read");
-}
-
-static void say_caught_up(struct dgf_blobs_source *self)
-{
-    if (self->told_caught_up || self->n_items || self->failed ||
-        (self->queue.on && !self->queue.caught_up) ||
-        (self->feed.on && !self->feed.caught_up))
-        return;
-    self->told_caught_up = true;
-    dgf_source_caught_up(&self->base);
-}
-
-void dgf_blobs_pump(struct dgf_blobs_source *self)
-{
-    uint64_t undecodable = self->n_undecodable;
-
-    if (self->pumping || !self->is_open)
-        return;
-    self->pumping = true;
-    while (!dgf_blobs_stopped(self)) {
-        struct dgf_blobs_item *item;
-
-        dgf_blobs_queue_pump(self);
-        if (self->feed.on && !self->failed)
-            dgf_blobs_feed_pump(self);
-        if (self->failed)
-            break;
-        dgf_blobs_look_start(self);
-        item = self->items;
-        if (!item || item->look == DGF_BLOB_LOOK_WANTED ||
-            item->look == DGF_BLOB_LOOK_ASKED || self->failed)
-            break;
-        if (!take(self, item))
-            break;
-        pop(self);
-    }
-    settle(self);
-    self->pumping = false;
-    if (self->n_undecodable != undecodable)
-        dgf_blobs_say_state(self);
-    say_caught_up(self);
-    if (!self->failed)
-        dgf_blobs_queue_durable(self);
-}
-
 /* ---- clients ---- */
 
 /* acct of https://acct.blob..., or of http://127.0.0.1:10000/acct. */
@@ -624,18 +327,6 @@ static void free_object(void *object)
     dgf_object_unref(object);
 }
 
-static void release_items(struct dgf_blobs_source *self)
-{
-    struct dgf_blobs_item *item;
-
-    while ((item = self->items)) {
-        self->items = item->next;
-        dgf_blobs_item_free(item);
-    }
-    self->items_end = &self->items;
-    self->n_items = 0;
-}
-
 static void blob_close(struct dgf_source *src)
 {
     struct dgf_blobs_source *self = (struct dgf_blobs_source *)src;
@@ -645,11 +336,10 @@ static void blob_close(struct dgf_source *src)
     self->is_open = false;
     /* First what calls us; then nothing is under way any more. */
     dgf_blobs_free_clients(self);
-    release_items(self);
+    dgf_blobs_items_release(self);
     dgf_blobs_queue_release(self);
     dgf_blobs_feed_release(self);
     dgf_blobs_inspect_release(self);
-    dgf_map_release(&self->newest, free_text);
     dgf_map_release(&self->objects, free_object);
     dgf_blob_seen_release(&self->seen);
     dgf_event_builder_release(&self->builder);
@@ -811,7 +501,7 @@ static enum dgf_rc start(struct dgf_blobs_source *self, struct dgf_err *err)
     if (rc)
         return rc;
     if (begin_memory(self, fresh))
-        settle(self);
+        dgf_blobs_settle(self);
     event_active(self->again, EV_TIMEOUT, 0);
     return DGF_OK;
 }

@@ -1,7 +1,7 @@
 /* source_blob.h - what the files of the Blob source share.
  *
- *   source_blob.c          options, open, pause, durable, close; from what was read to
- *                          what is judged
+ *   source_blob.c          options, open, pause, durable, close; what is said
+ *   source_blob_judge.c    from what was read to what is judged
  *   source_blob_queue.c    messages of a Storage queue, filled by Event Grid
  *   source_blob_feed.c     the change feed: hours and their shards
  *   source_blob_chunk.c    one chunk of it, block by block
@@ -212,6 +212,11 @@ bool dgf_blobs_ask(struct dgf_blobs_source *self, struct dgf_azure_rest *rest,
 void dgf_blobs_say_state(struct dgf_blobs_source *self);
 /* Judges what can be judged now, and asks for more. */
 void dgf_blobs_pump(struct dgf_blobs_source *self);
+/* Where we are and what was judged, if that is news, into the batch of what was
+ * emitted. */
+void dgf_blobs_settle(struct dgf_blobs_source *self);
+/* All items, and what is newest of each blob. */
+void dgf_blobs_items_release(struct dgf_blobs_source *self);
 /* Puts an item at the end; it is the source's, also on failure. */
 void dgf_blobs_push(struct dgf_blobs_source *self, struct dgf_blobs_item *take_item);
 struct dgf_blobs_item *dgf_blobs_item_new(struct dgf_blobs_source *self,
