@@ -15,6 +15,7 @@ struct check {
     struct dgf_findings *findings;
     struct dgf_buf answer;
     bool done, up;
+    bool looked;                         /* one host told everything */
     const struct dgf_source_host *asker; /* who runs the check */
     void *asker_self;
     char failed[DGF_ERR_TEXT_MAX];
@@ -311,8 +312,55 @@ static void connect_and_look(struct check *check)
     dgf_redis_node_connect(self, on_up);
     while (!check->up && !self->failed)
         (void)event_base_loop(self->base.loop, EVLOOP_ONCE);
-    if (check->up)
+    if (check->up && !check->looked)
         look(check);
+    else if (check
+                 ->up) /* another host of the same cluster: it answers and lets us in */
+        (void)allowed(check, (struct dgf_bytes[]){DGF_BYTES("INFO")}, 1, "INFO", NULL);
+    check->looked = check->looked || !self->failed;
+}
+
+/* One host of the url; the address is read already. */
+static void look_at_host(struct check *check, size_t at)
+{
+    struct dgf_redis_source *self = check->self;
+    size_t n = self->address.n_seeds;
+    char where[320] = "";
+
+    self->seed = at;
+    self->failed = check->up = false;
+    self->is_open = true;
+    self->seen_ns = dgf_clock_ns();
+    dgf_map_init(&self->streams);
+    dgf_map_init(&self->objects);
+    if (n > 1)
+        (void)snprintf(where, sizeof(where), "'%s:%u' in url, one of %zu hosts: ",
+                       self->address.seeds[at].host, self->address.seeds[at].port, n);
+    connect_and_look(check);
+    if (self->failed && n > 1)
+        add(check, DGF_FINDING_WARNING, "W0633", "%s%s", where, check->failed);
+    else if (self->failed)
+        add(check, DGF_FINDING_ERROR, "E0632", "%s", check->failed);
+    self->base.type->close(&self->base);
+}
+
+static enum dgf_rc look_at_hosts(struct check *check, struct dgf_err *err)
+{
+    struct dgf_redis_source *self = check->self;
+    size_t i = 0, n = 1;
+
+    for (; i < n; i++) {
+        enum dgf_rc rc = dgf_redis_address_read(self->base.conf, &self->address, err);
+
+        if (rc)
+            return rc;
+        n = self->address.n_seeds > 1 ? self->address.n_seeds : 1;
+        look_at_host(check, i);
+    }
+    if (n > 1 && !check->looked)
+        add(check, DGF_FINDING_ERROR, "E0632",
+            "none of the %zu hosts in url can be looked at", n);
+    return DGF_OK;
 }
 
 enum dgf_rc dgf_redis_check(struct dgf_source *src, struct dgf_findings *findings,
@@ -323,30 +371,20 @@ enum dgf_rc dgf_redis_check(struct dgf_source *src, struct dgf_findings *finding
                           .findings = findings,
                           .asker = src->host,
                           .asker_self = src->host_self};
-    enum dgf_rc rc = dgf_redis_address_read(src->conf, &self->address, err);
+    struct event_base *loop = event_base_new();
+    enum dgf_rc rc;
 
-    if (rc)
-        return rc;
+    if (!loop)
+        return dgf_err_set(err, DGF_RETRY, "out of memory");
     src->host = &host;
     src->host_self = &check;
-    src->loop = event_base_new();
-    self->is_open = true;
-    self->seen_ns = dgf_clock_ns();
-    dgf_map_init(&self->streams);
-    dgf_map_init(&self->objects);
+    src->loop = loop;
     dgf_buf_init(&check.answer, (size_t)64 << 20);
-    if (!src->loop)
-        dgf_redis_fail(self, DGF_RETRY, "out of memory");
-    else
-        connect_and_look(&check);
-    if (self->failed)
-        add(&check, DGF_FINDING_ERROR, "E0632", "%s", check.failed);
-    src->type->close(src);
-    if (src->loop)
-        event_base_free(src->loop);
+    rc = look_at_hosts(&check, err);
+    event_base_free(loop);
     dgf_buf_release(&check.answer);
     src->loop = NULL;
     src->host = check.asker;
     src->host_self = check.asker_self;
-    return DGF_OK;
+    return rc;
 }

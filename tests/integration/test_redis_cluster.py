@@ -1,9 +1,9 @@
 """A cluster of three primaries: streams on every node, slots that move, nodes that die."""
 
 import orders
-from cases import case, equal, main
+from cases import case, equal, main, true
 from redis import Cluster, Redis
-from servers import wait_until
+from servers import free_port, wait_until
 
 NAMES = [f"s:{i}" for i in range(12)]
 
@@ -153,6 +153,25 @@ def a_dead_seed_is_passed_over_for_another_host_or_a_known_node():
             for name, wanted in added.items():
                 orders.same_entries(wanted, records, name)
             equal(orders.gaps(agent), [])
+
+
+@case
+def the_check_asks_every_host_of_the_url():
+    with Cluster() as cluster:
+        add(cluster, "orders", 1, 1)
+        live, dead = [node.port for node in cluster.nodes[:2]], free_port()
+        agent = orders.watch(cluster.nodes[0])
+        text = orders.config(cluster.nodes[0])
+        for ports, code, said, errors in (((dead, *live), 0, 1, 0), ((*live, dead), 0, 1, 0),
+                                          (live, 0, 0, 0), ((dead, free_port()), 1, 2, 1)):
+            agent.write_config(text.replace(f"127.0.0.1:{live[0]}", ",".join(
+                f"127.0.0.1:{port}" for port in ports)))
+            done = agent.run("check", "-c", agent.config, check=False)
+            out = done.stdout + done.stderr
+            equal(done.returncode, code, f"{ports}: {out}")
+            equal((out.count("W0633"), out.count("E0632")), (said, errors), f"{ports}: {out}")
+            true(f"127.0.0.1:{dead}' in url, one of" in out or dead not in ports, out)
+        agent.folder.remove()
 
 
 @case
