@@ -26,13 +26,29 @@ static void found(struct dgf_source *src, struct dgf_object *object)
         preflight->findings->nomem = true;
 }
 
+/* What is wrong with the configuration of a part stands at its name there. */
+static void tell_failure(const struct dgf_settings *s,
+                         const struct dgf_yaml_node *parts, const char *what,
+                         const char *name, const char *code, const struct dgf_err *err,
+                         struct dgf_findings *findings)
+{
+    for (size_t i = 0; err->rc == DGF_BAD_CONFIG && i < parts->n; i++)
+        if (strcmp(parts->keys[i]->text, name) == 0) {
+            dgf_yaml_finding(s->doc, findings, DGF_FINDING_ERROR, code, parts->keys[i],
+                             "%s.%s: %s", what, name, err->text);
+            return;
+        }
+    dgf_findings_add(findings, DGF_FINDING_ERROR, code, (struct dgf_mark){0}, NULL,
+                     "%s.%s: %s", what, name, err->text);
+}
+
 static void check_source(const struct dgf_source_conf *conf,
-                         struct dgf_preflight *policies, struct dgf_findings *findings)
+                         const struct dgf_settings *s, struct dgf_preflight *policies,
+                         struct dgf_findings *findings)
 {
     static const struct dgf_source_host host = {.found = found};
     struct dgf_source *src = dgf_calloc(1, conf->type->self_size);
     struct preflight preflight = {policies, findings, 0};
-    struct dgf_mark nowhere = {0};
     struct dgf_err err = {0};
 
     if (!src) {
@@ -46,8 +62,8 @@ static void check_source(const struct dgf_source_conf *conf,
     src->host = &host;
     src->host_self = &preflight;
     if (conf->type->check && conf->type->check(src, findings, &err))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0501", nowhere, NULL,
-                         "sources.%s: %s", conf->name, err.text);
+        tell_failure(s, s->sources_node, "sources", conf->name, "E0501", &err,
+                     findings);
     if (preflight.n_found == 0)
         dgf_preflight_silent(policies, conf->name);
     dgf_free(src);
@@ -57,7 +73,6 @@ static void check_sink(const struct dgf_sink_setup *setup, const struct dgf_sett
                        struct dgf_findings *findings)
 {
     struct dgf_sink *sink = dgf_calloc(1, setup->type->self_size);
-    struct dgf_mark nowhere = {0};
     struct dgf_err err = {0};
 
     if (!sink) {
@@ -71,8 +86,7 @@ static void check_sink(const struct dgf_sink_setup *setup, const struct dgf_sett
     sink->env = s->agent.env;
     sink->log_id = "";
     if (setup->type->check && setup->type->check(sink, findings, &err))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0502", nowhere, NULL,
-                         "sinks.%s: %s", setup->name, err.text);
+        tell_failure(s, s->sinks_node, "sinks", setup->name, "E0502", &err, findings);
     dgf_free(sink);
 }
 
@@ -156,7 +170,7 @@ int dgf_cmd_check(int argc, char **argv)
     if (!policies)
         return DGF_EXIT_CANNOT;
     for (size_t i = 0; i < s->n_sources; i++)
-        check_source(&s->sources[i], policies, &findings);
+        check_source(&s->sources[i], s, policies, &findings);
     dgf_preflight_end(policies, &findings);
     for (size_t i = 0; i < s->n_sinks; i++)
         check_sink(&s->sinks[i], s, &findings);

@@ -58,6 +58,7 @@ static void on_lookup(void *owner, const struct dgf_kafka_lookup *lookup)
     }
     self->reached = true;
     self->down = false;
+    self->n_brokers = lookup->n_brokers;
     self->next_lookup_ns = now + REFRESH_NS;
     for (int i = 0; i < DGF_KAFKA_N; i++) {
         self->topic_rc[i] = lookup->topic_rc[i];

@@ -241,6 +241,7 @@ struct dgf_kafka_sink {
     unsigned partial;
     unsigned wanted;                   /* topics `select` lets through; bits */
     int32_t n_partitions[DGF_KAFKA_N]; /* 0: unknown or missing */
+    int n_brokers;                     /* as the cluster said last */
     rd_kafka_resp_err_t topic_rc[DGF_KAFKA_N];
     bool blocked; /* the host waits for dgf_sink_room */
 

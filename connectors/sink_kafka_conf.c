@@ -1,7 +1,9 @@
 #include "sink_kafka.h"
 
+#include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define MAX_TOPIC_LEN 249
 #define AT(f) offsetof(struct dgf_kafka_conf, f)
@@ -267,6 +269,16 @@ static void set(struct setter *to, const char *name, const char *value)
                              "cannot set '%s' of librdkafka: %s", name, text);
 }
 
+/* librdkafka would name neither the file nor what the system says of it. */
+static void set_file(struct setter *to, const char *option, const char *name,
+                     const char *path)
+{
+    if (!to->rc && path && access(path, R_OK) != 0)
+        to->rc = dgf_err_set(to->err, DGF_BAD_CONFIG, "cannot read '%s' of '%s': %s",
+                             path, option, dgf_errno_text(errno));
+    set(to, name, path);
+}
+
 static void set_number(struct setter *to, const char *name, uint64_t value)
 {
     char text[24];
@@ -285,9 +297,9 @@ static void set_security(struct setter *to, const struct dgf_kafka_conf *conf)
     if (!conf->insecure) {
         set(to, "enable.ssl.certificate.verification", "true");
         set(to, "ssl.endpoint.identification.algorithm", "https");
-        set(to, "ssl.ca.location", conf->tls.ca);
-        set(to, "ssl.certificate.location", conf->tls.cert);
-        set(to, "ssl.key.location", conf->tls.key);
+        set_file(to, "tls.ca", "ssl.ca.location", conf->tls.ca);
+        set_file(to, "tls.cert", "ssl.certificate.location", conf->tls.cert);
+        set_file(to, "tls.key", "ssl.key.location", conf->tls.key);
         set(to, "ssl.key.password", conf->tls.key_password);
     }
     if (sasl) {

@@ -289,8 +289,9 @@ static const char *missing_topic(struct dgf_kafka_sink *self, char *text, size_t
             snprintf(text, size,
                      "topic '%s' does not exist; make it: kafka-topics.sh "
                      "--bootstrap-server %s --create --topic %s --partitions 6 "
-                     "--replication-factor 3",
-                     self->names[i], self->brokers, self->names[i]);
+                     "--replication-factor %d",
+                     self->names[i], self->brokers, self->names[i],
+                     self->n_brokers < 3 ? self->n_brokers : 3);
         else
             snprintf(text, size, "topic '%s' cannot be used: %s", self->names[i],
                      rc ? rd_kafka_err2str(rc) : "it has no partitions yet");

@@ -101,6 +101,10 @@ static enum dgf_rc start(struct dgf_kafka_producer *producer,
     producer->rk = rd_kafka_new(RD_KAFKA_PRODUCER, client, text, sizeof(text));
     if (!producer->rk) {
         rd_kafka_conf_destroy(client);
+        if (strstr(text, "ssl.ca.location"))
+            return dgf_err_set(err, DGF_BAD_CONFIG,
+                               "'%s' of 'tls.ca' holds no certificate, PEM: %s",
+                               conf->tls.ca ? conf->tls.ca : "", text);
         return dgf_err_set(err, DGF_BAD_CONFIG, "cannot make a kafka client: %s", text);
     }
     producer->queue = rd_kafka_queue_get_main(producer->rk);

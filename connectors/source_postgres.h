@@ -113,6 +113,8 @@ bool dgf_pg_result_good(struct dgf_pg_source *self, const PGresult *result,
                         const char *what);
 bool dgf_pg_sqlstate_is(const PGresult *result, const char *sqlstate);
 void dgf_pg_one_line(const char *text, char *to, size_t size);
+/* What to add to libpq's text when the server has no TLS; "" otherwise. */
+const char *dgf_pg_tls_hint(const char *text);
 
 /* ---- the catalogue ---- */
 

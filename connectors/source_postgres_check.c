@@ -494,7 +494,8 @@ static void say_cannot_connect(struct check *check, const struct dgf_pg_params *
     const char *database = dgf_pg_params_get(params, "dbname");
     struct dgf_buf name;
 
-    add(check, DGF_FINDING_ERROR, "E0602", "cannot connect: %s", text);
+    add(check, DGF_FINDING_ERROR, "E0602", "cannot connect: %s%s", text,
+        dgf_pg_tls_hint(text));
     user = user && *user ? user : "dgf";
     database = database && *database ? database : user;
     (void)quoted(&name, user);

@@ -23,6 +23,14 @@ void dgf_pg_one_line(const char *text, char *to, size_t size)
     to[n] = '\0';
 }
 
+const char *dgf_pg_tls_hint(const char *text)
+{
+    return strstr(text, "server does not support SSL")
+               ? "; turn on 'ssl' of the server; a test server without it needs "
+                 "sslmode=disable in 'url' and insecure: true"
+               : "";
+}
+
 void dgf_pg_link_fail(struct dgf_pg_link *link, enum dgf_rc rc, const char *what)
 {
     char text[DGF_ERR_TEXT_MAX - 128];
@@ -32,7 +40,8 @@ void dgf_pg_link_fail(struct dgf_pg_link *link, enum dgf_rc rc, const char *what
     link->source->failed = true;
     dgf_pg_one_line(link->conn ? PQerrorMessage(link->conn) : "out of memory", text,
                     sizeof(text));
-    dgf_source_fail(&link->source->base, rc, "%s: %s", what, text);
+    dgf_source_fail(&link->source->base, rc, "%s: %s%s", what, text,
+                    dgf_pg_tls_hint(text));
 }
 
 /* The server's primary text without its detail, which may hold row values. */

@@ -452,6 +452,25 @@ def what_connectors_find_shows_its_line_and_stands_beside_other_mistakes():
 
 
 @case
+def a_certificate_file_that_is_none_is_named_with_its_line():
+    with tempfile.TemporaryDirectory(prefix="dgf-ca-") as folder:
+        path = os.path.join(folder, "dgf.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("agent: {data_dir: data}\n"
+                       "sources: {p: {type: postgres, url: 'host=127.0.0.1 port=1 user=x'}}\n"
+                       "sinks:\n"
+                       "  k: {type: kafka, brokers: ['127.0.0.1:1'], tls: {ca: /nowhere/ca.crt}}\n"
+                       f"  l: {{type: kafka, brokers: ['127.0.0.1:1'], tls: {{ca: {path}}}}}\n")
+        done = dgf("check", "-c", "dgf.yaml", cwd=folder)
+        equal(done.returncode, 1, done.stdout + done.stderr)
+        for text in ("dgf.yaml:4:3: error[E0502]: sinks.k: cannot read '/nowhere/ca.crt' of "
+                     "'tls.ca': No such file or directory\n    4 |   k: {type: kafka",
+                     f"dgf.yaml:5:3: error[E0502]: sinks.l: '{path}' of 'tls.ca' holds no "
+                     "certificate, PEM: "):
+            true(text in done.stdout, f"'{text}' is not in:\n{done.stdout}")
+
+
+@case
 def eval_answers_one_expression_on_a_line():
     def asked(*args, code=0):
         done = dgf("eval", *args)

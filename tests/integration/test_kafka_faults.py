@@ -90,7 +90,8 @@ def a_missing_topic_is_named_and_delivery_resumes_by_itself():
             shop.wait_judged(agent, pg)
             equal(agent.log_lines(event="sink delivering"), [])
             causes = [line["cause"] for line in agent.log_lines(event="sink in trouble")]
-            true(any("' does not exist; make it: kafka-topics.sh" in c for c in causes), causes)
+            true(any("' does not exist; make it: kafka-topics.sh" in c and
+                     c.endswith("--replication-factor 1") for c in causes), causes)
             kafka.create_dgf_topics("dgf.test")
             shop.wait_delivered(agent)
             shop.same_in_kafka(kafka, agent.lines())

@@ -18,6 +18,19 @@ def refused(pg, **more):
 
 
 @case
+def a_server_without_tls_is_named_and_how_a_test_does_without():
+    with Postgres("ssl = off") as pg:
+        agent = shop.watch(pg)
+        done = agent.run("check", "-c", agent.config, check=False)
+        equal(done.returncode, 1, done.stdout + done.stderr)
+        true("server does not support SSL, but SSL was required; turn on 'ssl' of the server; a "
+             "test server without it needs sslmode=disable in 'url' and insecure: true"
+             in done.stdout, done.stdout)
+        true("dgf-secret" not in done.stdout, "the password is shown")
+        agent.folder.remove()
+
+
+@case
 def a_certificate_for_another_host_is_refused():
     with Postgres(san="DNS:db.example.org,IP:127.0.0.1") as pg:
         shop.prepare(pg)
