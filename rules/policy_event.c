@@ -483,10 +483,14 @@ enum dgf_rc dgf_policy_event_make(const struct dgf_yaml *doc,
         return DGF_BAD_CONFIG;
     }
     if (!check_names(making, node, base ? OF_USE : OF_EVENT) ||
-        (base && !check_names(making, base, OF_EVENT)) ||
-        (making->set &&
-         !(check_names(making, making->set, OF_SET) & check_set(making))))
+        (base && !check_names(making, base, OF_EVENT)))
         return DGF_BAD_CONFIG;
+    if (making->set) { /* what is wrong with both is said at once */
+        bool names = check_names(making, making->set, OF_SET);
+
+        if (!check_set(making) || !names)
+            return DGF_BAD_CONFIG;
+    }
     making->made = dgf_calloc(1, sizeof(*making->made));
     if (!making->made)
         return DGF_NOMEM;
