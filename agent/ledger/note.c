@@ -158,7 +158,7 @@ bool dgf_checkpoint_put(const struct dgf_checkpoint *checkpoint,
     dgf_buf_init(&timed, DGF_CHECKPOINT_MAX_BYTES);
     put_body(checkpoint, &body);
     put_cosigned(checkpoint->time_s, dgf_buf_bytes(&body), &timed);
-    if (dgf_buf_rc(&timed) || !dgf_sign_public(seed, key) ||
+    if (dgf_buf_rc(&body) || dgf_buf_rc(&timed) || !dgf_sign_public(seed, key) ||
         !dgf_sign(seed, dgf_buf_bytes(&body), plain + 4) ||
         !dgf_sign(seed, dgf_buf_bytes(&timed), cosigned + 12))
         return false;
