@@ -72,7 +72,7 @@ class Turns:
                     with open(folder / "dgf.yaml", "w", encoding="utf-8") as file:
                         file.write(CONFIG.format(dir=folder.path, url=self.pg.url(False),
                                                  insecure="true", slot=slot, linger="0s",
-                                                 brokers=kafka.bootstrap))
+                                                 brokers=kafka.bootstrap, archive="true"))
                     command = [DGF, "run", "-c", folder / "dgf.yaml"]
                 else:
                     command = [BARE, self.pg.url(False) + "&replication=database", slot, "dgf",

@@ -77,7 +77,8 @@ def main():
             file.write(policies())
         with open(folder / "dgf.yaml", "w", encoding="utf-8") as file:
             file.write(CONFIG.format(dir=folder.path, url=pg.url(False), insecure="true",
-                                     slot="memory", linger="5ms", brokers=kafka.bootstrap))
+                                     slot="memory", linger="5ms", brokers=kafka.bootstrap,
+                                     archive="true"))
         with open(folder / "log", "wb") as log:
             child = subprocess.Popen([DGF, "run", "-c", folder / "dgf.yaml"], stdout=log,
                                      stderr=log)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """B1 and B8: draining a backlog of PostgreSQL, against pg_recvlogical -f /dev/null.
 
-  bench_stream.py [--rows N] [--pairs N] [--load NAME] [--tls]
+  bench_stream.py [--rows N] [--pairs N] [--load NAME] [--tls] [--no-archive]
 
 Each pair runs reference and dgf on copies of one slot (A B B A ...), so both
 read the same WAL over the same transport: TCP on the loopback, plain or (--tls)
 verified TLS.  dgf judges with 50 policies, commits to its ledger with an fsync
 a batch, and sends one audit record a row to librdkafka's mock cluster in a
-process of its own; the reference does none of that.  One JSON line a figure;
+process of its own, and seals its archive unless --no-archive; the reference does
+none of that.  One JSON line a figure;
 only ratios count, and CPU rather than wall time on a machine others use too."""
 
 import argparse
@@ -41,6 +42,7 @@ classification:
 sinks:
   events: {{type: kafka, brokers: ["{brokers}"], topic_prefix: dgf.bench, linger: {linger},
             insecure: true}}
+ledger: {{archive: {archive}}}
 log: {{level: error}}
 """
 HEAD = """version: 1
@@ -143,8 +145,8 @@ class Server(Postgres):
 
 
 class Runs:
-    def __init__(self, pg, end, tls=False):
-        self.pg, self.end, self.tls, self.n = pg, end, tls, 0
+    def __init__(self, pg, end, tls, archive):
+        self.pg, self.end, self.tls, self.archive, self.n = pg, end, tls, archive, 0
 
     def slot(self):
         self.n += 1
@@ -172,7 +174,8 @@ class Runs:
                 with open(folder / "dgf.yaml", "w", encoding="utf-8") as file:
                     file.write(CONFIG.format(dir=folder.path, url=self.pg.url(self.tls),
                                              insecure="false" if self.tls else "true",
-                                             slot=slot, linger="5ms", brokers=kafka.bootstrap))
+                                             slot=slot, linger="5ms", brokers=kafka.bootstrap,
+                                             archive="true" if self.archive else "false"))
                 result = measure([DGF, "run", "-c", folder / "dgf.yaml", "--until-caught-up"])
                 with open(folder / "data/status.json", encoding="utf-8") as file:
                     status = json.load(file)
@@ -182,9 +185,9 @@ class Runs:
         return result + (status["ledger"]["size"],)
 
 
-def bench(load, n, pairs, tls=False):
+def bench(load, n, pairs, tls, archive):
     with Server() as pg:
-        runs = Runs(pg, prepare(pg, load, n), tls)
+        runs = Runs(pg, prepare(pg, load, n), tls, archive)
         ours, reference = [], []
         for pair in range(pairs):
             for which in ("ab" if pair % 2 == 0 else "ba"):
@@ -198,7 +201,7 @@ def bench(load, n, pairs, tls=False):
     for what, at, more in (("rate", 0, True), ("cpu", 1, False)):
         a = statistics.median(r[at] for r in reference)
         b = statistics.median(r[at] for r in ours)
-        print(json.dumps({"what": f"B1 {load}{' tls' if tls else ''} {what}",
+        print(json.dumps({"what": f"B1 {load}{' tls' if tls else ''} {what}", "archive": archive,
                           "ours": round(n / b if more else b * 1e6 / n, 3),
                           "reference": round(n / a if more else a * 1e6 / n, 3),
                           "unit": "rows/s" if more else "us CPU a row",
@@ -214,9 +217,10 @@ def main():
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--load", choices=list(LOADS), action="append")
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--no-archive", action="store_true")
     args = parser.parse_args()
     for load in args.load or LOADS:
-        bench(load, args.rows, args.pairs, args.tls)
+        bench(load, args.rows, args.pairs, args.tls, not args.no_archive)
 
 
 if __name__ == "__main__":
