@@ -78,9 +78,11 @@ def a_source_is_acknowledged_only_what_the_container_holds():
             agent.wait_source("shop", "streaming")
             shop.insert(pg, 1, 500, per_tx=50)
             done = agent.wait(lambda s: s["sinks"]["vault"]["next"] >= 500 and
-                              s["sources"]["shop"]["acknowledged"] >= 500, 60, "delivery")
-            before = confirmed(pg)
+                              s["sources"]["shop"]["acknowledged"] ==
+                              s["sources"]["shop"]["events"] >= 500, 60, "delivery")
             proxy.fault("status", 503, "ServerBusy", times=-1)
+            # What is before the new rows may be confirmed at any time, they may not.
+            before = shop.lsn_of(pg.sql("SELECT pg_current_wal_insert_lsn()"))
             shop.insert(pg, 501, 500, per_tx=50)
             agent.wait_records(1000, "audit", seconds=60)
             agent.wait(lambda s: s["archive"]["size"] > 1000, 60, "the segment to be sealed")
@@ -89,7 +91,7 @@ def a_source_is_acknowledged_only_what_the_container_holds():
             equal(held_back["health"], "degraded", "health")
             equal(held_back["sources"]["shop"]["acknowledged"],
                   done["sources"]["shop"]["acknowledged"], "acknowledged during the outage")
-            equal(confirmed(pg), before, "the slot's confirmed position during the outage")
+            true(confirmed(pg) <= before, "rows of the outage were confirmed to the server")
             proxy.clear()
             agent.wait(lambda s: s["sinks"]["vault"]["next"] > 1000 and
                        s["sources"]["shop"]["acknowledged"] >= 1000, 90, "delivery afterwards")
