@@ -41,8 +41,9 @@ void dgf_mongo_session_sleep(struct dgf_mongo_session *session, int64_t ns)
     (void)pthread_mutex_unlock(&session->lock);
 }
 
-static bool put_item(struct dgf_mongo_session *session, struct dgf_mongo_item what,
-                     struct dgf_event *take_event, struct dgf_bytes text)
+static bool put_item(struct dgf_mongo_session *session,
+                     const struct dgf_mongo_item *what, struct dgf_event *take_event,
+                     struct dgf_bytes text)
 {
     struct dgf_mongo_item *item = dgf_malloc(sizeof(*item) + text.len + 1);
     uint64_t one = 1;
@@ -52,7 +53,7 @@ static bool put_item(struct dgf_mongo_session *session, struct dgf_mongo_item wh
         dgf_event_unref(take_event);
         return false;
     }
-    *item = what;
+    *item = *what;
     item->event = take_event;
     item->len = text.len;
     if (text.len)
@@ -88,7 +89,7 @@ bool dgf_mongo_session_put(struct dgf_mongo_session *session,
     /* What inspection tells is no progress of the stream. */
     bool is_event = kind == DGF_MONGO_ITEM_EVENT && take_event->position.len;
 
-    if (!put_item(session, item, take_event, dgf_bytes_str(text)))
+    if (!put_item(session, &item, take_event, dgf_bytes_str(text)))
         return false;
     session->progressed = session->progressed || is_event;
     return true;
@@ -97,7 +98,7 @@ bool dgf_mongo_session_put(struct dgf_mongo_session *session,
 bool dgf_mongo_session_put_memory(struct dgf_mongo_session *session,
                                   struct dgf_bytes memory)
 {
-    return put_item(session, (struct dgf_mongo_item){.kind = DGF_MONGO_ITEM_MEMORY},
+    return put_item(session, &(struct dgf_mongo_item){.kind = DGF_MONGO_ITEM_MEMORY},
                     NULL, memory);
 }
 

@@ -315,6 +315,39 @@ static void take(struct dgf_redis_stream *stream, const struct dgf_resp_item *it
         dgf_redis_account(stream);
 }
 
+static bool is_under_way(const struct dgf_redis_stream *stream, struct dgf_redis_id id)
+{
+    const struct dgf_redis_source *self = stream->source;
+    const struct dgf_redis_acking *acking;
+
+    for (size_t i = 0; i < self->n_acks; i++) {
+        const struct dgf_redis_ack *ack =
+            &self->acks[(self->first_ack + i) % self->cap_acks];
+
+        if (ack->claimed && ack->stream == stream && dgf_redis_id_cmp(ack->id, id) == 0)
+            return true;
+    }
+    for (acking = self->acking; acking; acking = acking->next)
+        for (size_t i = 0; acking->stream == stream && i < acking->n; i++)
+            if (dgf_redis_id_cmp(acking->ids[i], id) == 0)
+                return true;
+    return false;
+}
+
+/* All that is pending of what was taken over was read.  What is remembered beyond it
+ * was acknowledged right before a kill, and nobody will ask for it again. */
+static void forget_acknowledged(struct dgf_redis_stream *stream)
+{
+    struct dgf_redis_memory *memory = &stream->memory;
+
+    for (uint32_t i = memory->n_claimed; i-- > 0;) {
+        if (is_under_way(stream, memory->claimed[i]))
+            continue;
+        dgf_redis_memory_unclaim(memory, memory->claimed[i]);
+        dgf_redis_touch(stream);
+    }
+}
+
 /* ---- reading ---- */
 
 static void end_read(struct dgf_redis_stream *stream)
@@ -338,10 +371,12 @@ static void end_read(struct dgf_redis_stream *stream)
         return;
     }
     if (!more && stream->phase != DGF_REDIS_PHASE_STREAM) {
-        if (stream->phase == DGF_REDIS_PHASE_PENDING)
+        if (stream->phase == DGF_REDIS_PHASE_PENDING) {
             stream->phase = DGF_REDIS_PHASE_CLAIMED;
-        else
+        } else {
+            forget_acknowledged(stream);
             stream->phase = DGF_REDIS_PHASE_STREAM;
+        }
         stream->judge_pending = false;
         stream->cursor = (struct dgf_redis_id){0};
         stream->n_poison = 0;

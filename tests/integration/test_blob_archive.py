@@ -95,7 +95,7 @@ def a_source_is_acknowledged_only_what_the_container_holds():
             proxy.clear()
             agent.wait(lambda s: s["sinks"]["vault"]["next"] > 1000 and
                        s["sources"]["shop"]["acknowledged"] >= 1000, 90, "delivery afterwards")
-            true(confirmed(pg) > before, "the slot moves on")
+            wait_until(lambda: confirmed(pg) > before, 30, "the slot to move on")
             log = log_id(agent)
             equal(stop(agent), 0, "exit code")
             same_as_local(agent, azurite, log)

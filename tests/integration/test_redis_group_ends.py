@@ -2,7 +2,10 @@
 end while it acknowledges."""
 
 import contextlib
+import os
 import signal
+import sqlite3
+import struct
 import threading
 
 import orders
@@ -50,9 +53,12 @@ def killed_at(redis, kill, source, done=None):
     """The agent, dead since it sent that command."""
     with RedisProxy(redis, kill) as proxy:
         agent = kill.agent = orders.watch(redis, url=proxy.url, source=source)
-        with agent:
+        try:
+            agent.start(wait=False)         # it may die before there is a status
             kill.wait(done)
             yield agent
+        finally:
+            agent.__exit__()
 
 
 def goes_on_whole(redis, kill, source, done=None, seen=True):
@@ -99,6 +105,34 @@ def a_kill_with_the_first_entries_under_way_is_no_gap():
     with Redis() as redis:
         goes_on_whole(redis, KillAt("mute", "XREADGROUP", ">"), GROUP,
                       lambda: pending(redis) == 10)
+
+
+def remembered(agent, stream="orders"):
+    """The bytes an agent that has ended knows of a stream."""
+    with contextlib.closing(sqlite3.connect(os.path.join(agent.data_dir, "state.db"))) as db:
+        (value,), = db.execute("SELECT value FROM state WHERE key = ?",
+                               (f"source/orders/stream/{stream}".encode(),))
+    return value
+
+
+@case
+def what_was_acknowledged_right_before_a_kill_is_not_remembered_for_ever():
+    with Redis() as redis:
+        redis.do("XGROUP", "CREATE", "orders", "dgf", "0", "MKSTREAM")
+        added = redis.add("orders", range(1, 11))
+        redis.do("XREADGROUP", "GROUP", "dgf", "gone", "STREAMS", "orders", ">")
+        with killed_at(redis, KillAt("mute", "XACK"),
+                       GROUP + ", claim_idle: 300ms, claim_interval: 200ms",
+                       lambda: pending(redis) == 0) as agent:
+            agent.start()
+            orders.wait_streaming(agent)
+            added += redis.add("orders", range(11, 13))
+            orders.wait_judged(agent, 12)
+            agent.stop()
+            orders.same_entries(added, agent.records())
+            state = remembered(agent)
+        taken = [struct.pack("<QQ", *map(int, entry.split("-"))) for entry in added[:9]]
+        equal([i for i, entry in enumerate(taken) if entry in state], [], "remembered")
 
 
 @case
