@@ -389,7 +389,8 @@ static void set_digest(struct dgf_policy_load *load)
     dgf_buf_init(&buf, 16 * 1024 * 1024);
     load->nomem |= !sorted;
     if (sorted) {
-        memcpy(sorted, set->files, set->n_files * sizeof(*sorted));
+        for (size_t i = 0; i < set->n_files; i++)
+            sorted[i] = set->files[i];
         qsort(sorted, set->n_files, sizeof(*sorted), by_path);
         for (size_t i = 0; i < set->n_files; i++) {
             dgf_buf_add_le32(&buf, (uint32_t)strlen(sorted[i]->path));
