@@ -134,6 +134,23 @@ class _Server(http.server.ThreadingHTTPServer):
     allow_reuse_address = True
     block_on_close = False
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.open = set()
+
+    def process_request(self, request, client_address):
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def end_all(self):
+        for request in list(self.open):
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, *_):
         pass
 
@@ -169,6 +186,7 @@ class FaultProxy:
         if self.server:
             self.server.shutdown()
             self.server.server_close()
+            self.server.end_all()
             self.server = None
             self.gone.set()
             time.sleep(0.05)
