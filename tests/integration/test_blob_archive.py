@@ -158,14 +158,17 @@ def a_long_outage_under_load_costs_only_disk():
                 peak = max(peak, agent.memory()[1])
                 time.sleep(0.3)
             # Judged, durable and acknowledged all the same; only the container waits.
-            behind = agent.wait(lambda s: s["sources"]["shop"]["acknowledged"] >= rows, 60,
+            behind = agent.wait(lambda s: s["ledger"]["size"] > rows and
+                                s["sources"]["shop"]["caught_up"] and
+                                s["sources"]["shop"]["acknowledged"] ==
+                                s["sources"]["shop"]["events"], 60 + OUTAGE / 4,
                                 "the pipeline to go on")
             equal([behind["sinks"]["vault"]["state"], behind["health"]], ["retrying", "degraded"])
             waiting = behind["ledger"]["size"] - behind["sinks"]["vault"]["next"]
             true(waiting > (rows - 1000) / 2, f"only {waiting} records wait")
             proxy.up()
-            size = behind["ledger"]["size"]
-            agent.wait(lambda s: s["sinks"]["vault"]["next"] >= size, 120, "everything delivered")
+            agent.wait(lambda s: s["sinks"]["vault"]["next"] >= behind["ledger"]["size"],
+                       120 + OUTAGE / 2, "everything delivered")
             peak = max(peak, agent.memory()[1])
             agent.wait(lambda s: s["health"] == "ok", 60, "health")
             log = log_id(agent)
