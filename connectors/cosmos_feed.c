@@ -279,7 +279,7 @@ static const char *put_key(const struct dgf_cosmos_change *change,
 
     dgf_event_section(builder, DGF_SECTION_KEY);
     for (size_t i = 0; i < key->n && !why; i++) {
-        struct dgf_bytes value;
+        struct dgf_bytes value = {NULL, 0};
 
         if (strcmp(key->paths[i].name, "id") == 0)
             continue;
