@@ -38,29 +38,28 @@ static bool is_word(char c)
 
 /* Length of a word at `at` behind which a secret stands; 0: none.  *ret_min: least
  * length of the secret. */
-static size_t secret_word(const char *line, const char *at, size_t *ret_min)
+static size_t secret_word(const char *at, size_t *ret_min)
 {
     static const char *const parts[] = {"password", "passwd", "passphrase", "secret",
                                         "token"};
-    static const char *const whole[] = {"key", "sas"};
+    static const char *const ends[] = {"key", "sas", "sig"}; /* also AccountKey */
 
     *ret_min = 0;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         if (strncasecmp(at, parts[i], strlen(parts[i])) == 0)
             return strlen(parts[i]);
     *ret_min = KEY_MIN;
-    for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
-        if (strncasecmp(at, whole[i], strlen(whole[i])) == 0 &&
-            !is_word(at[strlen(whole[i])]) && (at == line || !is_word(at[-1])))
-            return strlen(whole[i]);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+        if (strncasecmp(at, ends[i], strlen(ends[i])) == 0 &&
+            !is_word(at[strlen(ends[i])]))
+            return strlen(ends[i]);
     return 0;
 }
 
 /* The value behind "...password: " or "...secret=". */
-static const char *value_of_secret(const char *line, const char *at,
-                                   const char **ret_end)
+static const char *value_of_secret(const char *at, const char **ret_end)
 {
-    size_t min, len = secret_word(line, at, &min);
+    size_t min, len = secret_word(at, &min);
     const char *close;
 
     if (!len)
@@ -100,7 +99,7 @@ void dgf_findings_hide(char *line)
         if (strncmp(from, "://", 3) == 0)
             secret = user_info(from + 3, &end);
         else
-            secret = value_of_secret(line, from, &end);
+            secret = value_of_secret(from, &end);
         if (!secret) {
             *to++ = *from++;
             continue;
