@@ -88,7 +88,44 @@ static struct dgf_bytes value_of(const struct dgf_bytes *values, int i)
     return i < 0 ? dgf_bytes_of(NULL, 0) : values[i];
 }
 
-static bool has_shape(const struct dgf_shape *shape, struct dgf_bytes line,
+static struct dgf_bytes moved(struct dgf_bytes field, const uint8_t *from,
+                              const uint8_t *to)
+{
+    return field.ptr ? dgf_bytes_of(to + (field.ptr - from), field.len) : field;
+}
+
+static void move_fields(struct dgf_archive_line *to, const struct dgf_archive_line *at,
+                        const uint8_t *from_bytes, const uint8_t *to_bytes)
+{
+    to->seq = moved(at->seq, from_bytes, to_bytes);
+    to->kind = moved(at->kind, from_bytes, to_bytes);
+    to->time = moved(at->time, from_bytes, to_bytes);
+    to->logged = moved(at->logged, from_bytes, to_bytes);
+}
+
+/* Lines of one length follow each other, so their values may be as long too: learning a
+ * layout costs as much as reading a line or two, and is not done for each. */
+static void note_layout(struct dgf_shape *shape, struct dgf_bytes line,
+                        const struct dgf_bytes *values,
+                        const struct dgf_archive_line *fields)
+{
+    if (shape->last_len == line.len) {
+        dgf_layout_learn(&shape->layout, line, values, shape->is_text, shape->n_values);
+        move_fields(&shape->at, fields, line.ptr, shape->layout.bytes);
+    }
+    shape->last_len = line.len;
+}
+
+static bool has_layout(const struct dgf_shape *shape, struct dgf_bytes line,
+                       struct dgf_archive_line *ret)
+{
+    if (!dgf_layout_is(&shape->layout, line))
+        return false;
+    move_fields(ret, &shape->at, shape->layout.bytes, line.ptr);
+    return true;
+}
+
+static bool has_shape(struct dgf_shape *shape, struct dgf_bytes line,
                       struct dgf_archive_line *ret)
 {
     const uint8_t *p = line.ptr, *end = p + line.len, *fixed = shape->fixed;
@@ -113,6 +150,7 @@ static bool has_shape(const struct dgf_shape *shape, struct dgf_bytes line,
     ret->kind = value_of(values, shape->kind);
     ret->time = value_of(values, shape->time);
     ret->logged = value_of(values, shape->logged);
+    note_layout(shape, line, values, ret);
     return true;
 }
 
@@ -178,6 +216,8 @@ static bool learn(struct dgf_shape *shape, struct dgf_bytes line,
     size_t used = 0;
 
     shape->n_values = 0;
+    shape->last_len = line.len;
+    shape->layout.len = 0;
     shape->seq = shape->kind = shape->time = shape->logged = -1;
     while (p && p < end) {
         const uint8_t *begin = *p == '"' ? p + 1 : p;
@@ -220,9 +260,10 @@ enum dgf_line_is dgf_shapes_read(struct dgf_shapes *shapes, struct dgf_bytes lin
     enum dgf_line_is is;
 
     for (unsigned i = 0; i < DGF_SHAPES; i++) {
-        const struct dgf_shape *shape = &shapes->list[shapes->order[i]];
+        struct dgf_shape *shape = &shapes->list[shapes->order[i]];
 
-        if (shape->n_values == SIZE_MAX || !has_shape(shape, line, ret))
+        if (shape->n_values == SIZE_MAX ||
+            (!has_layout(shape, line, ret) && !has_shape(shape, line, ret)))
             continue;
         if (i > 0)
             to_front(shapes, i);

@@ -9,6 +9,7 @@
 #ifndef DGF_LEDGER_ARCHIVE_SHAPE_H
 #define DGF_LEDGER_ARCHIVE_SHAPE_H
 
+#include "ledger/archive_layout.h"
 #include "ledger/archive_line.h"
 
 #define DGF_SHAPES 4
@@ -22,6 +23,9 @@ struct dgf_shape {
     bool is_text[DGF_SHAPE_VALUES_MAX];
     int seq, kind, time, logged;             /* which values they are; -1: none */
     uint8_t fixed[DGF_SHAPE_BYTES_MAX + 16]; /* each begins at a multiple of 16 */
+    size_t last_len; /* of the line that taught it, or had it and no known layout */
+    struct dgf_layout layout;
+    struct dgf_archive_line at; /* the fields, in layout.bytes */
 };
 
 struct dgf_shapes {

@@ -9,17 +9,21 @@
 
 #define RING 4 /* 880 KiB each */
 
-/* Frame i is in ring[i % RING]: dropped <= unpacked <= put <= dropped + RING.  Those
- * from dropped on belong to the owner once they are unpacked; before, to the thread. */
+/* Frame i is in ring[i % RING]: dropped <= done <= opening <= put <= dropped + RING.
+ * The thread opens and hashes; the owner, instead of waiting for what is being hashed,
+ * opens frames behind it, so that both have work until the end.  Frames are
+ * opened in their order: whoever counts `opening` up has that one to himself until it
+ * is_open, then the thread until `done` has passed it, then the owner. */
 struct dgf_unpack {
-    struct dgf_frames *frames; /* the thread's */
-    struct dgf_sha256_sum sum; /* the thread's; the owner's while all is unpacked */
-    uint64_t put, dropped;     /* the owner's; the thread reads put under the lock */
-    uint64_t unpacked;         /* under the lock */
+    struct dgf_frames *frames, *own; /* the thread's, and the owner's */
+    struct dgf_sha256_sum sum;       /* the thread's; the owner's while all is done */
+    uint64_t put, dropped;  /* the owner's; the thread reads put under the lock */
+    uint64_t opening, done; /* under the lock */
+    bool is_open[RING];     /* under the lock */
     bool threaded, end;
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t more, done;
+    pthread_cond_t more, progress; /* for the thread, and for the owner */
     struct dgf_unpacked ring[RING];
 };
 
@@ -36,10 +40,15 @@ static void cut_lines(struct dgf_unpacked *one)
     }
 }
 
-static void unpack_one(struct dgf_unpack *unpack, struct dgf_unpacked *one)
+static void open_one(struct dgf_frames *frames, struct dgf_unpacked *one)
 {
-    one->rc = dgf_frame_open(unpack->frames, dgf_bytes_of(one->packed, one->n_packed),
+    one->rc = dgf_frame_open(frames, dgf_bytes_of(one->packed, one->n_packed),
                              one->plain, &one->n_plain, &one->class, &one->what);
+}
+
+/* In their order: the sum goes on from the frame before. */
+static void hash_one(struct dgf_unpack *unpack, struct dgf_unpacked *one)
+{
     if (one->rc)
         return;
     cut_lines(one);
@@ -47,21 +56,37 @@ static void unpack_one(struct dgf_unpack *unpack, struct dgf_unpacked *one)
                               one->lines, one->n_lines, one->hashes);
 }
 
+/* The next that nobody opens yet; under the lock, which is let go meanwhile. */
+static void open_next(struct dgf_unpack *unpack, struct dgf_frames *frames)
+{
+    size_t i = unpack->opening++ % RING;
+
+    (void)pthread_mutex_unlock(&unpack->lock);
+    open_one(frames, &unpack->ring[i]);
+    (void)pthread_mutex_lock(&unpack->lock);
+    unpack->is_open[i] = true;
+}
+
 static void *work(void *ctx)
 {
     struct dgf_unpack *unpack = ctx;
 
     (void)pthread_mutex_lock(&unpack->lock);
-    for (;;) {
-        while (!unpack->end && unpack->unpacked == unpack->put)
+    while (!unpack->end) {
+        size_t i = unpack->done % RING;
+
+        if (unpack->done < unpack->opening && unpack->is_open[i]) {
+            (void)pthread_mutex_unlock(&unpack->lock);
+            hash_one(unpack, &unpack->ring[i]);
+            (void)pthread_mutex_lock(&unpack->lock);
+            unpack->is_open[i] = false;
+            unpack->done++;
+            (void)pthread_cond_signal(&unpack->progress);
+        } else if (unpack->opening < unpack->put) {
+            open_next(unpack, unpack->frames);
+        } else {
             (void)pthread_cond_wait(&unpack->more, &unpack->lock);
-        if (unpack->end)
-            break;
-        (void)pthread_mutex_unlock(&unpack->lock);
-        unpack_one(unpack, &unpack->ring[unpack->unpacked % RING]);
-        (void)pthread_mutex_lock(&unpack->lock);
-        unpack->unpacked++;
-        (void)pthread_cond_signal(&unpack->done);
+        }
     }
     (void)pthread_mutex_unlock(&unpack->lock);
     return NULL;
@@ -96,16 +121,19 @@ enum dgf_rc dgf_unpack_new(struct dgf_unpack **ret)
 
     if (!unpack)
         return DGF_NOMEM;
-    unpack->put = unpack->dropped = unpack->unpacked = 0;
+    unpack->put = unpack->dropped = unpack->opening = unpack->done = 0;
+    memset(unpack->is_open, 0, sizeof(unpack->is_open));
     unpack->threaded = unpack->end = false;
+    unpack->frames = unpack->own = NULL;
     dgf_sha256_begin(&unpack->sum);
-    if (dgf_frames_new(&unpack->frames)) {
+    if (dgf_frames_new(&unpack->frames) || dgf_frames_new(&unpack->own)) {
+        dgf_frames_free(unpack->frames);
         dgf_free(unpack);
         return DGF_NOMEM;
     }
     (void)pthread_mutex_init(&unpack->lock, NULL);
     (void)pthread_cond_init(&unpack->more, NULL);
-    (void)pthread_cond_init(&unpack->done, NULL);
+    (void)pthread_cond_init(&unpack->progress, NULL);
     unpack->threaded = !one_processor() && start_thread(unpack);
     *ret = unpack;
     return DGF_OK;
@@ -122,19 +150,26 @@ void dgf_unpack_free(struct dgf_unpack *unpack)
         (void)pthread_mutex_unlock(&unpack->lock);
         (void)pthread_join(unpack->thread, NULL);
     }
-    (void)pthread_cond_destroy(&unpack->done);
+    (void)pthread_cond_destroy(&unpack->progress);
     (void)pthread_cond_destroy(&unpack->more);
     (void)pthread_mutex_destroy(&unpack->lock);
     dgf_frames_free(unpack->frames);
+    dgf_frames_free(unpack->own);
     dgf_free(unpack);
 }
 
-/* Until so many are unpacked. */
+/* Until so many are done, and helps. */
 static void wait_for(struct dgf_unpack *unpack, uint64_t n)
 {
     (void)pthread_mutex_lock(&unpack->lock);
-    while (unpack->unpacked < n)
-        (void)pthread_cond_wait(&unpack->done, &unpack->lock);
+    while (unpack->done < n) {
+        if (unpack->opening < unpack->put) {
+            open_next(unpack, unpack->own);
+            (void)pthread_cond_signal(&unpack->more);
+        } else {
+            (void)pthread_cond_wait(&unpack->progress, &unpack->lock);
+        }
+    }
     (void)pthread_mutex_unlock(&unpack->lock);
 }
 
@@ -156,12 +191,14 @@ void dgf_unpack_put(struct dgf_unpack *unpack, struct dgf_bytes frame)
 
     memcpy(one->packed, frame.ptr, frame.len);
     one->n_packed = frame.len;
-    if (!unpack->threaded)
-        unpack_one(unpack, one);
+    if (!unpack->threaded) {
+        open_one(unpack->own, one);
+        hash_one(unpack, one);
+    }
     (void)pthread_mutex_lock(&unpack->lock);
     unpack->put++;
     if (!unpack->threaded)
-        unpack->unpacked++;
+        unpack->opening = unpack->done = unpack->put;
     (void)pthread_cond_signal(&unpack->more);
     (void)pthread_mutex_unlock(&unpack->lock);
 }
