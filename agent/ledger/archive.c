@@ -294,6 +294,24 @@ static enum dgf_rc check_begin(const struct dgf_sealer *sealer,
                        first);
 }
 
+/* While it was switched off, nothing held back what was not sealed yet.  An archive
+ * that ends before what was signed is damage, and said by the thread. */
+static enum dgf_rc check_goes_on(const struct dgf_sealer *sealer,
+                                 const struct dgf_ledger *ledger, struct dgf_err *err)
+{
+    uint64_t first = dgf_ledger_first_index(ledger);
+
+    if (sealer->next == 0 || first < sealer->next ||
+        (sealer->signer.has_last && sealer->signer.last.size > sealer->next))
+        return DGF_OK;
+    return dgf_err_set(err, DGF_BAD_CONFIG,
+                       "cannot go on with the archive: it ends before record %" PRIu64
+                       ", the journal begins at record %" PRIu64
+                       ", what was between was pruned while there was none; set "
+                       "ledger.archive: false, or let a new data_dir begin a new log",
+                       sealer->next, first);
+}
+
 static bool is_damage(enum dgf_rc rc)
 {
     return rc == DGF_BAD_DATA || rc == DGF_FATAL || rc == DGF_BAD_CONFIG;
@@ -341,12 +359,15 @@ enum dgf_rc dgf_archive_open(const struct dgf_archive_conf *conf,
     if (rc)
         return rc == DGF_AGAIN ? DGF_RETRY : rc;
     rc = dgf_sealer_open(&archive->sealer, err);
-    if (is_damage(rc))
+    if (is_damage(rc)) {
         stop_sealing(archive, err);
-    else if (rc)
-        return rc == DGF_AGAIN ? DGF_RETRY : rc;
-    else
+    } else {
+        if (!rc)
+            rc = check_goes_on(&archive->sealer, ledger, err);
+        if (rc)
+            return rc == DGF_AGAIN ? DGF_RETRY : rc;
         look_for_missing(archive);
+    }
     atomic_store(&archive->next, archive->sealer.next);
     atomic_store(&archive->target, archive->sealer.next);
     if (conf->threaded) {

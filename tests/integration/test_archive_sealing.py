@@ -337,5 +337,40 @@ def an_archive_does_not_begin_in_the_middle_of_a_log():
             equal(stop(agent), 0)
 
 
+@case
+def an_archive_does_not_go_on_behind_records_that_are_gone():
+    without = "ledger: {archive: false, segment_bytes: 1MiB, keep: 0s}\n"
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 10)
+            shop.wait_judged(agent, pg)
+            equal(stop(agent), 0)
+            end = Archive(agent.data_dir).size()
+            agent.write_config(shop.config(pg, more=without))
+            agent.start()
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 11, 5000, per_tx=500)
+            shop.wait_judged(agent, pg)
+            first = agent.wait(lambda s: s["ledger"]["first"] > end, 60,
+                               "the journal to be pruned")["ledger"]["first"]
+            equal(stop(agent), 0)
+            agent.write_config(shop.config(pg, more=QUICK))
+            agent.start(wait=False)
+            equal(agent.exit_code(), 78)
+            text = agent.log_text()
+            true(f"cannot go on with the archive: it ends before record {end}, the journal begins "
+                 f"at record {first}, " in text and "set ledger.archive: false" in text,
+                 text[-700:])
+            equal(Archive(agent.data_dir).size(), end, "the archive is what it was")
+            agent.write_config(shop.config(pg, more=without))
+            agent.start()
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 6000, 1)
+            shop.wait_judged(agent, pg)
+            equal(stop(agent), 0)
+
+
 if __name__ == "__main__":
     main()
