@@ -221,7 +221,7 @@ void dgf_redis_close(struct dgf_source *src)
     dgf_redis_address_release(&self->address);
     dgf_event_builder_release(&self->builder);
     dgf_buf_release(&self->scratch);
-    dgf_redis_group_release(self);
+    dgf_redis_ack_release(self);
     dgf_free(self->consumer);
     dgf_free(self->claimer);
     self->nodes = NULL;
@@ -247,7 +247,7 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
     if (!dgf_redis_stopped(self))
         dgf_redis_start_tick(self, now);
     if (!dgf_redis_stopped(self))
-        dgf_redis_group_tick(self, now);
+        dgf_redis_claim_tick(self, now);
     dgf_redis_settle(self);
 }
 
@@ -359,9 +359,9 @@ static void redis_durable(struct dgf_source *src, uint64_t seq)
     if (seq > self->durable_seq)
         self->durable_seq = seq;
     if (self->is_open && !self->failed)
-        dgf_redis_group_durable(self);
+        dgf_redis_ack_durable(self);
     if (self->is_open)
-        dgf_redis_group_due(self);
+        dgf_redis_begin_due(self);
 }
 
 /* What else is under way stays pending and comes again at the next start. */

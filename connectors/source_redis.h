@@ -1,14 +1,15 @@
 /* source_redis.h - what the files of the Redis source share.
  *
- *   source_redis.c         options, open, pause, durable, close
- *   source_redis_link.c    one connection: transport, log-in, commands, replies
- *   source_redis_start.c   from open to reading: server, nodes, streams
- *   source_redis_read.c    reading streams; what became of them
- *   source_redis_group.c   consumer groups: pending, taking over, acknowledging
- *   source_redis_rows.c    entries, gaps and positions as events
- *   source_redis_check.c   preflight of `dgf check`
- *   source_redis_keys.c    the other source: keys
- *   source_redis_inspect.c its settings and users
+ *   source_redis.c           options, open, pause, durable, close
+ *   source_redis_address.c   where the server is, from the url
+ *   source_redis_link.c      one connection: transport, log-in, commands, replies
+ *   source_redis_start.c     from open to reading; what takes part:
+ * source_redis_start.h source_redis_read.c      reading streams; what became of them
+ *   source_redis_group.c     reading with a consumer group: source_redis_group.h
+ *   source_redis_rows.c      entries, gaps and positions as events
+ *   source_redis_check.c     preflight of `dgf check`
+ *   source_redis_keys.c      the other source: keys
+ *   source_redis_inspect.c   its settings and users
  *
  * A node (one server, or one primary of a cluster) has two connections: `data`
  * is asked and answers, `wait` blocks until a stream has something new.  What
@@ -23,10 +24,10 @@
 #include "base/tls.h"
 #include "bus/source.h"
 #include "redis_memory.h"
+#include "source_redis_address.h"
 
 #define DGF_REDIS_STREAMS_MAX 10000
 #define DGF_REDIS_NODES_MAX 256
-#define DGF_REDIS_SEEDS_MAX 16
 #define DGF_REDIS_SLOTS 16384
 
 enum { DGF_REDIS_CURSOR, DGF_REDIS_GROUP };
@@ -52,28 +53,6 @@ struct dgf_redis_conf {
 
 struct dgf_redis_source;
 struct dgf_redis_node;
-
-/* ---- the address ---- */
-
-/* Where a cluster may be asked. */
-struct dgf_redis_seed {
-    char host[256];
-    uint16_t port;
-};
-
-struct dgf_redis_address {
-    char *host, *path, *user, *password; /* path: of a unix socket */
-    uint16_t port;
-    uint32_t db;
-    bool tls;
-    struct dgf_redis_seed *seeds; /* of the url, when it has several hosts */
-    size_t n_seeds;
-};
-void dgf_redis_address_release(struct dgf_redis_address *address);
-/* DGF_BAD_CONFIG; the text never shows the address. */
-enum dgf_rc dgf_redis_address_read(const struct dgf_redis_conf *conf,
-                                   struct dgf_redis_address *ret, struct dgf_err *err)
-    DGF_MUST_USE;
 
 /* ---- one connection ---- */
 
@@ -287,10 +266,10 @@ void dgf_redis_start(struct dgf_redis_source *self);
 /* The first node, from the address. */
 void dgf_redis_node_connect(struct dgf_redis_source *self, dgf_redis_on_up *on_up);
 void dgf_redis_start_tick(struct dgf_redis_source *self, int64_t now_ns);
-/* The stream by its name, made when it is new; NULL: it cannot be read. */
-struct dgf_redis_stream *dgf_redis_stream_find(struct dgf_redis_source *self,
-                                               struct dgf_bytes name, bool named);
-void dgf_redis_stream_free(struct dgf_redis_stream *stream);
+/* The number of an answer of INFO, or its text. */
+bool dgf_redis_info(struct dgf_bytes info, const char *name, struct dgf_bytes *ret);
+
+/* ---- cluster ---- */
 /* A cluster answered that a slot is elsewhere. */
 void dgf_redis_moved(struct dgf_redis_source *self);
 /* "ASK 12182 10.0.0.7:6379": this key has moved already, its slot has not yet.  The
@@ -300,10 +279,11 @@ void dgf_redis_asked(struct dgf_redis_stream *stream, struct dgf_bytes text);
 void dgf_redis_stream_send(struct dgf_redis_stream *stream,
                            struct dgf_redis_command command,
                            const struct dgf_bytes *words, size_t n);
+
+/* ---- discover ---- */
+void dgf_redis_stream_free(struct dgf_redis_stream *stream);
 void dgf_redis_say_state(struct dgf_redis_source *self);
 bool dgf_redis_is_glob(const char *pattern);
-/* The number of an answer of INFO, or its text. */
-bool dgf_redis_info(struct dgf_bytes info, const char *name, struct dgf_bytes *ret);
 
 /* ---- read ---- */
 void dgf_redis_queue(struct dgf_redis_stream *stream);
@@ -326,12 +306,15 @@ void dgf_redis_look(struct dgf_redis_stream *stream);
 void dgf_redis_first(struct dgf_redis_stream *stream);
 
 /* ---- group ---- */
+/* One turn of a stream. */
 void dgf_redis_group_read(struct dgf_redis_stream *stream);
-void dgf_redis_group_tick(struct dgf_redis_source *self, int64_t now_ns);
-void dgf_redis_group_durable(struct dgf_redis_source *self);
 /* Makes the groups whose beginning is durable now. */
-void dgf_redis_group_due(struct dgf_redis_source *self);
-void dgf_redis_group_release(struct dgf_redis_source *self);
+void dgf_redis_begin_due(struct dgf_redis_source *self);
+/* Now and then takes over what other consumers left. */
+void dgf_redis_claim_tick(struct dgf_redis_source *self, int64_t now_ns);
+/* Acknowledges what is durable. */
+void dgf_redis_ack_durable(struct dgf_redis_source *self);
+void dgf_redis_ack_release(struct dgf_redis_source *self);
 
 /* ---- rows ---- */
 void dgf_redis_freeze_id(struct dgf_redis_stream *stream);
