@@ -1,8 +1,9 @@
 /* source_mongo.h - what the files of the MongoDB source share.
  *
  *   source_mongo.c          options, open, pause, close: the loop's side
+ *   source_mongo_session.c  what is between the loop and the thread: stop flag, queue
  *   source_mongo_link.c     the address, one client, commands, error texts
- *   source_mongo_stream.c   from open to the end of a stream: the thread's side
+ *   source_mongo_stream.c   the thread's side: what takes part: source_mongo_stream.h
  *   source_mongo_emit.c     documents to events, positions, what was lost
  *   source_mongo_inspect.c  what the stream does not tell
  *   source_mongo_seen.c     what of it is an event
@@ -87,6 +88,8 @@ enum dgf_rc dgf_mongo_link_error(struct dgf_mongo_link *link, const char *what,
 struct dgf_bytes dgf_mongo_bytes(const bson_t *bson);
 /* First entry of the oplog as cluster time; 0: may not be asked. */
 uint64_t dgf_mongo_link_oplog_start(struct dgf_mongo_link *link);
+/* What the server calls now, as cluster time; of our own clock when it never told. */
+uint64_t dgf_mongo_link_now(const struct dgf_mongo_link *link);
 
 /* ---- a session ---- */
 

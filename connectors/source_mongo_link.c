@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "source_mongo.h"
 
 /* libmongoc makes a file of counters in /dev/shm as soon as it is loaded, in each
@@ -413,4 +414,10 @@ uint64_t dgf_mongo_link_oplog_start(struct dgf_mongo_link *link)
     bson_destroy(&reply);
     bson_destroy(command);
     return time;
+}
+
+uint64_t dgf_mongo_link_now(const struct dgf_mongo_link *link)
+{
+    return link->operation_time ? link->operation_time
+                                : (uint64_t)(dgf_clock_ns() / 1000000000) << 32;
 }
