@@ -152,6 +152,7 @@ static enum dgf_rc start_thread(struct dgf_archive *archive, struct dgf_err *err
     errno = failed;
     if (failed)
         return dgf_err_set(err, DGF_FATAL, "cannot start the sealing thread: %m");
+    (void)pthread_setname_np(archive->thread, "dgf-archive");
     archive->has_thread = true;
     return DGF_OK;
 }

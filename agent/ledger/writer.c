@@ -241,6 +241,7 @@ enum dgf_rc dgf_ledger_start(struct dgf_ledger *ledger, struct dgf_err *err)
     errno = failed;
     if (failed)
         return dgf_err_set(err, DGF_FATAL, "cannot start the ledger's thread: %m");
+    (void)pthread_setname_np(ledger->thread, "dgf-ledger");
     ledger->has_thread = true;
     return DGF_OK;
 }
