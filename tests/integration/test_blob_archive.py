@@ -169,6 +169,9 @@ def a_long_outage_under_load_costs_only_disk():
             proxy.up()
             agent.wait(lambda s: s["sinks"]["vault"]["next"] >= behind["ledger"]["size"],
                        120 + OUTAGE / 2, "everything delivered")
+            # A checkpoint every two seconds came meanwhile: stopping waits ten seconds only.
+            agent.wait(lambda s: s["sinks"]["vault"]["next"] + 3 >= s["ledger"]["size"],
+                       60 + OUTAGE / 2, "what came meanwhile delivered")
             peak = max(peak, agent.memory()[1])
             agent.wait(lambda s: s["health"] == "ok", 60, "health")
             log = log_id(agent)
