@@ -1,6 +1,5 @@
 #include "settings.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "cmd.h"
 #include "registry.h"
 #include "settings_env.h"
+#include "settings_opts.h"
 
 #define AT(f) offsetof(struct dgf_settings, f)
 
@@ -68,7 +68,7 @@ static const struct dgf_opt log_opts[] = {{"level", DGF_OPT_ENUM, AT(log.level),
                                            .help = "least severe line that is logged"},
                                           DGF_OPT_END};
 
-static const struct dgf_opt root_opts[] = {
+const struct dgf_opt dgf_settings_opts[] = {
     {"agent", DGF_OPT_GROUP, 0, .help = "this agent", .group = agent_opts},
     {"sources", DGF_OPT_NODE, AT(sources_node), DGF_REQUIRED,
      .help = "databases to watch, by name",
@@ -127,14 +127,9 @@ static void unknown_type(struct loader *l, const struct dgf_yaml_node *node,
                          type, "%s: unknown type '%s'", what, word);
 }
 
-/* labels: a flat map of texts, on every source. */
-struct labels {
-    struct dgf_str_map map;
-};
-static const struct dgf_opt label_opts[] = {{"labels", DGF_OPT_STR_MAP,
-                                             offsetof(struct labels, map), 0, NULL,
-                                             .help = "copied to event.labels"},
-                                            DGF_OPT_END};
+const struct dgf_opt dgf_settings_label_opts[] = {
+    {"labels", DGF_OPT_STR_MAP, 0, 0, NULL, .help = "copied to event.labels"},
+    DGF_OPT_END};
 
 static bool name_ok(struct loader *l, const struct dgf_yaml_node *key)
 {
@@ -240,7 +235,8 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
         one.n = 1;
         one.keys = &labels_key;
         one.items = &labels_item;
-        dgf_opt_load(label_opts, &conf->labels, s->doc, &one, what, NULL, l->findings);
+        dgf_opt_load(dgf_settings_label_opts, &conf->labels, s->doc, &one, what, NULL,
+                     l->findings);
     }
     if (type->validate && values_known(l->findings, before))
         type->validate(conf->conf, what, node->mark, l->findings);
@@ -447,8 +443,8 @@ enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
                          "configuration: 'sources' is missing; the file is empty");
         return DGF_BAD_CONFIG;
     }
-    dgf_opt_load(root_opts, s, s->doc, dgf_yaml_root(s->doc), "configuration", NULL,
-                 findings);
+    dgf_opt_load(dgf_settings_opts, s, s->doc, dgf_yaml_root(s->doc), "configuration",
+                 NULL, findings);
     load_parts(&l);
     dgf_yaml_quote_lines(s->doc, findings);
     dgf_settings_forget_lines(findings);
@@ -470,7 +466,7 @@ void dgf_settings_free(struct dgf_settings *s)
         return;
     for (size_t i = 0; i < s->n_sources; i++) {
         dgf_opt_release(s->sources[i].type->opts, s->sources[i].conf);
-        dgf_opt_release(label_opts, &s->sources[i].labels);
+        dgf_opt_release(dgf_settings_label_opts, &s->sources[i].labels);
         dgf_free(s->sources[i].conf);
     }
     for (size_t i = 0; i < s->n_sinks; i++) {
@@ -479,7 +475,7 @@ void dgf_settings_free(struct dgf_settings *s)
     }
     dgf_free(s->sources);
     dgf_free(s->sinks);
-    dgf_opt_release(root_opts, s);
+    dgf_opt_release(dgf_settings_opts, s);
     dgf_free(s->config_json);
     dgf_free(s->folder);
     dgf_yaml_free(s->doc);
@@ -517,246 +513,6 @@ enum dgf_rc dgf_settings_policies(const struct dgf_settings *s,
     dgf_free(names);
     dgf_free(types);
     return rc == DGF_NOMEM ? no_memory(findings) : rc;
-}
-
-/* ---- show, reference, schema ---- */
-
-void dgf_settings_show(const struct dgf_settings *s, struct dgf_buf *out)
-{
-    dgf_opt_show(root_opts, s, 0, out);
-    dgf_buf_add_str(out, "sources:\n");
-    for (size_t i = 0; i < s->n_sources; i++) {
-        dgf_buf_addf(out, "  %s:\n    type: %s\n", s->sources[i].name,
-                     s->sources[i].type->name);
-        dgf_opt_show(s->sources[i].type->opts, s->sources[i].conf, 4, out);
-        if (s->sources[i].labels.n)
-            dgf_opt_show(label_opts, &s->sources[i].labels, 4, out);
-    }
-    if (s->n_sinks)
-        dgf_buf_add_str(out, "sinks:\n");
-    for (size_t i = 0; i < s->n_sinks; i++) {
-        dgf_buf_addf(out, "  %s:\n    type: %s\n", s->sinks[i].name,
-                     s->sinks[i].type->name);
-        dgf_opt_show(s->sinks[i].type->opts, s->sinks[i].conf, 4, out);
-    }
-}
-
-static void part_json(struct dgf_json *json, const char *name, const char *type,
-                      const struct dgf_opt *opts, const void *conf,
-                      const struct labels *labels)
-{
-    dgf_json_key(json, name);
-    dgf_json_begin_object(json);
-    dgf_json_key(json, "type");
-    dgf_json_str(json, type);
-    dgf_opt_show_json(opts, conf, json);
-    if (labels && labels->map.n)
-        dgf_opt_show_json(label_opts, labels, json);
-    dgf_json_end_object(json);
-}
-
-void dgf_settings_show_json(const struct dgf_settings *s, struct dgf_buf *out)
-{
-    struct dgf_json json = dgf_json_of(out);
-
-    dgf_json_begin_object(&json);
-    dgf_opt_show_json(root_opts, s, &json);
-    dgf_json_key(&json, "sources");
-    dgf_json_begin_object(&json);
-    for (size_t i = 0; i < s->n_sources; i++)
-        part_json(&json, s->sources[i].name, s->sources[i].type->name,
-                  s->sources[i].type->opts, s->sources[i].conf,
-                  (const struct labels *)&s->sources[i].labels);
-    dgf_json_end_object(&json);
-    dgf_json_key(&json, "sinks");
-    dgf_json_begin_object(&json);
-    for (size_t i = 0; i < s->n_sinks; i++)
-        part_json(&json, s->sinks[i].name, s->sinks[i].type->name,
-                  s->sinks[i].type->opts, s->sinks[i].conf, NULL);
-    dgf_json_end_object(&json);
-    dgf_json_end_object(&json);
-    dgf_buf_add_byte(out, '\n');
-}
-
-/* Where options may stand besides the file. */
-static void add_places(struct dgf_buf *out)
-{
-    dgf_buf_add_str(
-        out,
-        "\n## Other files and the environment\n\n"
-        "The file is the one given with `-c`, else `dgf.yaml` here, else "
-        "`/etc/dgf/dgf.yaml`. Over it go, in\nthis order:\n\n"
-        "1. the files of `conf.d/*.yaml` beside it, by name; maps are merged key by "
-        "key;\n"
-        "2. variables `DGF_SECTION__KEY`: `DGF_AGENT__NAME=orders`, "
-        "`DGF_LEDGER__KEEP=7d`,\n"
-        "   `DGF_SOURCES__ORDERS__TABLES='[shop.*]'`, and "
-        "`DGF_POLICIES=/etc/dgf/policies`.\n\n"
-        "Values may refer to `${NAME}`, `${NAME:-default}` and `${file:PATH}`; "
-        "`$${` is a plain `${`. `dgf config\nshow` prints the configuration in "
-        "force, with secrets as `***`, also inside of addresses;\n`--format json` prints it as an object.\n\n"
-        "Without any file the environment alone is enough:\n\n"
-        "| variables | give |\n| --- | --- |\n"
-        "| `POSTGRESQL_HOST`, `POSTGRESQL_PORT`, `POSTGRESQL_USER`, "
-        "`POSTGRESQL_PASSWORD`, `POSTGRESQL_DATABASE` | the source `postgresql` |\n"
-        "| `REDIS_HOST`, `REDIS_PORT`, `REDIS_USER`, `REDIS_PASSWORD`, "
-        "`REDIS_STREAMS` (with commas) | the source `redis` |\n"
-        "| `MONGODB_HOST`, `MONGODB_PORT`, `MONGODB_USER`, `MONGODB_PASSWORD`, "
-        "`MONGODB_DATABASE` | the source `mongodb` |\n"
-        "| `COSMOS_DB_ENDPOINT`, `COSMOS_DB_KEY`, `COSMOS_DB_DATABASE`, "
-        "`COSMOS_DB_CONTAINERS` (with commas) | the source `cosmos`; without a key by "
-        "workload identity |\n"
-        "| `KAFKA_BROKERS` (with commas) | the sink `kafka` |\n");
-}
-
-void dgf_settings_reference(struct dgf_buf *out)
-{
-    static const char head[] = "\n| option | type | default | bounds | meaning |\n"
-                               "| --- | --- | --- | --- | --- |\n";
-    const struct dgf_source_type *source;
-    const struct dgf_sink_type *sink;
-
-    dgf_buf_add_str(
-        out, "# Configuration reference\n\nMade by `dgf config reference`; times as "
-             "`5s`, sizes as `4MiB`.\n");
-    dgf_buf_add_str(out, head);
-    dgf_opt_reference(root_opts, "", out);
-    for (size_t i = 0; (source = dgf_source_type_at(i)); i++) {
-        dgf_buf_addf(out, "\n## Source `%s`: %s\n", source->name, source->summary);
-        dgf_buf_add_str(out, head);
-        dgf_opt_reference(label_opts, "", out);
-        dgf_opt_reference(source->opts, "", out);
-    }
-    for (size_t i = 0; (sink = dgf_sink_type_at(i)); i++) {
-        dgf_buf_addf(out, "\n## Sink `%s`: %s\n", sink->name, sink->summary);
-        dgf_buf_add_str(out, head);
-        dgf_opt_reference(sink->opts, "", out);
-    }
-    add_places(out);
-}
-
-/* ---- schema ---- */
-
-static void key_str(struct dgf_json *json, const char *key, const char *text)
-{
-    dgf_json_key(json, key);
-    dgf_json_str(json, text);
-}
-
-/* {"enum": [name, alias ...]}; aliases are words of one text. */
-static void type_words(struct dgf_json *json, const char *name, const char *aliases)
-{
-    dgf_json_key(json, "type");
-    dgf_json_begin_object(json);
-    dgf_json_key(json, "enum");
-    dgf_json_begin_array(json);
-    dgf_json_str(json, name);
-    for (const char *at = aliases; at && *at;) {
-        size_t n = strcspn(at, " ");
-
-        dgf_json_text(json, dgf_bytes_of(at, n));
-        at += n + strspn(at + n, " ");
-    }
-    dgf_json_end_array(json);
-    dgf_json_end_object(json);
-}
-
-/* "source.postgres": its type, its options, nothing else. */
-static void part_schema(struct dgf_json *json, const char *group, const char *name,
-                        const char *aliases, const struct dgf_opt *opts, bool labels)
-{
-    char key[128];
-
-    snprintf(key, sizeof(key), "%s.%s", group, name);
-    dgf_json_key(json, key);
-    dgf_json_begin_object(json);
-    key_str(json, "type", "object");
-    dgf_json_key(json, "required");
-    dgf_json_begin_array(json);
-    dgf_json_str(json, "type");
-    dgf_json_end_array(json);
-    dgf_json_key(json, "properties");
-    dgf_json_begin_object(json);
-    type_words(json, name, aliases);
-    dgf_json_end_object(json);
-    dgf_json_key(json, "allOf");
-    dgf_json_begin_array(json);
-    dgf_json_begin_object(json);
-    dgf_opt_schema(opts, json);
-    dgf_json_end_object(json);
-    if (labels) {
-        dgf_json_begin_object(json);
-        dgf_opt_schema(label_opts, json);
-        dgf_json_end_object(json);
-    }
-    dgf_json_end_array(json);
-    dgf_json_key(json, "unevaluatedProperties");
-    dgf_json_bool(json, false);
-    dgf_json_end_object(json);
-}
-
-static void one_of(struct dgf_json *json, const char *group, const char *const *names,
-                   size_t n)
-{
-    dgf_json_key(json, group);
-    dgf_json_begin_object(json);
-    key_str(json, "type", "object");
-    dgf_json_key(json, "additionalProperties");
-    dgf_json_begin_object(json);
-    dgf_json_key(json, "oneOf");
-    dgf_json_begin_array(json);
-    for (size_t i = 0; i < n; i++) {
-        char ref[160];
-
-        snprintf(ref, sizeof(ref), "#/$defs/%.*s.%s", (int)strlen(group) - 1, group,
-                 names[i]);
-        dgf_json_begin_object(json);
-        key_str(json, "$ref", ref);
-        dgf_json_end_object(json);
-    }
-    dgf_json_end_array(json);
-    dgf_json_end_object(json);
-    dgf_json_end_object(json);
-}
-
-void dgf_settings_schema(struct dgf_buf *out)
-{
-    struct dgf_json json = dgf_json_of(out);
-    const char *sources[32], *sinks[32];
-    const struct dgf_source_type *source;
-    const struct dgf_sink_type *sink;
-    size_t n_sources = 0, n_sinks = 0;
-
-    dgf_json_begin_object(&json);
-    key_str(&json, "$schema", "https://json-schema.org/draft/2020-12/schema");
-    key_str(&json, "title", "dgf configuration");
-    key_str(&json, "type", "object");
-    dgf_json_key(&json, "$defs");
-    dgf_json_begin_object(&json);
-    for (; n_sources < 32 && (source = dgf_source_type_at(n_sources)); n_sources++) {
-        sources[n_sources] = source->name;
-        part_schema(&json, "source", source->name, source->aliases, source->opts, true);
-    }
-    for (; n_sinks < 32 && (sink = dgf_sink_type_at(n_sinks)); n_sinks++) {
-        sinks[n_sinks] = sink->name;
-        part_schema(&json, "sink", sink->name, NULL, sink->opts, false);
-    }
-    dgf_json_end_object(&json);
-    dgf_opt_schema(root_opts, &json);
-    dgf_json_key(&json, "additionalProperties");
-    dgf_json_bool(&json, false);
-    dgf_json_key(&json, "allOf");
-    dgf_json_begin_array(&json);
-    dgf_json_begin_object(&json);
-    dgf_json_key(&json, "properties");
-    dgf_json_begin_object(&json);
-    one_of(&json, "sources", sources, n_sources);
-    one_of(&json, "sinks", sinks, n_sinks);
-    dgf_json_end_object(&json);
-    dgf_json_end_object(&json);
-    dgf_json_end_array(&json);
-    dgf_json_end_object(&json);
-    dgf_buf_add_byte(out, '\n');
 }
 
 int dgf_report_findings(const struct dgf_findings *findings)
