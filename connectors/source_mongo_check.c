@@ -1,4 +1,3 @@
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "source_mongo.h"
@@ -16,21 +15,7 @@ struct check {
     size_t n_found;
 };
 
-static void add(struct check *check, enum dgf_severity_of_finding severity,
-                const char *code, const char *fmt, ...) DGF_PRINTF(4, 5);
-
-static void add(struct check *check, enum dgf_severity_of_finding severity,
-                const char *code, const char *fmt, ...)
-{
-    char text[DGF_ERR_TEXT_MAX];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    dgf_findings_add(check->findings, severity, code, (struct dgf_mark){0}, NULL,
-                     "sources.%s (mongo): %s", check->src->name, text);
-}
+#define ADD(check, ...) dgf_source_finding((check)->src, (check)->findings, __VA_ARGS__)
 
 static const char *user_of(const struct check *check)
 {
@@ -79,13 +64,13 @@ static void check_stream(struct check *check)
             (void)dgf_mongo_link_error(&check->link, "cannot open a change stream",
                                        &err);
             if (check->link.is_server_error && check->link.error.code == 13) {
-                add(check, DGF_FINDING_ERROR, "E0613",
+                ADD(check, DGF_FINDING_ERROR, "E0613",
                     "user '%s' may not open a change stream on %s%s%s", user_of(check),
                     *check->database ? "database '" : "the deployment", check->database,
                     *check->database ? "'" : "");
                 fix_rights(check);
             } else {
-                add(check, DGF_FINDING_ERROR, "E0612", "%s", err.text);
+                ADD(check, DGF_FINDING_ERROR, "E0612", "%s", err.text);
             }
         }
         bson_destroy(&whole);
@@ -102,7 +87,7 @@ static void check_oplog(struct check *check)
         return;
     start = dgf_mongo_link_oplog_start(&check->link);
     if (!start) {
-        add(check, DGF_FINDING_NOTE, "W0614",
+        ADD(check, DGF_FINDING_NOTE, "W0614",
             "user '%s' may not read local.oplog.rs: nothing warns before the oplog is too "
             "short",
             user_of(check));
@@ -115,7 +100,7 @@ static void check_oplog(struct check *check)
     }
     seconds = (int64_t)(now >> 32) - (int64_t)(start >> 32);
     if (now && seconds < SHORT_OPLOG_S) {
-        add(check, DGF_FINDING_NOTE, "W0614",
+        ADD(check, DGF_FINDING_NOTE, "W0614",
             "the oplog reaches back %" PRId64
             " s now: a source that stands longer loses its place",
             seconds);
@@ -146,7 +131,7 @@ static void check_collection(struct check *check, const char *database,
             dgf_object_unref(object);
         }
         if (!images && asked && check->link.version >= 600) {
-            add(check,
+            ADD(check,
                 check->conf->before == DGF_MONGO_IMAGES_REQUIRED ||
                         check->conf->full_document == DGF_MONGO_FULL_REQUIRED
                     ? DGF_FINDING_ERROR
@@ -227,7 +212,7 @@ static void check_collections(struct check *check)
         bson_destroy(command);
     }
     if (!check->n_found)
-        add(check, DGF_FINDING_NOTE, "W0614",
+        ADD(check, DGF_FINDING_NOTE, "W0614",
             "there is no collection yet that 'include' matches, or none may be listed");
 }
 
@@ -241,9 +226,9 @@ enum dgf_rc dgf_mongo_check(struct dgf_source *src, struct dgf_findings *finding
         return err->rc;
     check.collection = dgf_mongo_scope(check.conf, check.database);
     if (dgf_mongo_link_open(&check.link, uri, check.conf, err)) {
-        add(&check, DGF_FINDING_ERROR, "E0612", "%s", err->text);
+        ADD(&check, DGF_FINDING_ERROR, "E0612", "%s", err->text);
     } else if (!check.link.set[0] && check.link.version < 600) {
-        add(&check, DGF_FINDING_WARNING, "E0612",
+        ADD(&check, DGF_FINDING_WARNING, "E0612",
             "'%s' says it is no replica set and no mongos: it may have no change streams",
             check.link.where);
         check_stream(&check);

@@ -1,4 +1,3 @@
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,22 +17,7 @@ struct check {
     bool superuser;
 };
 
-static void add(struct check *check, enum dgf_severity_of_finding severity,
-                const char *code, const char *fmt, ...) DGF_PRINTF(4, 5);
-
-static void add(struct check *check, enum dgf_severity_of_finding severity,
-                const char *code, const char *fmt, ...)
-{
-    struct dgf_mark nowhere = {.file = NULL};
-    char text[DGF_ERR_TEXT_MAX];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    dgf_findings_add(check->findings, severity, code, nowhere, NULL,
-                     "sources.%s (postgres): %s", check->src->name, text);
-}
+#define ADD(check, ...) dgf_source_finding((check)->src, (check)->findings, __VA_ARGS__)
 
 /* NULL after adding a finding. */
 static PGresult *ask(struct check *check, const char *sql, int n,
@@ -45,7 +29,7 @@ static PGresult *ask(struct check *check, const char *sql, int n,
     if (PQresultStatus(result) == PGRES_TUPLES_OK)
         return result;
     dgf_pg_one_line(PQresultErrorMessage(result), text, sizeof(text));
-    add(check, DGF_FINDING_ERROR, "E0602", "cannot look at the server: %s", text);
+    ADD(check, DGF_FINDING_ERROR, "E0602", "cannot look at the server: %s", text);
     PQclear(result);
     return NULL;
 }
@@ -75,7 +59,7 @@ static void say_no_replication(struct check *check)
 {
     struct dgf_buf name;
 
-    add(check, DGF_FINDING_ERROR, "E0603",
+    ADD(check, DGF_FINDING_ERROR, "E0603",
         "role '%s' may not use replication slots (REPLICATION is missing)",
         check->user);
     (void)quoted(&name, check->user);
@@ -112,10 +96,10 @@ static void check_server(struct check *check)
                    PQgetvalue(result, 0, 8));
     check->superuser = is_true(result, 0, 9);
     if (check->version < 140000)
-        add(check, DGF_FINDING_ERROR, "E0603",
+        ADD(check, DGF_FINDING_ERROR, "E0603",
             "PostgreSQL 14 or newer is needed; this is %d", check->version / 10000);
     if (strcmp(PQgetvalue(result, 0, 1), "logical") != 0) {
-        add(check, DGF_FINDING_ERROR, "E0603",
+        ADD(check, DGF_FINDING_ERROR, "E0603",
             "wal_level is '%s': the server writes too little to decode changes",
             PQgetvalue(result, 0, 1));
         dgf_findings_fix(
@@ -123,17 +107,17 @@ static void check_server(struct check *check)
             "ALTER SYSTEM SET wal_level = logical; -- then restart the server");
     }
     if (number(result, 2) == 0) {
-        add(check, DGF_FINDING_ERROR, "E0603",
+        ADD(check, DGF_FINDING_ERROR, "E0603",
             "max_wal_senders is 0: nobody can stream changes");
         dgf_findings_fix(
             check->findings,
             "ALTER SYSTEM SET max_wal_senders = 10; -- then restart the server");
     }
     if (is_true(result, 0, 5) && check->version < 160000)
-        add(check, DGF_FINDING_ERROR, "E0603",
+        ADD(check, DGF_FINDING_ERROR, "E0603",
             "the server is a standby: it cannot decode changes; use the primary");
     if (strcmp(PQgetvalue(result, 0, 6), "-1") == 0) {
-        add(check, DGF_FINDING_WARNING, "W0601",
+        ADD(check, DGF_FINDING_WARNING, "W0601",
             "max_slot_wal_keep_size is not limited: while dgf is stopped, WAL may fill the disk");
         dgf_findings_fix(check->findings,
                          "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; "
@@ -141,7 +125,7 @@ static void check_server(struct check *check)
     }
     /* PostgreSQL 18 and later. */
     if (strcmp(PQgetvalue(result, 0, 11), "0") != 0)
-        add(check, DGF_FINDING_WARNING, "W0601",
+        ADD(check, DGF_FINDING_WARNING, "W0601",
             "idle_replication_slot_timeout is %s: a slot nobody reads for so long is lost",
             PQgetvalue(result, 0, 11));
     if (!check->superuser && !is_true(result, 0, 10))
@@ -164,17 +148,17 @@ static void check_slot(struct check *check)
         if (strcmp(PQgetvalue(result, 0, 1), "logical") != 0 ||
             strcmp(PQgetvalue(result, 0, 0), "pgoutput") != 0 ||
             strcmp(PQgetvalue(result, 0, 2), check->database) != 0) {
-            add(check, DGF_FINDING_ERROR, "E0604",
+            ADD(check, DGF_FINDING_ERROR, "E0604",
                 "slot '%s' is not a logical slot of pgoutput in database '%s'; use another "
                 "slot_name",
                 check->slot, check->database);
         } else if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0) {
-            add(check, DGF_FINDING_ERROR, "E0604",
+            ADD(check, DGF_FINDING_ERROR, "E0604",
                 "slot '%s' is lost: the server removed WAL it needs", check->slot);
             dgf_findings_fix(check->findings, "SELECT pg_drop_replication_slot('%s');",
                              check->slot);
         } else if (!PQgetisnull(result, 0, 3)) {
-            add(check, DGF_FINDING_NOTE, "E0604", "slot '%s' is in use by pid %s",
+            ADD(check, DGF_FINDING_NOTE, "E0604", "slot '%s' is in use by pid %s",
                 check->slot, PQgetvalue(result, 0, 3));
         }
         PQclear(result);
@@ -182,7 +166,7 @@ static void check_slot(struct check *check)
     }
     PQclear(result);
     if (check->conf->slot == DGF_PG_SLOT_EXISTING) {
-        add(check, DGF_FINDING_ERROR, "E0604", "slot '%s' does not exist", check->slot);
+        ADD(check, DGF_FINDING_ERROR, "E0604", "slot '%s' does not exist", check->slot);
         dgf_findings_fix(check->findings,
                          "SELECT pg_create_logical_replication_slot('%s', 'pgoutput');",
                          check->slot);
@@ -193,7 +177,7 @@ static void check_slot(struct check *check)
                  " FROM pg_catalog.pg_replication_slots",
                  0, NULL);
     if (limits && number(limits, 0) >= number(limits, 1)) {
-        add(check, DGF_FINDING_ERROR, "E0604", "all %s replication slots are in use",
+        ADD(check, DGF_FINDING_ERROR, "E0604", "all %s replication slots are in use",
             PQgetvalue(limits, 0, 1));
         dgf_findings_fix(
             check->findings,
@@ -225,12 +209,12 @@ static void check_keyless(struct check *check)
         if (!dgf_pg_table_wanted(conf, dgf_buf_str(&text)))
             continue;
         if (left_out)
-            add(check, DGF_FINDING_WARNING, "E0606",
+            ADD(check, DGF_FINDING_WARNING, "E0606",
                 "table '%s' has no replica identity: manage: true leaves it out of the "
                 "publication, its changes are not judged",
                 dgf_buf_str(&text));
         else
-            add(check, DGF_FINDING_ERROR, "E0606",
+            ADD(check, DGF_FINDING_ERROR, "E0606",
                 "table '%s' has no replica identity: once it is published, the server "
                 "refuses the application's UPDATE and DELETE on it",
                 dgf_buf_str(&text));
@@ -285,13 +269,13 @@ static void check_table(struct check *check, const PGresult *result, int row,
     const char *quoted = PQgetvalue(result, row, 5);
 
     if (changes && !PQgetisnull(result, row, 3)) {
-        add(check, DGF_FINDING_ERROR, "E0606",
+        ADD(check, DGF_FINDING_ERROR, "E0606",
             "table '%s' is published but has no replica identity: the server refuses the "
             "application's UPDATE and DELETE on it",
             text);
         dgf_findings_fix(check->findings, "%s", PQgetvalue(result, row, 3));
     } else if (changes && *identity != 'f') {
-        add(check, DGF_FINDING_NOTE, "W0603",
+        ADD(check, DGF_FINDING_NOTE, "W0603",
             "table '%s' gives only the key of old rows: policies on `before` and on large "
             "unchanged values stay unknown",
             text);
@@ -299,11 +283,11 @@ static void check_table(struct check *check, const PGresult *result, int row,
                          quoted);
     }
     if (!PQgetisnull(result, row, 6))
-        add(check, DGF_FINDING_WARNING, "W0602",
+        ADD(check, DGF_FINDING_WARNING, "W0602",
             "table '%s' has a row filter in publication '%s': rows outside it are not judged",
             text, check->conf->publication);
     if (is_true(result, row, 7))
-        add(check, DGF_FINDING_WARNING, "W0602",
+        ADD(check, DGF_FINDING_WARNING, "W0602",
             "table '%s' has a column list in publication '%s': other columns are not judged",
             text, check->conf->publication);
 }
@@ -345,7 +329,7 @@ static void check_tables(struct check *check)
         n++;
     }
     if (n == 0)
-        add(check, DGF_FINDING_WARNING, "E0605",
+        ADD(check, DGF_FINDING_WARNING, "E0605",
             "publication '%s' has no table that 'tables' matches: nothing will be judged",
             check->conf->publication);
     dgf_buf_release(&text);
@@ -375,10 +359,10 @@ static void check_manage(struct check *check)
         if (!dgf_pg_table_wanted(check->conf, dgf_buf_str(&text)))
             continue;
         if (n++ == 0 && !is_true(result, row, 2))
-            add(check, DGF_FINDING_ERROR, "E0603",
+            ADD(check, DGF_FINDING_ERROR, "E0603",
                 "manage: true needs the right to create in database '%s'",
                 check->database);
-        add(check, DGF_FINDING_ERROR, "E0603",
+        ADD(check, DGF_FINDING_ERROR, "E0603",
             "manage: true needs role '%s' to own table '%s'", check->user,
             dgf_buf_str(&text));
     }
@@ -405,18 +389,18 @@ static bool check_publication(struct check *check)
     if (PQntuples(result) == 0)
         check_keyless(check);
     if (PQntuples(result) == 0 && !check->conf->manage) {
-        add(check, DGF_FINDING_ERROR, "E0605",
+        ADD(check, DGF_FINDING_ERROR, "E0605",
             "publication '%s' does not exist; it must be older than the slot",
             check->conf->publication);
         publication_fix(check);
     } else if (PQntuples(result) == 0) {
         if (!check->conf->tables.n && !check->superuser) {
-            add(check, DGF_FINDING_ERROR, "E0605",
+            ADD(check, DGF_FINDING_ERROR, "E0605",
                 "manage: true without tables needs a superuser (FOR ALL TABLES); name the tables, "
                 "or let an administrator make the publication");
             publication_fix(check);
         } else {
-            add(check, DGF_FINDING_NOTE, "E0605",
+            ADD(check, DGF_FINDING_NOTE, "E0605",
                 "publication '%s' will be created at the start",
                 check->conf->publication);
             check_manage(check);
@@ -424,7 +408,7 @@ static bool check_publication(struct check *check)
     }
     for (int i = 0; PQntuples(result) > 0 && i < 4; i++)
         if (!is_true(result, 0, i)) {
-            add(check, DGF_FINDING_WARNING, "W0602",
+            ADD(check, DGF_FINDING_WARNING, "W0602",
                 "publication '%s' does not publish %s: such changes are not judged",
                 check->conf->publication, ops[i]);
             dgf_findings_fix(
@@ -449,7 +433,7 @@ static void find_tables(struct check *check, bool published)
     self->database = check->database;
     if (dgf_pg_found(self, check->conn, check->conf->publication, check->version,
                      published, &err))
-        add(check, DGF_FINDING_ERROR, "E0602", "cannot look at the server: %s",
+        ADD(check, DGF_FINDING_ERROR, "E0602", "cannot look at the server: %s",
             err.text);
     self->database = NULL;
     dgf_pg_catalog_release(&self->catalog);
@@ -478,7 +462,7 @@ static void check_replication(struct check *check, struct dgf_pg_params *params)
     if (!result || PQresultStatus(result) != PGRES_TUPLES_OK) {
         dgf_pg_one_line(result ? PQresultErrorMessage(result) : PQerrorMessage(conn),
                         text, sizeof(text));
-        add(check, DGF_FINDING_ERROR, "E0602",
+        ADD(check, DGF_FINDING_ERROR, "E0602",
             "cannot open a replication connection: %s", text);
     }
     PQclear(result);
@@ -494,7 +478,7 @@ static void say_cannot_connect(struct check *check, const struct dgf_pg_params *
     const char *database = dgf_pg_params_get(params, "dbname");
     struct dgf_buf name;
 
-    add(check, DGF_FINDING_ERROR, "E0602", "cannot connect: %s%s", text,
+    ADD(check, DGF_FINDING_ERROR, "E0602", "cannot connect: %s%s", text,
         dgf_pg_tls_hint(text));
     user = user && *user ? user : "dgf";
     database = database && *database ? database : user;

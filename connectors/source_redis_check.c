@@ -1,4 +1,3 @@
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -27,22 +26,8 @@ static struct check *check_of(struct dgf_redis_source *self)
     return self->base.host_self;
 }
 
-static void add(struct check *check, enum dgf_severity_of_finding severity,
-                const char *code, const char *fmt, ...) DGF_PRINTF(4, 5);
-
-static void add(struct check *check, enum dgf_severity_of_finding severity,
-                const char *code, const char *fmt, ...)
-{
-    struct dgf_mark nowhere = {.file = NULL};
-    char text[DGF_ERR_TEXT_MAX];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    dgf_findings_add(check->findings, severity, code, nowhere, NULL,
-                     "sources.%s (redis): %s", check->self->base.name, text);
-}
+#define ADD(check, ...) \
+    dgf_source_finding(&(check)->self->base, (check)->findings, __VA_ARGS__)
 
 /* ---- a host of our own ---- */
 
@@ -121,7 +106,7 @@ static void say_right(struct check *check, const char *command, const char *key)
         check->self->address.user ? check->self->address.user : "default";
     struct dgf_buf fix;
 
-    add(check, DGF_FINDING_ERROR, "E0633", "user '%s' may not run %s%s%s%s", user,
+    ADD(check, DGF_FINDING_ERROR, "E0633", "user '%s' may not run %s%s%s%s", user,
         command, key ? " on '" : "", key ? key : "", key ? "'" : "");
     dgf_buf_init(&fix, 1 << 20);
     dgf_buf_addf(&fix, "ACL SETUSER %s +@connection +info +scan +xinfo +xrange +xread",
@@ -154,18 +139,18 @@ static void look_at_server(struct check *check, const struct dgf_bytes info)
 
     if (!dgf_redis_info(info, "redis_version", &value) || value.len < 2 ||
         (value.ptr[1] == '.' && value.ptr[0] < '7'))
-        add(check, DGF_FINDING_ERROR, "E0632",
+        ADD(check, DGF_FINDING_ERROR, "E0632",
             "Redis 7 or newer is needed; this is %.*s", (int)value.len, value.ptr);
     if (dgf_redis_info(info, "aof_enabled", &value) &&
         dgf_bytes_eq(value, DGF_BYTES("0"))) {
-        add(check, DGF_FINDING_WARNING, "W0631",
+        ADD(check, DGF_FINDING_WARNING, "W0631",
             "the server keeps no append-only file: what is added after its last snapshot "
             "is lost when it ends");
         dgf_findings_fix(check->findings, "CONFIG SET appendonly yes");
     }
     if (dgf_redis_info(info, "maxmemory_policy", &value) &&
         memmem(value.ptr, value.len, "allkeys", 7)) {
-        add(check, DGF_FINDING_WARNING, "W0631",
+        ADD(check, DGF_FINDING_WARNING, "W0631",
             "the server may evict streams when memory is short: maxmemory-policy is %.*s",
             (int)value.len, value.ptr);
         dgf_findings_fix(check->findings, "CONFIG SET maxmemory-policy noeviction");
@@ -223,12 +208,12 @@ static void look_at_stream(struct check *check, const char *text)
                  "XINFO", text))
         return;
     if (answer_is(check, "WRONGTYPE")) {
-        add(check, DGF_FINDING_ERROR, "E0634",
+        ADD(check, DGF_FINDING_ERROR, "E0634",
             "key '%s' is no stream: it holds another type of value", text);
         return;
     }
     if (answer_is(check, "ERR no such key"))
-        add(check, DGF_FINDING_WARNING, "W0632", "there is no stream '%s'", text);
+        ADD(check, DGF_FINDING_WARNING, "W0632", "there is no stream '%s'", text);
     else if (check->answer.len && check->answer.ptr[0] != '-')
         found(check, text);
     if (allowed(check,
@@ -338,9 +323,9 @@ static void look_at_host(struct check *check, size_t at)
                        self->address.seeds[at].host, self->address.seeds[at].port, n);
     connect_and_look(check);
     if (self->failed && n > 1)
-        add(check, DGF_FINDING_WARNING, "W0633", "%s%s", where, check->failed);
+        ADD(check, DGF_FINDING_WARNING, "W0633", "%s%s", where, check->failed);
     else if (self->failed)
-        add(check, DGF_FINDING_ERROR, "E0632", "%s", check->failed);
+        ADD(check, DGF_FINDING_ERROR, "E0632", "%s", check->failed);
     self->base.type->close(&self->base);
 }
 
@@ -358,7 +343,7 @@ static enum dgf_rc look_at_hosts(struct check *check, struct dgf_err *err)
         look_at_host(check, i);
     }
     if (n > 1 && !check->looked)
-        add(check, DGF_FINDING_ERROR, "E0632",
+        ADD(check, DGF_FINDING_ERROR, "E0632",
             "none of the %zu hosts in url can be looked at", n);
     return DGF_OK;
 }

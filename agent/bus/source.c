@@ -39,6 +39,20 @@ void dgf_source_impaired(struct dgf_source *src, const char *fmt, ...)
     src->host->impaired(src, text);
 }
 
+void dgf_source_finding(struct dgf_source *src, struct dgf_findings *findings,
+                        enum dgf_severity_of_finding severity, const char *code,
+                        const char *fmt, ...)
+{
+    char text[DGF_ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    dgf_findings_add(findings, severity, code, (struct dgf_mark){0}, NULL,
+                     "sources.%s (%s): %s", src->name, src->type->name, text);
+}
+
 void dgf_source_caught_up(struct dgf_source *src)
 {
     src->host->caught_up(src);

@@ -145,6 +145,10 @@ static inline void dgf_source_found(struct dgf_source *src, struct dgf_object *o
     if (src->host && src->host->found)
         src->host->found(src, object);
 }
+/* Inside type->check: what a person should mend, as "sources.NAME (TYPE): TEXT". */
+void dgf_source_finding(struct dgf_source *src, struct dgf_findings *findings,
+                        enum dgf_severity_of_finding severity, const char *code,
+                        const char *fmt, ...) DGF_PRINTF(5, 6);
 /* Source memory: put goes into the same batch as the events emitted before and
  * after it; get gives the newest (DGF_AGAIN: none). */
 enum dgf_rc dgf_source_put_state(struct dgf_source *src, struct dgf_bytes key,

@@ -508,6 +508,25 @@ START_TEST(a_source_speaks_to_its_host)
 }
 END_TEST
 
+START_TEST(a_finding_about_a_source_begins_with_its_name_and_type)
+{
+    const struct dgf_source_type type = {.name = "postgres"};
+    struct dgf_source source = {.type = &type, .name = "orders"};
+    struct dgf_findings findings;
+
+    dgf_findings_init(&findings);
+    dgf_source_finding(&source, &findings, DGF_FINDING_WARNING, "W0614",
+                       "slot '%s' is %d bytes behind", "dgf", 7);
+    ck_assert_uint_eq(findings.n, 1);
+    ck_assert_uint_eq(findings.n_warnings, 1);
+    ck_assert_str_eq(findings.list[0].code, "W0614");
+    ck_assert_str_eq(findings.list[0].text,
+                     "sources.orders (postgres): slot 'dgf' is 7 bytes behind");
+    ck_assert_ptr_null(findings.list[0].mark.file);
+    dgf_findings_release(&findings);
+}
+END_TEST
+
 DGF_UNIT(event, present_null_absent_and_unavailable_stay_apart,
          an_event_outlives_its_builder_and_holds_its_object,
          a_builder_forgets_the_slots_of_the_event_before,
@@ -520,4 +539,5 @@ DGF_UNIT(event, present_null_absent_and_unavailable_stay_apart,
          short_maps_of_other_writers_are_read_too,
          a_body_that_is_no_event_is_refused_with_its_reason,
          a_field_that_is_there_twice_among_many_is_found,
-         a_body_from_outside_over_the_cap_is_refused, a_source_speaks_to_its_host)
+         a_body_from_outside_over_the_cap_is_refused, a_source_speaks_to_its_host,
+         a_finding_about_a_source_begins_with_its_name_and_type)
