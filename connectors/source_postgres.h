@@ -104,7 +104,10 @@ void dgf_pg_link_query(struct dgf_pg_link *link, const char *sql, int n,
                        const char *const *values, dgf_pg_on_result *on_result);
 /* Sends what libpq still holds. */
 void dgf_pg_link_flush(struct dgf_pg_link *link);
-/* Ends the attempt with the server's own words, made one line. */
+/* Ends the attempt; of several failures the first one counts. */
+void dgf_pg_fail(struct dgf_pg_source *self, enum dgf_rc rc, const char *fmt, ...)
+    DGF_PRINTF(3, 4);
+/* The same with the server's own words, made one line. */
 void dgf_pg_link_fail(struct dgf_pg_link *link, enum dgf_rc rc, const char *what);
 void dgf_pg_result_fail(struct dgf_pg_source *self, const PGresult *result,
                         enum dgf_rc rc, const char *what);

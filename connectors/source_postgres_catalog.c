@@ -112,10 +112,7 @@ bool dgf_pg_table_wanted(const struct dgf_pg_conf *conf, const char *text)
 
 static void out_of_memory(struct dgf_pg_source *self)
 {
-    if (self->failed)
-        return;
-    self->failed = true;
-    dgf_source_fail(&self->base, DGF_RETRY, "out of memory");
+    dgf_pg_fail(self, DGF_RETRY, "out of memory");
 }
 
 static bool same_relation(const struct dgf_pg_relation *relation,
@@ -303,11 +300,10 @@ static void on_columns(struct dgf_pg_source *self, PGresult *result)
         return;
     rc = take_columns(&self->catalog, result);
     if (rc == DGF_BAD_DATA) {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_RETRY,
-                        "cannot read columns of '%s': %d rows for %u columns",
-                        self->catalog.pending->object->text, PQntuples(result),
-                        self->catalog.pending->n);
+        dgf_pg_fail(self, DGF_RETRY,
+                    "cannot read columns of '%s': %d rows for %u columns",
+                    self->catalog.pending->object->text, PQntuples(result),
+                    self->catalog.pending->n);
     } else if (rc) {
         out_of_memory(self);
     } else {

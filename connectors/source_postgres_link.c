@@ -1,3 +1,4 @@
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "source_postgres.h"
@@ -29,6 +30,20 @@ const char *dgf_pg_tls_hint(const char *text)
                ? "; turn on 'ssl' of the server; a test server without it needs "
                  "sslmode=disable in 'url' and insecure: true"
                : "";
+}
+
+void dgf_pg_fail(struct dgf_pg_source *self, enum dgf_rc rc, const char *fmt, ...)
+{
+    char text[DGF_ERR_TEXT_MAX];
+    va_list ap;
+
+    if (self->failed)
+        return;
+    self->failed = true;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    dgf_source_fail(&self->base, rc, "%s", text);
 }
 
 void dgf_pg_link_fail(struct dgf_pg_link *link, enum dgf_rc rc, const char *what)
@@ -277,12 +292,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 
     (void)fd;
     (void)what;
-    if (link->source->failed)
-        return;
-    link->source->failed = true;
-    dgf_source_fail(&link->source->base, DGF_RETRY,
-                    "cannot connect: no answer within %d s",
-                    (int)(DGF_PG_CONF(link->source)->connect_timeout_ns / 1000000000));
+    dgf_pg_fail(link->source, DGF_RETRY, "cannot connect: no answer within %d s",
+                (int)(DGF_PG_CONF(link->source)->connect_timeout_ns / 1000000000));
 }
 
 void dgf_pg_link_connect(struct dgf_pg_link *link, const struct dgf_pg_params *params,

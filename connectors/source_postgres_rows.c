@@ -1,5 +1,4 @@
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -7,23 +6,6 @@
 #include "source_postgres.h"
 
 #define MAX_ACTOR_BYTES 4096
-
-static void fail(struct dgf_pg_source *self, enum dgf_rc rc, const char *fmt, ...)
-    DGF_PRINTF(3, 4);
-
-static void fail(struct dgf_pg_source *self, enum dgf_rc rc, const char *fmt, ...)
-{
-    char text[DGF_ERR_TEXT_MAX];
-    va_list ap;
-
-    if (self->failed)
-        return;
-    self->failed = true;
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    dgf_source_fail(&self->base, rc, "%s", text);
-}
 
 /* ---- positions and ids ---- */
 
@@ -100,7 +82,7 @@ bool dgf_pg_emit(struct dgf_pg_source *self, struct dgf_event *take_event)
     if (rc == DGF_AGAIN)
         self->blocked = true;
     else if (rc != DGF_OK)
-        fail(self, rc, "the event was not taken");
+        dgf_pg_fail(self, rc, "the event was not taken");
     return !self->failed;
 }
 
@@ -110,7 +92,7 @@ static bool emit_end(struct dgf_pg_source *self, struct dgf_event *take_event,
 {
     if (!dgf_pg_note_unconfirmed(self, self->base.next_seq, end_lsn)) {
         dgf_event_unref(take_event);
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return false;
     }
     return dgf_pg_emit(self, take_event);
@@ -144,7 +126,7 @@ bool dgf_pg_emit_progress(struct dgf_pg_source *self, uint64_t end_lsn, bool no_
     meta.id = dgf_id_end(&hash);
     dgf_event_begin(&self->builder, NULL, DGF_KIND_PROGRESS, DGF_OP_NONE);
     if (dgf_event_finish(&self->builder, &meta, &event)) {
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return false;
     }
     self->position = to;
@@ -189,7 +171,7 @@ bool dgf_pg_emit_gap(struct dgf_pg_source *self, enum dgf_gap reason,
     dgf_buf_release(&from_text);
     dgf_buf_release(&to_text);
     if (rc) {
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return false;
     }
     return dgf_pg_emit(self, event);
@@ -232,7 +214,7 @@ bool dgf_pg_emit_resume(struct dgf_pg_source *self, const struct dgf_pg_position
     rc = dgf_event_finish(builder, &meta, &event);
     dgf_buf_release(&since);
     if (rc) {
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return false;
     }
     return dgf_pg_emit(self, event);
@@ -441,7 +423,7 @@ static enum dgf_rc emit_row(struct dgf_pg_source *self, struct row *row,
     if (rc)
         rc = build_undecodable(self, row, bytes, &meta, &event);
     if (rc) {
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return DGF_RETRY;
     }
     return dgf_pg_emit(self, event) ? DGF_OK : DGF_RETRY;
@@ -451,12 +433,13 @@ static enum dgf_rc unknown_relation(struct dgf_pg_source *self,
                                     const struct dgf_pgoutput *message, uint32_t oid,
                                     size_t len)
 {
-    fail(self, DGF_FATAL,
-         "message '%c' of %zu bytes is about relation %" PRIu32
-         " in a way the server did not announce, in the transaction that commits at "
-         "%" PRIX32 "/%" PRIX32,
-         message->type, len, oid, (uint32_t)(self->commit_lsn >> 32),
-         (uint32_t)self->commit_lsn);
+    dgf_pg_fail(
+        self, DGF_FATAL,
+        "message '%c' of %zu bytes is about relation %" PRIu32
+        " in a way the server did not announce, in the transaction that commits at "
+        "%" PRIX32 "/%" PRIX32,
+        message->type, len, oid, (uint32_t)(self->commit_lsn >> 32),
+        (uint32_t)self->commit_lsn);
     return DGF_FATAL;
 }
 
@@ -512,7 +495,7 @@ static enum dgf_rc on_truncate(struct dgf_pg_source *self,
                         message->truncate.restart);
         dgf_event_section_end(builder);
         if (dgf_event_finish(builder, &meta, &event)) {
-            fail(self, DGF_RETRY, "out of memory");
+            dgf_pg_fail(self, DGF_RETRY, "out of memory");
             return DGF_RETRY;
         }
         if (!dgf_pg_emit(self, event))
@@ -527,7 +510,7 @@ static enum dgf_rc on_begin(struct dgf_pg_source *self,
                             const struct dgf_pgoutput *message)
 {
     if (self->in_tx) {
-        fail(self, DGF_FATAL, "a transaction begins inside a transaction");
+        dgf_pg_fail(self, DGF_FATAL, "a transaction begins inside a transaction");
         return DGF_FATAL;
     }
     self->in_tx = true;
@@ -554,7 +537,7 @@ static enum dgf_rc on_commit(struct dgf_pg_source *self,
     bool ignore = self->ignore_tx;
 
     if (!self->in_tx || message->commit.commit_lsn != self->commit_lsn) {
-        fail(self, DGF_FATAL, "a transaction ends that did not begin");
+        dgf_pg_fail(self, DGF_FATAL, "a transaction ends that did not begin");
         return DGF_FATAL;
     }
     if (!ignore) {
@@ -565,7 +548,7 @@ static enum dgf_rc on_commit(struct dgf_pg_source *self,
         dgf_event_begin(&self->builder, NULL, DGF_KIND_TRANSACTION, DGF_OP_NONE);
         put_actor(self);
         if (dgf_event_finish(&self->builder, &meta, &event)) {
-            fail(self, DGF_RETRY, "out of memory");
+            dgf_pg_fail(self, DGF_RETRY, "out of memory");
             return DGF_RETRY;
         }
     }
@@ -611,7 +594,7 @@ static enum dgf_rc on_foreign(struct dgf_pg_source *self,
                    (int64_t)message->message.content.len);
     dgf_event_section_end(builder);
     if (dgf_event_finish(builder, &meta, &event)) {
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return DGF_RETRY;
     }
     dgf_metric_add(self->foreign, 1);
@@ -626,7 +609,8 @@ static enum dgf_rc on_message(struct dgf_pg_source *self,
     bool inside = message->message.transactional;
 
     if (inside && !self->in_tx) {
-        fail(self, DGF_FATAL, "a transactional message outside of a transaction");
+        dgf_pg_fail(self, DGF_FATAL,
+                    "a transactional message outside of a transaction");
         return DGF_FATAL;
     }
     if (inside && dgf_bytes_eq(message->message.prefix, DGF_BYTES("dgf.actor")) &&
@@ -648,14 +632,15 @@ enum dgf_rc dgf_pg_rows_message(struct dgf_pg_source *self, struct dgf_bytes byt
     struct dgf_err err;
 
     if (dgf_pgoutput_decode(bytes, message, &err)) {
-        fail(self, DGF_FATAL, "%s, after %" PRIX32 "/%" PRIX32, err.text,
-             (uint32_t)(self->received_lsn >> 32), (uint32_t)self->received_lsn);
+        dgf_pg_fail(self, DGF_FATAL, "%s, after %" PRIX32 "/%" PRIX32, err.text,
+                    (uint32_t)(self->received_lsn >> 32), (uint32_t)self->received_lsn);
         return DGF_FATAL;
     }
     if (!self->in_tx && message->type != DGF_PG_BEGIN &&
         message->type != DGF_PG_MESSAGE && message->type != DGF_PG_COMMIT) {
-        fail(self, DGF_FATAL, "message '%c' of %zu bytes outside of a transaction",
-             message->type, bytes.len);
+        dgf_pg_fail(self, DGF_FATAL,
+                    "message '%c' of %zu bytes outside of a transaction", message->type,
+                    bytes.len);
         return DGF_FATAL;
     }
     switch (message->type) {

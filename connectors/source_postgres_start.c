@@ -1,5 +1,4 @@
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,23 +18,6 @@ static void ask_slot(struct dgf_pg_source *self);
 static void carry_out(struct dgf_pg_source *self);
 static void begin_at(struct dgf_pg_source *self, uint64_t lsn);
 static void say_past(struct dgf_pg_source *self);
-
-static void fail(struct dgf_pg_source *self, enum dgf_rc rc, const char *fmt, ...)
-    DGF_PRINTF(3, 4);
-
-static void fail(struct dgf_pg_source *self, enum dgf_rc rc, const char *fmt, ...)
-{
-    char text[DGF_ERR_TEXT_MAX];
-    va_list ap;
-
-    if (self->failed)
-        return;
-    self->failed = true;
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    dgf_source_fail(&self->base, rc, "%s", text);
-}
 
 void dgf_pg_quote(struct dgf_buf *buf, const char *name, char quote)
 {
@@ -124,7 +106,7 @@ static void stand_by(struct dgf_pg_source *self, const PGresult *result,
     if (!self->retry)
         self->retry = event_new(self->base.loop, -1, 0, on_retry, self);
     if (!self->retry || event_add(self->retry, &second))
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
 }
 
 static void send_start(struct dgf_pg_source *self)
@@ -142,7 +124,7 @@ static void send_start(struct dgf_pg_source *self)
     dgf_pg_quote(&sql, dgf_buf_str(&name), '\'');
     dgf_buf_add_str(&sql, self->want_binary ? ", binary 'true')" : ")");
     if (dgf_buf_rc(&sql) || dgf_buf_rc(&name))
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
     else
         dgf_pg_link_query(&self->wal, dgf_buf_str(&sql), 0, NULL, on_started);
     dgf_buf_release(&sql);
@@ -159,7 +141,8 @@ static void on_verified(struct dgf_pg_source *self, PGresult *result)
         return;
     if (!lsn_of(result, "confirmed_flush_lsn", &confirmed) ||
         confirmed > self->start_lsn) {
-        fail(self, DGF_RETRY, "slot '%s' was moved while we started", self->slot);
+        dgf_pg_fail(self, DGF_RETRY, "slot '%s' was moved while we started",
+                    self->slot);
         return;
     }
     if (self->flush_lsn < confirmed)
@@ -209,7 +192,7 @@ static void on_created(struct dgf_pg_source *self, PGresult *result)
     if (!dgf_pg_result_good(self, result, what))
         return;
     if (!lsn_of(result, "consistent_point", &lsn)) {
-        fail(self, DGF_RETRY, "%s: no position in the answer", what);
+        dgf_pg_fail(self, DGF_RETRY, "%s: no position in the answer", what);
         return;
     }
     self->flush_lsn = lsn;
@@ -259,7 +242,7 @@ static void create_slot(struct dgf_pg_source *self)
     if (!self->slow)
         self->slow = event_new(self->base.loop, -1, 0, on_look_why, self);
     if (!self->slow || event_add(self->slow, &later)) {
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return;
     }
     dgf_buf_init(&sql, 1024);
@@ -366,7 +349,7 @@ static void on_tables(struct dgf_pg_source *self, PGresult *result)
     if (!dgf_pg_result_good(self, result, "cannot read the tables of the publication"))
         return;
     if (dgf_pg_tables_compare(self, result)) {
-        fail(self, DGF_RETRY, "cannot remember the tables of the publication");
+        dgf_pg_fail(self, DGF_RETRY, "cannot remember the tables of the publication");
         return;
     }
     dgf_pg_stream_begin(self);
@@ -438,7 +421,7 @@ static void carry_out(struct dgf_pg_source *self)
         return;
     }
     if (!create) {
-        fail(
+        dgf_pg_fail(
             self, DGF_BAD_CONFIG,
             self->server.slot_exists
                 ? "replication slot '%s' is lost: the server removed WAL it needs; drop it and "
@@ -475,15 +458,17 @@ static void on_slot(struct dgf_pg_source *self, PGresult *result)
     status = value_of(result, "wal_status");
     if (!type || strcmp(type, "logical") != 0 || !plugin ||
         strcmp(plugin, "pgoutput") != 0) {
-        fail(self, DGF_BAD_CONFIG,
-             "slot '%s' is not a logical slot of pgoutput; use another slot_name",
-             self->slot);
+        dgf_pg_fail(
+            self, DGF_BAD_CONFIG,
+            "slot '%s' is not a logical slot of pgoutput; use another slot_name",
+            self->slot);
         return;
     }
     if (!database || strcmp(database, self->database) != 0) {
-        fail(self, DGF_BAD_CONFIG,
-             "slot '%s' belongs to database '%s', not to '%s'; use another slot_name",
-             self->slot, database ? database : "", self->database);
+        dgf_pg_fail(
+            self, DGF_BAD_CONFIG,
+            "slot '%s' belongs to database '%s', not to '%s'; use another slot_name",
+            self->slot, database ? database : "", self->database);
         return;
     }
     if (pid) {
@@ -495,7 +480,7 @@ static void on_slot(struct dgf_pg_source *self, PGresult *result)
     (void)lsn_of(result, "restart_lsn", &server->restart_lsn);
     if (!lsn_of(result, "confirmed_flush_lsn", &server->confirmed_lsn) &&
         !server->slot_lost) {
-        fail(self, DGF_RETRY, "slot '%s' has no position yet", self->slot);
+        dgf_pg_fail(self, DGF_RETRY, "slot '%s' has no position yet", self->slot);
         return;
     }
     carry_out(self);
@@ -530,8 +515,8 @@ static void on_identify(struct dgf_pg_source *self, PGresult *result)
     if (!u64_of(result, "systemid", &server->system) ||
         !u64_of(result, "timeline", &timeline) ||
         !lsn_of(result, "xlogpos", &server->flush_lsn)) {
-        fail(self, DGF_RETRY,
-             "cannot identify the system: the answer cannot be understood");
+        dgf_pg_fail(self, DGF_RETRY,
+                    "cannot identify the system: the answer cannot be understood");
         return;
     }
     server->timeline = (uint32_t)timeline;
@@ -607,7 +592,7 @@ static void on_candidates(struct dgf_pg_source *self, PGresult *result)
         dgf_buf_clear(&table);
         dgf_object_name(&table, PQgetvalue(result, keyless, 0),
                         PQgetvalue(result, keyless, 1));
-        fail(
+        dgf_pg_fail(
             self, DGF_BAD_CONFIG,
             "cannot create publication '%s': table '%s' has no replica identity, and "
             "the server would refuse the application's UPDATE and DELETE on it; run dgf "
@@ -615,9 +600,9 @@ static void on_candidates(struct dgf_pg_source *self, PGresult *result)
             self->publication, dgf_buf_str(&table),
             DGF_PG_CONF(self)->tables.n ? "" : ", or name the tables in 'tables'");
     } else if (DGF_PG_CONF(self)->tables.n && n == 0) {
-        fail(self, DGF_BAD_CONFIG,
-             "cannot create publication '%s': no table matches 'tables'",
-             self->publication);
+        dgf_pg_fail(self, DGF_BAD_CONFIG,
+                    "cannot create publication '%s': no table matches 'tables'",
+                    self->publication);
     } else {
         dgf_pg_link_query(&self->control, dgf_buf_str(&sql), 0, NULL, on_published);
     }
@@ -634,7 +619,7 @@ static void on_publication(struct dgf_pg_source *self, PGresult *result)
         return;
     }
     if (!DGF_PG_CONF(self)->manage) {
-        fail(
+        dgf_pg_fail(
             self, DGF_BAD_CONFIG,
             "publication '%s' does not exist; run CREATE PUBLICATION \"%s\" FOR TABLE ..., "
             "or write manage: true",
@@ -661,7 +646,7 @@ static void on_facts(struct dgf_pg_source *self, PGresult *result)
     recovering = value_of(result, "recovering");
     if (!u64_of(result, "version", &version) || !u64_of(result, "database_oid", &oid) ||
         !u64_of(result, "timeout_ms", &timeout) || !level || !recovering) {
-        fail(self, DGF_RETRY, "cannot read the server's settings");
+        dgf_pg_fail(self, DGF_RETRY, "cannot read the server's settings");
         return;
     }
     self->version_num = (int)version;
@@ -670,23 +655,25 @@ static void on_facts(struct dgf_pg_source *self, PGresult *result)
     self->database =
         dgf_strdup(value_of(result, "database") ? value_of(result, "database") : "");
     if (!self->database) {
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return;
     }
     if (version < 140000) {
-        fail(self, DGF_BAD_CONFIG, "PostgreSQL 14 or newer is needed; this is %" PRIu64,
-             version / 10000);
+        dgf_pg_fail(self, DGF_BAD_CONFIG,
+                    "PostgreSQL 14 or newer is needed; this is %" PRIu64,
+                    version / 10000);
         return;
     }
     if (strcmp(level, "logical") != 0) {
-        fail(
+        dgf_pg_fail(
             self, DGF_BAD_CONFIG,
             "wal_level is '%s'; run ALTER SYSTEM SET wal_level = logical and restart the server",
             level);
         return;
     }
     if (*recovering == 't' && version < 160000) {
-        fail(self, DGF_RETRY, "the server is a standby: it cannot decode changes");
+        dgf_pg_fail(self, DGF_RETRY,
+                    "the server is a standby: it cannot decode changes");
         return;
     }
     /* The server drops who is silent for wal_sender_timeout: three times as often. */
@@ -729,7 +716,7 @@ static void on_lookup(struct dgf_job *job)
     if (self) {
         self->lookup = NULL;
         if (lookup->rc) {
-            fail(self, lookup->rc, "%s", lookup->err.text);
+            dgf_pg_fail(self, lookup->rc, "%s", lookup->err.text);
         } else {
             self->params = lookup->params;
             lookup->params.n = 0;
@@ -751,7 +738,7 @@ void dgf_pg_start(struct dgf_pg_source *self)
     }
     lookup = dgf_calloc(1, sizeof(*lookup));
     if (!lookup) {
-        fail(self, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return;
     }
     *lookup = (struct dgf_pg_lookup){.job = {.run = run_lookup, .done = on_lookup},

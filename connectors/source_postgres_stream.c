@@ -127,8 +127,7 @@ static bool keepalive(struct dgf_pg_source *self, const char *message, int len)
     bool asked;
 
     if (len != 18) {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_FATAL, "keepalive of %d bytes", len);
+        dgf_pg_fail(self, DGF_FATAL, "keepalive of %d bytes", len);
         return false;
     }
     end = be64(message + 1);
@@ -183,10 +182,8 @@ static bool take(struct dgf_pg_source *self, char *message, int len)
     } else if (len > 0 && message[0] == 'k') {
         (void)keepalive(self, message, len);
     } else {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_FATAL,
-                        "unknown replication message 0x%02x of %d bytes",
-                        len > 0 ? (unsigned char)message[0] : 0, len);
+        dgf_pg_fail(self, DGF_FATAL, "unknown replication message 0x%02x of %d bytes",
+                    len > 0 ? (unsigned char)message[0] : 0, len);
     }
     if (rc == DGF_AGAIN) {
         self->held = message;
@@ -214,9 +211,8 @@ static void ended(struct dgf_pg_source *self)
         self->want_binary = true;
     if (result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
         dgf_pg_result_fail(self, result, DGF_RETRY, "replication stopped");
-    } else if (!self->failed) {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_RETRY, "the server ended replication");
+    } else {
+        dgf_pg_fail(self, DGF_RETRY, "the server ended replication");
     }
     PQclear(result);
 }
@@ -327,9 +323,8 @@ void dgf_pg_stream_tick(struct dgf_pg_source *self)
         dgf_pg_stream_tell(self, idle);
     if (!self->failed && idle &&
         now - self->heard_ns > silence_ns + 2 * self->status_ns) {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_RETRY, "no word from the server for %d s",
-                        (int)((now - self->heard_ns) / (1000 * MS)));
+        dgf_pg_fail(self, DGF_RETRY, "no word from the server for %d s",
+                    (int)((now - self->heard_ns) / (1000 * MS)));
         return;
     }
     if (!self->failed && !self->in_tx && self->control.state == DGF_PG_LINK_IDLE &&
@@ -371,8 +366,7 @@ void dgf_pg_stream_begin(struct dgf_pg_source *self)
     free_held(self);
     self->again = event_new(self->base.loop, -1, 0, on_again, self);
     if (!self->again) {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_RETRY, "out of memory");
+        dgf_pg_fail(self, DGF_RETRY, "out of memory");
         return;
     }
     find_out_socket(self);
@@ -385,8 +379,7 @@ void dgf_pg_stream_begin(struct dgf_pg_source *self)
         if (self->durable_seq + 1 >= self->base.next_seq)
             self->flush_lsn = lsn > self->flush_lsn ? lsn : self->flush_lsn;
         else if (!dgf_pg_note_unconfirmed(self, self->base.next_seq - 1, lsn)) {
-            self->failed = true;
-            dgf_source_fail(&self->base, DGF_RETRY, "out of memory");
+            dgf_pg_fail(self, DGF_RETRY, "out of memory");
             return;
         }
     }

@@ -560,8 +560,7 @@ static void on_columns(struct dgf_pg_source *self, PGresult *result)
         if (dgf_parse_u64(dgf_bytes_str(text), &oid) && oid <= UINT32_MAX)
             relation = dgf_pg_catalog_find(self, (uint32_t)oid);
         if (relation && refresh(self, relation, result, row, end)) {
-            self->failed = true;
-            dgf_source_fail(&self->base, DGF_RETRY, "out of memory");
+            dgf_pg_fail(self, DGF_RETRY, "out of memory");
             return;
         }
     }
@@ -579,9 +578,7 @@ static void on_tables(struct dgf_pg_source *self, PGresult *result)
     if (!dgf_pg_result_good(self, result, "cannot read the tables of the publication"))
         return;
     if (dgf_pg_tables_compare(self, result) && !self->failed) {
-        self->failed = true;
-        dgf_source_fail(&self->base, DGF_RETRY,
-                        "cannot remember the tables of the publication");
+        dgf_pg_fail(self, DGF_RETRY, "cannot remember the tables of the publication");
     }
     if (self->failed)
         return;
