@@ -19,13 +19,12 @@
  *   done NEXT rss_anon_peak_kb N seconds S */
 #include <event2/event.h>
 #include <event2/thread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "sink_driver.h"
 #include "sink_blob.h"
 
 extern const struct dgf_sink_type dgf_sink_blob;
@@ -96,33 +95,6 @@ static void read_sets(const char *path)
 
 /* ---- the sink's host ---- */
 
-static void write_cursor(void)
-{
-    char path[512];
-    FILE *file;
-
-    if (!host.cursor_path)
-        return;
-    snprintf(path, sizeof(path), "%s.new", host.cursor_path);
-    file = fopen(path, "w");
-    if (!file || fwrite(host.cursor.ptr, 1, host.cursor.len, file) != host.cursor.len ||
-        fclose(file) != 0 || rename(path, host.cursor_path) != 0) {
-        perror("cursor");
-        exit(EXIT_FAILURE);
-    }
-}
-
-static void read_cursor(void)
-{
-    FILE *file = host.cursor_path ? fopen(host.cursor_path, "r") : NULL;
-    char bytes[4096];
-
-    if (!file)
-        return;
-    dgf_buf_add(&host.cursor, bytes, fread(bytes, 1, sizeof(bytes), file));
-    fclose(file);
-}
-
 static void on_durable(struct dgf_sink *sink, uint64_t next, struct dgf_bytes cursor)
 {
     (void)sink;
@@ -134,7 +106,7 @@ static void on_durable(struct dgf_sink *sink, uint64_t next, struct dgf_bytes cu
     host.durable = next;
     dgf_buf_clear(&host.cursor);
     dgf_buf_add_bytes(&host.cursor, cursor);
-    write_cursor();
+    sink_driver_write_cursor(host.cursor_path, &host.cursor);
     printf("durable %llu\n", (unsigned long long)next);
 }
 
@@ -156,14 +128,10 @@ static void on_fail(struct dgf_sink *sink, enum dgf_rc rc, const char *text)
     event_active(host.turn, EV_TIMEOUT, 0);
 }
 
-static void on_state(struct dgf_sink *sink, bool ok, const char *reason)
-{
-    (void)sink;
-    printf("state %s %s\n", ok ? "ok" : "bad", reason);
-}
-
-static const struct dgf_sink_host calls = {
-    .durable = on_durable, .room = on_room, .fail = on_fail, .state = on_state};
+static const struct dgf_sink_host calls = {.durable = on_durable,
+                                           .room = on_room,
+                                           .fail = on_fail,
+                                           .state = sink_driver_state};
 
 static void open_sink(void)
 {
@@ -208,19 +176,6 @@ static bool offer_one(void)
     return true;
 }
 
-static void watch_memory(void)
-{
-    FILE *file = fopen("/proc/self/status", "r");
-    char line[128];
-    long kb;
-
-    while (file && fgets(line, sizeof(line), file))
-        if (sscanf(line, "RssAnon: %ld", &kb) == 1 && kb > host.rss_peak_kb)
-            host.rss_peak_kb = kb;
-    if (file)
-        fclose(file);
-}
-
 static void on_turn(evutil_socket_t fd, short what, void *opaque)
 {
     struct timeval tv = {0, TURN_NS / 1000};
@@ -243,7 +198,7 @@ static void on_turn(evutil_socket_t fd, short what, void *opaque)
         open_sink();
     while (host.is_open && !host.failed && !host.blocked && offer_one())
         ;
-    watch_memory();
+    sink_driver_watch_memory(&host.rss_peak_kb);
     event_add(host.turn, &tv);
 }
 
@@ -316,21 +271,6 @@ static void take_option(int letter, char *value)
     }
 }
 
-static void print_check(void)
-{
-    static const char *const words[] = {"error", "warning", "note"};
-    struct dgf_findings findings;
-    struct dgf_err err = {0};
-
-    dgf_findings_init(&findings);
-    if (host.sink.base.type->check(&host.sink.base, &findings, &err))
-        printf("fail %s %s\n", dgf_rc_text(err.rc), err.text);
-    for (size_t i = 0; i < findings.n; i++)
-        printf("finding %s %s | %s\n", words[findings.list[i].severity],
-               findings.list[i].text, findings.list[i].fix ? findings.list[i].fix : "");
-    dgf_findings_release(&findings);
-}
-
 static void run(void)
 {
     struct timeval now = {0, 0};
@@ -361,10 +301,7 @@ int main(int argc, char **argv)
     bool only_check;
     int letter;
 
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    signal(SIGPIPE, SIG_IGN);
-    dgf_log_init(STDERR_FILENO, getenv("DRIVER_DEBUG") ? DGF_LOG_DEBUG : DGF_LOG_WARN,
-                 0);
+    sink_driver_begin();
     host.conf.timeout_ns = 60000 * MS_NS;
     host.conf.block_bytes = 4 << 20;
     host.give_up_ns = 60000 * MS_NS;
@@ -376,7 +313,7 @@ int main(int argc, char **argv)
     host.began_ns = dgf_clock_mono_ns();
     host.give_up_ns += host.began_ns;
     dgf_buf_init(&host.cursor, 1 << 16);
-    read_cursor();
+    sink_driver_read_cursor(host.cursor_path, &host.cursor);
     if (evthread_use_pthreads() != 0)
         return EXIT_FAILURE;
     host.loop = event_base_new();
@@ -392,7 +329,7 @@ int main(int argc, char **argv)
     host.sink.base.agent = "driver";
     host.sink.base.env = "test";
     if (only_check)
-        print_check();
+        sink_driver_check(&host.sink.base);
     else
         run();
     dgf_workers_free(host.workers);

@@ -8,9 +8,8 @@ writer (fastavro, from PyPI) into Azurite's $blobchangefeed.
 import datetime
 import io
 import json
-import sys
 
-from node import pip_folder, site_packages
+from pinned import make_importable, pip_folder
 
 CONTAINER = "$blobchangefeed"
 EVENT_TYPES = ["UnspecifiedEventType", "BlobCreated", "BlobDeleted", "BlobPropertiesUpdated",
@@ -19,9 +18,7 @@ EVENT_TYPES = ["UnspecifiedEventType", "BlobCreated", "BlobDeleted", "BlobProper
 
 
 def fastavro():
-    site = site_packages(pip_folder("fastavro-1.13.1", "fastavro==1.13.1"))
-    if site not in sys.path:
-        sys.path.append(site)
+    make_importable(pip_folder("fastavro-1.13.1", "fastavro==1.13.1"))
     import fastavro as module  # pylint: disable=import-outside-toplevel,import-error
     return module
 

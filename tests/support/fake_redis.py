@@ -10,6 +10,8 @@ import contextlib
 import socket
 import threading
 
+from resp import Commands
+
 INFO = b"redis_version:7.0.15\r\nmaster_replid:" + b"a" * 40 + b"\r\nloading:0\r\n"
 
 
@@ -61,17 +63,15 @@ class FakeRedis:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
-        with contextlib.suppress(OSError, ValueError), client.makefile("rb") as file:
-            while True:
-                line = file.readline()
-                if not line:
-                    return
-                words = []
-                for _ in range(int(line[1:])):
-                    n = int(file.readline()[1:])
-                    words.append(file.read(n + 2)[:-2].decode("utf-8", "replace"))
-                self.asked.append(words)
-                answer = self.answers.get(words[0], b"-ERR unknown command\r\n")
-                answer = answer(words) if callable(answer) else answer
-                if answer is not None:
-                    client.sendall(answer)
+        commands = Commands()
+        with contextlib.suppress(OSError, ValueError):
+            while data := client.recv(65536):
+                for _, words in commands.put(data):
+                    self._answer(client, [word.decode("utf-8", "replace") for word in words])
+
+    def _answer(self, client, words):
+        self.asked.append(words)
+        answer = self.answers.get(words[0], b"-ERR unknown command\r\n")
+        answer = answer(words) if callable(answer) else answer
+        if answer is not None:
+            client.sendall(answer)

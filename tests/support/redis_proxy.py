@@ -12,38 +12,7 @@ import contextlib
 import socket
 import threading
 
-
-class _Commands:
-    """Whole commands of what came so far, each as (its bytes, its words)."""
-
-    def __init__(self):
-        self.data = b""
-
-    def put(self, data):
-        self.data += data
-        while True:
-            command = self._first()
-            if command is None:
-                return
-            yield self.data[:command[0]], command[1]
-            self.data = self.data[command[0]:]
-
-    def _line(self, at):
-        end = self.data.find(b"\r\n", at)
-        return (None, None) if end < 0 else (int(self.data[at + 1:end]), end + 2)
-
-    def _first(self):
-        n, at = self._line(0)
-        words = []
-        if at is None:
-            return None
-        for _ in range(n):
-            size, at = self._line(at)
-            if at is None or len(self.data) < at + size + 2:
-                return None
-            words.append(self.data[at:at + size])
-            at += size + 2
-        return at, words
+from resp import Commands
 
 
 class RedisProxy:
@@ -83,7 +52,7 @@ class RedisProxy:
                     threading.Thread(target=serve, args=args, daemon=True).start()
 
     def _ask(self, client, server, muted):
-        commands, dropped = _Commands(), False
+        commands, dropped = Commands(), False
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
                 for raw, words in commands.put(data):
