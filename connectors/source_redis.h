@@ -285,10 +285,17 @@ void dgf_redis_stream_free(struct dgf_redis_stream *stream);
 void dgf_redis_say_state(struct dgf_redis_source *self);
 bool dgf_redis_is_glob(const char *pattern);
 
-/* ---- read ---- */
+/* ---- turn ---- */
+/* Reads the stream when its turn comes, and once more when it is being read. */
 void dgf_redis_queue(struct dgf_redis_stream *stream);
+/* Begins the node's next turn unless one is under way; with nothing queued it waits. */
 void dgf_redis_next(struct dgf_redis_node *node);
+/* Ends the stream's turn; more: it is queued again at once. */
 void dgf_redis_done(struct dgf_redis_stream *stream, bool more);
+
+/* ---- read ---- */
+/* One turn of a stream; dgf_redis_done ends it. */
+void dgf_redis_read(struct dgf_redis_stream *stream);
 /* An error at the place of entries; true: it was one and was dealt with. */
 bool dgf_redis_read_error(struct dgf_redis_stream *stream,
                           const struct dgf_resp_item *item);
@@ -296,14 +303,14 @@ void dgf_redis_ask_facts(struct dgf_redis_stream *stream);
 /* May the next read be asked for while this one is dealt with?  Not while another
  * stream waits for its turn. */
 bool dgf_redis_may_go_ahead(const struct dgf_redis_stream *stream);
-/* Takes one entry that was read in order. */
-void dgf_redis_take(struct dgf_redis_stream *stream, const struct dgf_resp_item *item);
+
+/* ---- past ---- */
 /* After the facts: gaps that must be said first.  False: read no further. */
 bool dgf_redis_act(struct dgf_redis_stream *stream);
+/* At the newest entry the facts know: were there more than we saw? */
 void dgf_redis_account(struct dgf_redis_stream *stream);
+/* Compares what is there with what is remembered; ends the turn. */
 void dgf_redis_look(struct dgf_redis_stream *stream);
-/* The first answer about a stream nothing is remembered of. */
-void dgf_redis_first(struct dgf_redis_stream *stream);
 
 /* ---- group ---- */
 /* One turn of a stream. */
