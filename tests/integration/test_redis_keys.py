@@ -217,5 +217,14 @@ def passwords_of_the_settings_stay_out_and_how_tls_is_guarded_does_not():
             true("canary-secret" not in b"\n".join(agent.lines()).decode(), "a password is shown")
 
 
+@case
+def check_tells_what_it_finds_under_the_type_of_the_source():
+    with Redis() as redis:
+        agent = watch(redis)
+        redis.stop()
+        out = agent.run("check", "-c", agent.config, check=False).stdout
+        true("E0632]: sources.keys (redis_keys): " in out, out)
+
+
 if __name__ == "__main__":
     main(parallel=True)
