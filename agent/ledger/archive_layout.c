@@ -1,10 +1,9 @@
 #include "ledger/archive_layout.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
-#define PIECE 16 /* bytes that are looked at at once */
+/* Looked at at once: one register with AVX2, two with SSE2. */
+#define PIECE 32
+typedef uint8_t piece __attribute__((vector_size(PIECE)));
+typedef int8_t signed_piece __attribute__((vector_size(PIECE)));
 
 /* ---- learning ------------------------------------------------------------- */
 
@@ -53,57 +52,53 @@ void dgf_layout_learn(struct dgf_layout *layout, struct dgf_bytes line,
 
 /* ---- a line and a layout -------------------------------------------------- */
 
-#if defined(__SSE2__)
-static inline __m128i load(const uint8_t *p)
+/* Every byte of *all is zero as long as every byte of the line is what it must be. */
+static inline __attribute__((always_inline)) void look(const struct dgf_layout *layout,
+                                                       const uint8_t *line, size_t i,
+                                                       piece *all)
 {
-    return _mm_loadu_si128((const __m128i *)p);
-}
+    piece bytes, were, fixed, digits, special, other;
 
-/* Not zero where a byte is not what it must be. */
-static inline __m128i differ(const struct dgf_layout *layout, const uint8_t *line,
-                             size_t i)
-{
-    __m128i bytes = load(line + i), fixed = load(layout->fixed + i);
-    __m128i other = _mm_xor_si128(bytes, load(layout->bytes + i));
+    memcpy(&bytes, line + i, PIECE);
+    memcpy(&were, layout->bytes + i, PIECE);
+    memcpy(&fixed, layout->fixed + i, PIECE);
+    memcpy(&digits, layout->digits + i, PIECE);
     /* As signed numbers, those from 0x80 on are below 0x20 too. */
-    __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
-    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
-    __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-    __m128i special = _mm_or_si128(low, _mm_or_si128(quote, slash));
-    /* Those below '0' become large ones. */
-    __m128i digit = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
-    __m128i over = _mm_subs_epu8(digit, _mm_set1_epi8(9));
-
-    return _mm_or_si128(
-        _mm_or_si128(_mm_and_si128(other, fixed), _mm_andnot_si128(fixed, special)),
-        _mm_and_si128(over, load(layout->digits + i)));
+    special = (piece)((signed_piece)bytes < 0x20) | (piece)(bytes == '"') |
+              (piece)(bytes == '\\');
+    other = (piece)(bytes - '0' > 9);
+    *all |= ((bytes ^ were) & fixed) | (special & ~fixed) | (other & digits);
 }
 
-static bool bytes_fit(const struct dgf_layout *layout, const uint8_t *line)
+static inline __attribute__((always_inline)) bool fits(const struct dgf_layout *layout,
+                                                       const uint8_t *line)
 {
-    __m128i all = differ(layout, line, layout->len - PIECE);
+    piece all = {0};
+    uint64_t words[PIECE / sizeof(uint64_t)];
 
+    look(layout, line, layout->len - PIECE, &all);
     for (size_t i = 0; i + PIECE < layout->len; i += PIECE)
-        all = _mm_or_si128(all, differ(layout, line, i));
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(all, _mm_setzero_si128())) == 0xffff;
+        look(layout, line, i, &all);
+    memcpy(words, &all, PIECE);
+    return (words[0] | words[1] | words[2] | words[3]) == 0;
 }
-#else
-static bool bytes_fit(const struct dgf_layout *layout, const uint8_t *line)
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static bool fits_avx2(const struct dgf_layout *layout,
+                                                      const uint8_t *line)
 {
-    uint8_t all = 0;
-
-    for (size_t i = 0; i < layout->len; i++) {
-        uint8_t c = line[i], fixed = layout->fixed[i];
-        bool special = c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
-        bool digit = c >= '0' && c <= '9';
-
-        all |= (uint8_t)((c ^ layout->bytes[i]) & fixed);
-        all |= (uint8_t)(special & ~fixed & 1);
-        all |= (uint8_t)(!digit & layout->digits[i] & 1);
-    }
-    return all == 0;
+    return fits(layout, line);
 }
 #endif
+
+static bool bytes_fit(const struct dgf_layout *layout, const uint8_t *line)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2"))
+        return fits_avx2(layout, line);
+#endif
+    return fits(layout, line);
+}
 
 bool dgf_layout_is(const struct dgf_layout *layout, struct dgf_bytes line)
 {

@@ -1,7 +1,7 @@
 /* archive_layout.h - lines whose values stand where those of another stood.
  *
  * Most records differ from the one before in some digits and letters only: every value
- * is as long.  Such a line is looked at sixteen bytes at a time and not value by value.
+ * is as long.  Such a line is looked at many bytes at a time and not value by value.
  * A layout is learned from a line that is known to be JSON; a line has it if its length
  * is the same, every byte outside of values is the same, texts are plain (ASCII, no
  * quote, no backslash, no control character) and numbers are digits that begin as JSON
@@ -25,7 +25,7 @@ struct dgf_layout {
 };
 
 /* Forgets what it knew, and learns nothing from a line that is longer than
- * DGF_LAYOUT_BYTES_MAX, shorter than sixteen bytes or holds a number that is more than
+ * DGF_LAYOUT_BYTES_MAX, shorter than 32 bytes or holds a number that is more than
  * digits.  The values, in their order: views into the line. */
 void dgf_layout_learn(struct dgf_layout *layout, struct dgf_bytes line,
                       const struct dgf_bytes *values, const bool *is_text,

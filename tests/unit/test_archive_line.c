@@ -248,7 +248,7 @@ START_TEST(no_byte_can_be_changed_so_that_shape_and_grammar_disagree)
         HEAD "\"a\":{\"b\":[1,\"t\\n\",true]},\"n\":-10,"
              "\"note\":\"more than sixteen \xc3\xa4 bytes\"}",
         HEAD "\"a\":{\"b\":[1,\"t\",true]},\"n\":105,\"note\":\"sixteen bytes\"}",
-        "{\"n\":100,\"\":\"a\"}", /* sixteen bytes */
+        "{\"n\":100,\"kind\":\"abcd\",\"seq\":12}", /* 32 bytes */
     };
     struct dgf_archive_line line;
     struct dgf_shapes shapes;
