@@ -4,6 +4,7 @@
 
 #include "cmd.h"
 #include "settings.h"
+#include "settings_env.h"
 
 const struct dgf_arg dgf_args_check[] = {
     DGF_ARG_CONFIG,
@@ -26,20 +27,31 @@ static void found(struct dgf_source *src, struct dgf_object *object)
         preflight->findings->nomem = true;
 }
 
+/* Findings from list[from] on that name an option stand at its value. */
+static void place(const struct dgf_settings *s, const struct dgf_yaml_node *parts,
+                  const char *name, struct dgf_findings *findings, size_t from)
+{
+    const struct dgf_yaml_node *part = dgf_yaml_get(parts, name);
+
+    if (part)
+        dgf_opt_place(s->doc, part, findings, from);
+    dgf_settings_forget_lines(findings);
+}
+
 /* What is wrong with the configuration of a part stands at its name there. */
 static void tell_failure(const struct dgf_settings *s,
                          const struct dgf_yaml_node *parts, const char *what,
-                         const char *name, const char *code, const struct dgf_err *err,
-                         struct dgf_findings *findings)
+                         const char *name, const char *type, const char *code,
+                         const struct dgf_err *err, struct dgf_findings *findings)
 {
     for (size_t i = 0; err->rc == DGF_BAD_CONFIG && i < parts->n; i++)
         if (strcmp(parts->keys[i]->text, name) == 0) {
             dgf_yaml_finding(s->doc, findings, DGF_FINDING_ERROR, code, parts->keys[i],
-                             "%s.%s: %s", what, name, err->text);
+                             "%s.%s (%s): %s", what, name, type, err->text);
             return;
         }
     dgf_findings_add(findings, DGF_FINDING_ERROR, code, (struct dgf_mark){0}, NULL,
-                     "%s.%s: %s", what, name, err->text);
+                     "%s.%s (%s): %s", what, name, type, err->text);
 }
 
 static void check_source(const struct dgf_source_conf *conf,
@@ -50,6 +62,7 @@ static void check_source(const struct dgf_source_conf *conf,
     struct dgf_source *src = dgf_calloc(1, conf->type->self_size);
     struct preflight preflight = {policies, findings, 0};
     struct dgf_err err = {0};
+    size_t before = findings->n;
 
     if (!src) {
         findings->nomem = true;
@@ -62,8 +75,9 @@ static void check_source(const struct dgf_source_conf *conf,
     src->host = &host;
     src->host_self = &preflight;
     if (conf->type->check && conf->type->check(src, findings, &err))
-        tell_failure(s, s->sources_node, "sources", conf->name, "E0501", &err,
-                     findings);
+        tell_failure(s, s->sources_node, "sources", conf->name, conf->type->name,
+                     "E0501", &err, findings);
+    place(s, s->sources_node, conf->name, findings, before);
     if (preflight.n_found == 0)
         dgf_preflight_silent(policies, conf->name);
     dgf_free(src);
@@ -74,6 +88,7 @@ static void check_sink(const struct dgf_sink_setup *setup, const struct dgf_sett
 {
     struct dgf_sink *sink = dgf_calloc(1, setup->type->self_size);
     struct dgf_err err = {0};
+    size_t before = findings->n;
 
     if (!sink) {
         findings->nomem = true;
@@ -86,7 +101,9 @@ static void check_sink(const struct dgf_sink_setup *setup, const struct dgf_sett
     sink->env = s->agent.env;
     sink->log_id = "";
     if (setup->type->check && setup->type->check(sink, findings, &err))
-        tell_failure(s, s->sinks_node, "sinks", setup->name, "E0502", &err, findings);
+        tell_failure(s, s->sinks_node, "sinks", setup->name, setup->type->name, "E0502",
+                     &err, findings);
+    place(s, s->sinks_node, setup->name, findings, before);
     dgf_free(sink);
 }
 

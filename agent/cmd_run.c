@@ -152,6 +152,7 @@ static int run_loop(struct daemon *d)
         evtimer_add(d->timer, &wait);
         event_base_loop(d->loop, EVLOOP_ONCE);
     }
+    dgf_pipeline_say_left(d->pipeline);
     dgf_pipeline_write_status(d->pipeline);
     return dgf_pipeline_exit_code(d->pipeline);
 }

@@ -75,6 +75,8 @@ enum dgf_rc dgf_pipeline_turn(struct dgf_pipeline *pipeline, int64_t *ret_wait_n
 /* Stop reading, let everything become durable and, for at most limit_ns, be
  * delivered.  dgf_pipeline_done() tells when. */
 void dgf_pipeline_drain(struct dgf_pipeline *pipeline, int64_t limit_ns);
+/* At the end: logs each sink that lacks records, how many, and what becomes of them. */
+void dgf_pipeline_say_left(const struct dgf_pipeline *pipeline);
 bool dgf_pipeline_done(struct dgf_pipeline *pipeline);
 int dgf_pipeline_exit_code(const struct dgf_pipeline *pipeline);
 

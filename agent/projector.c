@@ -434,3 +434,24 @@ uint64_t pipe_sinks_archive(const struct dgf_pipeline *p)
 {
     return through(p, false, READS_ARCHIVE);
 }
+
+/* Exit 0 must not look as if everything had arrived. */
+void dgf_pipeline_say_left(const struct dgf_pipeline *p)
+{
+    for (size_t i = 0; i < p->conf->n_sinks; i++) {
+        const struct pipe_sink *ps = &p->sinks[i];
+        const struct dgf_sink_conf *conf = p->conf->sinks[i].conf;
+        uint64_t end = p->news.next_index;
+
+        if (ps->durable >= end)
+            continue;
+        dgf_log(
+            DGF_LOG_WARN, "ended before a sink had everything", "sink", ps->sink->name,
+            "required", conf->required ? "true" : "false", "#records",
+            (int64_t)(end - ps->durable), "#from", (int64_t)ps->durable, "cause",
+            ps->reason[0] ? ps->reason : "the time for stopping was over", "next",
+            conf->required ? "they stay in the ledger and the next start delivers them"
+                           : "the next start delivers those the ledger still keeps",
+            NULL);
+    }
+}

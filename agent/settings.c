@@ -12,6 +12,7 @@
 #include "cmd.h"
 #include "registry.h"
 #include "settings_env.h"
+#include "settings_hints.h"
 #include "settings_opts.h"
 
 #define AT(f) offsetof(struct dgf_settings, f)
@@ -111,22 +112,6 @@ static const char *type_of(struct loader *l, const struct dgf_yaml_node *node,
     return type->text;
 }
 
-static void unknown_type(struct loader *l, const struct dgf_yaml_node *node,
-                         const char *what, const char *word, const char *const *names,
-                         size_t n)
-{
-    const char *near = dgf_nearest(word, names, n);
-    struct dgf_yaml_node *type = dgf_yaml_get(node, "type");
-
-    if (near)
-        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0208",
-                         type, "%s: unknown type '%s'; did you mean '%s'?", what, word,
-                         near);
-    else
-        dgf_yaml_finding(l->settings->doc, l->findings, DGF_FINDING_ERROR, "E0208",
-                         type, "%s: unknown type '%s'", what, word);
-}
-
 const struct dgf_opt dgf_settings_label_opts[] = {
     {"labels", DGF_OPT_STR_MAP, 0, 0, NULL, .help = "copied to event.labels"},
     DGF_OPT_END};
@@ -179,15 +164,20 @@ static void note_insecure(struct loader *l, const struct dgf_yaml_node *node,
 }
 
 /* Combinations are looked at beside other mistakes, but not when a value that was
- * given could not be had: it would seem to be missing. */
+ * given could not be had: it would seem to be missing, or another one. */
 static bool values_known(const struct dgf_findings *findings, size_t from)
 {
     static const char *const codes[] = {"E0201", "E0207", "E0210", "E0211", "E0212"};
 
-    for (size_t i = from; i < findings->n; i++)
+    for (size_t i = from; i < findings->n; i++) {
+        const char *code = findings->list[i].code;
+
+        if (findings->list[i].option) /* misspelled, or a word that decides */
+            return false;
         for (size_t k = 0; k < DGF_ARRAY_LEN(codes); k++)
-            if (strcmp(findings->list[i].code, codes[k]) == 0)
+            if (strcmp(code, codes[k]) == 0)
                 return false;
+    }
     return !findings->nomem;
 }
 
@@ -198,9 +188,9 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
     struct dgf_settings *s = l->settings;
     struct dgf_source_conf *conf = &s->sources[s->n_sources];
     const struct dgf_source_type *type;
-    const char *names[32], *word;
+    const char *word;
     char what[256];
-    size_t n = 0, before = l->findings->n;
+    size_t before = l->findings->n;
 
     snprintf(what, sizeof(what), "sources.%s", key->text);
     word = name_ok(l, key) ? type_of(l, node, what) : NULL;
@@ -208,11 +198,7 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
         return;
     type = dgf_source_type_find(word);
     if (!type) {
-        while (n < 32 && dgf_source_type_at(n)) {
-            names[n] = dgf_source_type_at(n)->name;
-            n++;
-        }
-        unknown_type(l, node, what, word, names, n);
+        dgf_settings_unknown_type(s->doc, node, what, "source", l->findings);
         return;
     }
     snprintf(what, sizeof(what), "sources.%s (%s)", key->text, type->name);
@@ -240,6 +226,7 @@ static void load_source(struct loader *l, const struct dgf_yaml_node *key,
     }
     if (type->validate && values_known(l->findings, before))
         type->validate(conf->conf, what, node->mark, l->findings);
+    dgf_opt_place(s->doc, node, l->findings, before);
     note_insecure(l, node, type->opts, conf->conf, what);
 }
 
@@ -250,9 +237,9 @@ static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
     struct dgf_settings *s = l->settings;
     struct dgf_sink_setup *setup = &s->sinks[s->n_sinks];
     const struct dgf_sink_type *type;
-    const char *names[32], *word;
+    const char *word;
     char what[256];
-    size_t n = 0, before = l->findings->n;
+    size_t before = l->findings->n;
 
     snprintf(what, sizeof(what), "sinks.%s", key->text);
     word = name_ok(l, key) ? type_of(l, node, what) : NULL;
@@ -260,11 +247,7 @@ static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
         return;
     type = dgf_sink_type_find(word);
     if (!type) {
-        while (n < 32 && dgf_sink_type_at(n)) {
-            names[n] = dgf_sink_type_at(n)->name;
-            n++;
-        }
-        unknown_type(l, node, what, word, names, n);
+        dgf_settings_unknown_type(s->doc, node, what, "sink", l->findings);
         return;
     }
     snprintf(what, sizeof(what), "sinks.%s (%s)", key->text, type->name);
@@ -278,6 +261,7 @@ static void load_sink(struct loader *l, const struct dgf_yaml_node *key,
     dgf_opt_load(type->opts, setup->conf, s->doc, node, what, ignore, l->findings);
     if (type->validate && values_known(l->findings, before))
         type->validate(setup->conf, what, node->mark, l->findings);
+    dgf_opt_place(s->doc, node, l->findings, before);
     note_insecure(l, node, type->opts, setup->conf, what);
 }
 
@@ -446,6 +430,7 @@ enum dgf_rc dgf_settings_load(const char *path, struct dgf_findings *findings,
     dgf_opt_load(dgf_settings_opts, s, s->doc, dgf_yaml_root(s->doc), "configuration",
                  NULL, findings);
     load_parts(&l);
+    dgf_settings_near_variables(dgf_settings_opts, findings);
     dgf_yaml_quote_lines(s->doc, findings);
     dgf_settings_forget_lines(findings);
     resolve_paths(&l);
@@ -494,6 +479,7 @@ enum dgf_rc dgf_settings_policies(const struct dgf_settings *s,
                                      .config = s->doc,
                                      .now_ns = dgf_clock_ns()};
     enum dgf_rc rc = DGF_NOMEM;
+    size_t before = findings->n;
 
     if (names && types) {
         for (size_t i = 0; i < s->n_sources; i++) {
@@ -502,6 +488,7 @@ enum dgf_rc dgf_settings_policies(const struct dgf_settings *s,
         }
         rc = dgf_policy_set_load((const char *const *)s->policies.list, s->policies.n,
                                  &world, findings, ret);
+        dgf_settings_place_policies(s, findings, before);
     }
     if (!rc && dgf_policy_set_count(*ret) == 0) {
         dgf_findings_add(findings, DGF_FINDING_WARNING, "W0444", (struct dgf_mark){0},

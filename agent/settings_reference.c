@@ -51,6 +51,8 @@ void dgf_settings_reference(struct dgf_buf *out)
     dgf_opt_reference(dgf_settings_opts, "", out);
     for (size_t i = 0; (source = dgf_source_type_at(i)); i++) {
         dgf_buf_addf(out, "\n## Source `%s`: %s\n", source->name, source->summary);
+        if (source->aliases)
+            dgf_buf_addf(out, "\n`type: %s` may stand for it.\n", source->aliases);
         dgf_buf_add_str(out, head);
         dgf_opt_reference(dgf_settings_label_opts, "", out);
         dgf_opt_reference(source->opts, "", out);

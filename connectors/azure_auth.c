@@ -62,62 +62,6 @@ static enum dgf_rc read_key(const struct dgf_azure_conf *conf, struct dgf_mac_ke
                        "'key' is no account key: base64 of at least 16 bytes");
 }
 
-static void complain(struct dgf_findings *findings, struct dgf_mark mark,
-                     const char *what, const char *text)
-{
-    dgf_findings_add(findings, DGF_FINDING_ERROR, "E0640", mark, NULL, "%s: %s", what,
-                     text);
-}
-
-static void validate_given(const struct dgf_azure_conf *conf, const char *what,
-                           struct dgf_mark mark, struct dgf_findings *findings)
-{
-    struct dgf_mac_key key;
-    struct dgf_err err;
-
-    if (conf->how == DGF_AZURE_KEY && !conf->key)
-        complain(findings, mark, what, "auth: key needs 'key'");
-    else if (conf->how == DGF_AZURE_KEY && read_key(conf, &key, &err))
-        complain(findings, mark, what, err.text);
-    if (conf->how == DGF_AZURE_SAS && !conf->sas)
-        complain(findings, mark, what, "auth: sas needs 'sas'");
-    if (conf->how != DGF_AZURE_KEY && conf->key)
-        complain(findings, mark, what, "'key' is used with auth: key only");
-    if (conf->how != DGF_AZURE_SAS && conf->sas)
-        complain(findings, mark, what, "'sas' is used with auth: sas only");
-    if (conf->how != DGF_AZURE_CLIENT_SECRET && conf->client_secret)
-        complain(findings, mark, what,
-                 "'client_secret' is used with auth: client_secret only");
-    if (conf->how != DGF_AZURE_WORKLOAD_IDENTITY && conf->token_file)
-        complain(findings, mark, what,
-                 "'token_file' is used with auth: workload_identity only");
-    if (conf->how != DGF_AZURE_MANAGED_IDENTITY && conf->identity_endpoint)
-        complain(findings, mark, what,
-                 "'identity_endpoint' is used with auth: managed_identity only");
-}
-
-void dgf_azure_validate(const struct dgf_azure_conf *conf,
-                        enum dgf_azure_service service, const char *url,
-                        const char *what, struct dgf_mark mark,
-                        struct dgf_findings *findings)
-{
-    validate_given(conf, what, mark, findings);
-    if (service == DGF_AZURE_COSMOS && conf->how == DGF_AZURE_SAS)
-        complain(findings, mark, what, "Cosmos DB knows no auth: sas");
-    if (url && !strncasecmp(url, "http://", 7) && !conf->insecure)
-        complain(findings, mark, what,
-                 "an address with http:// sends everything in the clear; write "
-                 "https://, or insecure: true for an emulator");
-    else if (url && strncasecmp(url, "https://", 8) != 0 &&
-             strncasecmp(url, "http://", 7) != 0)
-        complain(findings, mark, what, "the address is no https:// address");
-    if (conf->insecure)
-        dgf_findings_add(
-            findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
-            "%s: insecure: true allows a connection that does not verify the server",
-            what);
-}
-
 /* ---- making one ---- */
 
 /* "https://acct.blob.core.windows.net" -> acct; an emulator's address has no name to

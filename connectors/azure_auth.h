@@ -10,14 +10,16 @@
 #include "base/http.h"
 #include "base/opt.h"
 
+/* Storage's own way is the last one, so that the words of the others are the same. */
 enum dgf_azure_how {
     DGF_AZURE_KEY,
-    DGF_AZURE_SAS,
     DGF_AZURE_WORKLOAD_IDENTITY,
     DGF_AZURE_MANAGED_IDENTITY,
     DGF_AZURE_CLIENT_SECRET,
+    DGF_AZURE_SAS,
 };
-#define DGF_AZURE_HOW_WORDS "key|sas|workload_identity|managed_identity|client_secret"
+#define DGF_AZURE_HOW_WORDS "key|workload_identity|managed_identity|client_secret"
+#define DGF_AZURE_STORAGE_WORDS DGF_AZURE_HOW_WORDS "|sas"
 
 enum dgf_azure_service { DGF_AZURE_BLOB, DGF_AZURE_QUEUE, DGF_AZURE_COSMOS };
 
@@ -39,51 +41,51 @@ struct dgf_azure_conf { /* inside a connector's conf */
 /* Rows for a connector's option table; T: its conf struct, M: its member of type
  * struct dgf_azure_conf.  `account` and `sas` are Storage's alone: see below. */
 #define DGF_AZURE_AT(T, M, F) (offsetof(T, M) + offsetof(struct dgf_azure_conf, F))
-#define DGF_AZURE_OPTS(T, M)                                                         \
-    {"key",                                                                          \
-     DGF_OPT_SECRET_STR,                                                             \
-     DGF_AZURE_AT(T, M, key),                                                        \
-     DGF_SECRET,                                                                     \
-     .help = "Account key, for auth: key",                                           \
-     .example = "${file:/run/secrets/azure}"},                                       \
-        {"tenant_id", DGF_OPT_STR, DGF_AZURE_AT(T, M, tenant_id), 0,                 \
-         .help = "Entra tenant. Default: AZURE_TENANT_ID of the environment"},       \
-        {"client_id", DGF_OPT_STR, DGF_AZURE_AT(T, M, client_id), 0,                 \
-         .help = "Entra application, or a user-assigned managed identity. Default: " \
-                 "AZURE_CLIENT_ID of the environment"},                              \
-        {"client_secret",                                                            \
-         DGF_OPT_SECRET_STR,                                                         \
-         DGF_AZURE_AT(T, M, client_secret),                                          \
-         DGF_SECRET,                                                                 \
-         .help = "For auth: client_secret. Default: AZURE_CLIENT_SECRET of the "     \
-                 "environment",                                                      \
-         .example = "${file:/run/secrets/entra}"},                                   \
-        {"token_file", DGF_OPT_STR, DGF_AZURE_AT(T, M, token_file), 0,               \
-         .help = "For auth: workload_identity; read again for each token. Default: " \
-                 "AZURE_FEDERATED_TOKEN_FILE of the environment"},                   \
-        {"authority", DGF_OPT_STR, DGF_AZURE_AT(T, M, authority), 0,                 \
-         .help = "Where tokens are given. Default: AZURE_AUTHORITY_HOST of the "     \
-                 "environment, or https://login.microsoftonline.com/"},              \
-        {"identity_endpoint", DGF_OPT_STR, DGF_AZURE_AT(T, M, identity_endpoint), 0, \
-         .help = "For auth: managed_identity, the address without its query. "       \
-                 "Default: IDENTITY_ENDPOINT of the environment, or the metadata "   \
-                 "service of the machine"},                                          \
-        {"ca", DGF_OPT_STR, DGF_AZURE_AT(T, M, ca), 0,                               \
-         .help = "File with the CA certificates of the service and of the "          \
-                 "authority. Default: those the system trusts"},                     \
-    {                                                                                \
-        "insecure", DGF_OPT_BOOL, DGF_AZURE_AT(T, M, insecure), 0, "false",          \
-            .help = "Allow plain http:// and servers that are not verified: for "    \
-                    "emulators"                                                      \
+#define DGF_AZURE_OPTS(T, M)                                                          \
+    {"key",                                                                           \
+     DGF_OPT_SECRET_STR,                                                              \
+     DGF_AZURE_AT(T, M, key),                                                         \
+     DGF_SECRET,                                                                      \
+     .help = "Account key, for auth: key",                                            \
+     .example = "${file:/run/secrets/azure}"},                                        \
+        {"tenant_id", DGF_OPT_STR, DGF_AZURE_AT(T, M, tenant_id), 0,                  \
+         .help = "Entra tenant. Default: AZURE_TENANT_ID of the environment"},        \
+        {"client_id", DGF_OPT_STR, DGF_AZURE_AT(T, M, client_id), 0,                  \
+         .help = "Entra application, or a user-assigned managed identity. Default: "  \
+                 "AZURE_CLIENT_ID of the environment"},                               \
+        {"client_secret",                                                             \
+         DGF_OPT_SECRET_STR,                                                          \
+         DGF_AZURE_AT(T, M, client_secret),                                           \
+         DGF_SECRET,                                                                  \
+         .help = "For auth: client_secret. Default: AZURE_CLIENT_SECRET of the "      \
+                 "environment",                                                       \
+         .example = "${file:/run/secrets/entra}"},                                    \
+        {"token_file", DGF_OPT_STR, DGF_AZURE_AT(T, M, token_file), 0,                \
+         .help = "For auth: workload_identity; read again for each token. Default: "  \
+                 "AZURE_FEDERATED_TOKEN_FILE of the environment"},                    \
+        {"authority", DGF_OPT_STR, DGF_AZURE_AT(T, M, authority), 0,                  \
+         .help = "Where tokens are given. Default: AZURE_AUTHORITY_HOST of the "      \
+                 "environment, or https://login.microsoftonline.com/"},               \
+        {"identity_endpoint", DGF_OPT_STR, DGF_AZURE_AT(T, M, identity_endpoint), 0,  \
+         .help = "For auth: managed_identity, the address without its query. "        \
+                 "Default: IDENTITY_ENDPOINT of the environment, or the metadata "    \
+                 "service of the machine"},                                           \
+        {"ca", DGF_OPT_STR, DGF_AZURE_AT(T, M, ca), 0,                                \
+         .help = "File with the CA certificates of the service and of the "           \
+                 "authority. Default: those the system trusts"},                      \
+    {                                                                                 \
+        "insecure", DGF_OPT_BOOL, DGF_AZURE_AT(T, M, insecure), DGF_DECIDES, "false", \
+            .help = "Allow plain http:// and servers that are not verified: for "     \
+                    "emulators"                                                       \
     }
 #define DGF_AZURE_STORAGE_OPTS(T, M)                                   \
     {"auth",                                                           \
      DGF_OPT_ENUM,                                                     \
      DGF_AZURE_AT(T, M, how),                                          \
-     0,                                                                \
+     DGF_DECIDES,                                                      \
      "workload_identity",                                              \
      .help = "How requests prove who sends them",                      \
-     .words = DGF_AZURE_HOW_WORDS},                                    \
+     .words = DGF_AZURE_STORAGE_WORDS},                                \
         {"account", DGF_OPT_STR, DGF_AZURE_AT(T, M, account), 0,       \
          .help = "Storage account. Default: as the address names it"}, \
         {"sas",                                                        \
@@ -94,12 +96,25 @@ struct dgf_azure_conf { /* inside a connector's conf */
          .example = "${file:/run/secrets/sas}"},                       \
         DGF_AZURE_OPTS(T, M)
 
+/* An option that holds an address, and what it should lead to. */
+struct dgf_azure_address {
+    const char *option; /* "url" */
+    const char *url;    /* NULL: not given */
+    enum dgf_azure_service service;
+    bool part; /* a container or a queue is named behind the account */
+};
 /* Findings (E0640, W0201) for a missing or extra option of this `how`, for a key that
- * is no base64, and for addresses that do not encrypt; url may be NULL. */
+ * is no base64, and for addresses that do not encrypt, are a connection string, have
+ * a SAS, or lead to another service; for an account alone also for a path.  Nothing is
+ * asked of the network or the environment.  azure_validate.c */
 void dgf_azure_validate(const struct dgf_azure_conf *conf,
-                        enum dgf_azure_service service, const char *url,
+                        const struct dgf_azure_address *addresses, size_t n,
                         const char *what, struct dgf_mark mark,
                         struct dgf_findings *findings);
+/* For `dgf check`: whether the options and this environment have all a token needs.
+ * False: one finding (E0640) says what is missing, and any request would fail. */
+bool dgf_azure_can_ask(const struct dgf_azure_conf *conf, const char *what,
+                       struct dgf_findings *findings);
 
 struct dgf_azure_auth; /* of one service; caches a token */
 

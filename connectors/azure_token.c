@@ -44,7 +44,7 @@ static enum dgf_rc missing(struct dgf_err *err, const char *option, const char *
 {
     return dgf_err_set(err, DGF_BAD_CONFIG,
                        "cannot ask for a token: neither '%s' nor the environment's %s "
-                       "is set",
+                       "is set; with an account key write auth: key",
                        option, name);
 }
 

@@ -27,9 +27,10 @@ static void release(struct check *check)
     dgf_free(check->container);
 }
 
-#define FIND(check, severity, code, ...)                                            \
-    dgf_findings_add((check)->findings, severity, code, (struct dgf_mark){0}, NULL, \
-                     __VA_ARGS__)
+#define FIND(check, option, severity, code, ...)                                     \
+    (dgf_findings_add((check)->findings, severity, code, (struct dgf_mark){0}, NULL, \
+                      "sinks.%s (blob): " __VA_ARGS__),                              \
+     dgf_findings_about((check)->findings, "%s", option))
 
 /* The account as `az` wants it: the first label of the host; of an emulator's
  * address, its path. */
@@ -92,19 +93,27 @@ static enum dgf_rc ask(struct check *check, const char *method, const char *name
 
 /* ---- telling ---- */
 
+static const char *option_of(const struct check *check)
+{
+    int how = check->conf->azure.how;
+
+    return how == DGF_AZURE_KEY ? "key" : how == DGF_AZURE_SAS ? "sas" : "auth";
+}
+
 static void tell_denied(struct check *check, const char *what)
 {
-    static const char *const how[] = {
-        "auth: key: write a key of this account, which `az storage account keys list` "
-        "shows, to 'key'",
-        "auth: sas: make a SAS with sp=rcwl for this container",
-    };
     char account[64];
 
-    FIND(check, DGF_FINDING_ERROR, "E0706", "sink '%s': we may not %s in '%s': %s",
-         check->sink->name, what, check->conf->url, check->text);
-    if (check->conf->azure.how <= DGF_AZURE_SAS)
-        dgf_findings_fix(check->findings, "%s", how[check->conf->azure.how]);
+    FIND(check, option_of(check), DGF_FINDING_ERROR, "E0706",
+         "we may not %s in '%s': %s", check->sink->name, what, check->conf->url,
+         check->text);
+    if (check->conf->azure.how == DGF_AZURE_KEY)
+        dgf_findings_fix(check->findings,
+                         "auth: key: write a key of this account, which `az storage "
+                         "account keys list` shows, to 'key'");
+    else if (check->conf->azure.how == DGF_AZURE_SAS)
+        dgf_findings_fix(check->findings,
+                         "auth: sas: make a SAS with sp=rcwl for this container");
     else
         dgf_findings_fix(
             check->findings,
@@ -119,9 +128,9 @@ static void tell_missing(struct check *check)
 {
     char account[64];
 
-    FIND(check, DGF_FINDING_ERROR, "E0706",
-         "sink '%s': container '%s' does not exist; segments wait on the disk",
-         check->sink->name, check->conf->url);
+    FIND(check, "url", DGF_FINDING_ERROR, "E0706",
+         "container '%s' does not exist; segments wait on the disk", check->sink->name,
+         check->conf->url);
     dgf_findings_fix(check->findings,
                      "az storage container create --account-name %s --name %s",
                      account_name(check, account, sizeof(account)), check->container);
@@ -133,9 +142,8 @@ static void tell_protection(struct check *check)
     const char *name = account_name(check, account, sizeof(account));
 
     if (check->is_public) {
-        FIND(check, DGF_FINDING_WARNING, "W0706",
-             "sink '%s': anybody can read container '%s'", check->sink->name,
-             check->conf->url);
+        FIND(check, "url", DGF_FINDING_WARNING, "W0706",
+             "anybody can read container '%s'", check->sink->name, check->conf->url);
         dgf_findings_fix(
             check->findings,
             "az storage container set-permission --account-name %s --name %s "
@@ -143,18 +151,17 @@ static void tell_protection(struct check *check)
             name, check->container);
     }
     if ((check->has_policy || check->has_hold) && !check->has_versions) {
-        FIND(
-            check, DGF_FINDING_WARNING, "W0706",
-            "sink '%s': container '%s' has a policy or legal hold for all of it, under "
-            "which 'checkpoint' cannot be replaced",
-            check->sink->name, check->conf->url);
+        FIND(check, "url", DGF_FINDING_WARNING, "W0706",
+             "container '%s' has a policy or legal hold for all of it, under "
+             "which 'checkpoint' cannot be replaced",
+             check->sink->name, check->conf->url);
         dgf_findings_fix(
             check->findings,
             "az storage container-rm migrate-vlw --storage-account %s --name %s", name,
             check->container);
     } else if (!check->has_policy && !check->has_versions) {
-        FIND(check, DGF_FINDING_NOTE, "W0706",
-             "sink '%s': container '%s' has no immutability policy: whoever may delete "
+        FIND(check, "url", DGF_FINDING_NOTE, "W0706",
+             "container '%s' has no immutability policy: whoever may delete "
              "there can delete the archive",
              check->sink->name, check->conf->url);
         dgf_findings_fix(
@@ -215,10 +222,12 @@ enum dgf_rc dgf_blob_check(struct dgf_sink *sink, struct dgf_findings *findings,
     struct dgf_azure_rest_conf rest = {.service = DGF_AZURE_BLOB,
                                        .auth = &conf->azure,
                                        .timeout_ms = conf->timeout_ns / 1000000};
+    char what[128];
     enum dgf_rc rc =
         dgf_azure_container_url(conf->url, &check.account, &check.container, err);
 
-    if (rc)
+    (void)snprintf(what, sizeof(what), "sinks.%s (blob)", sink->name);
+    if (rc || !dgf_azure_can_ask(&conf->azure, what, findings))
         return rc;
     rest.base_url = check.account;
     check.loop = event_base_new();

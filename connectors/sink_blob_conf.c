@@ -6,7 +6,7 @@ const struct dgf_opt dgf_blob_opts[] = {
     {.name = "url",
      .type = DGF_OPT_STR,
      .offset = AT(url),
-     .flags = DGF_REQUIRED,
+     .flags = DGF_REQUIRED | DGF_ADDRESS,
      .help = "address of the container; it must exist",
      .example = "https://acct.blob.core.windows.net/evidence"},
     {.name = "prefix",
@@ -59,19 +59,26 @@ void dgf_blob_validate(const void *opaque, const char *what, struct dgf_mark mar
                        struct dgf_findings *findings)
 {
     const struct dgf_blob_conf *conf = opaque;
+    const struct dgf_azure_address url = {"url", conf->url, DGF_AZURE_BLOB, true};
+    size_t n_before = findings->n_errors;
     DGF_CLEANUP(dgf_free) char *account = NULL;
     DGF_CLEANUP(dgf_free) char *container = NULL;
     struct dgf_err err = {0};
 
     if (!conf->url)
         return;
-    if (dgf_azure_container_url(conf->url, &account, &container, &err))
+    dgf_azure_validate(&conf->azure, &url, 1, what, mark, findings);
+    if (findings->n_errors == n_before &&
+        dgf_azure_container_url(conf->url, &account, &container, &err)) {
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0705", mark, NULL,
                          "%s: 'url' %s", what, err.text);
-    if (!is_good_prefix(dgf_blob_prefix(conf)))
+        dgf_findings_about(findings, "url");
+    }
+    if (!is_good_prefix(dgf_blob_prefix(conf))) {
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0705", mark, NULL,
                          "%s: 'prefix' is '%s'; it has letters, digits, '.', '_', '-', "
                          "'=' and '/', and does not begin with '/'",
                          what, conf->prefix);
-    dgf_azure_validate(&conf->azure, DGF_AZURE_BLOB, conf->url, what, mark, findings);
+        dgf_findings_about(findings, "prefix");
+    }
 }

@@ -75,6 +75,7 @@ const struct dgf_opt dgf_kafka_opts[] = {
     {.name = "insecure",
      .type = DGF_OPT_BOOL,
      .offset = AT(insecure),
+     .flags = DGF_DECIDES,
      .fallback = "false",
      .help = "talk without TLS: for test brokers"},
     {.name = "linger",
@@ -176,6 +177,9 @@ static void validate_properties(const struct dgf_kafka_conf *conf, const char *w
             dgf_findings_add(findings, DGF_FINDING_ERROR, "E0701", mark, NULL,
                              "%s: property '%s' of 'librdkafka' is refused: %s", what,
                              name, text);
+        else
+            continue;
+        dgf_findings_about(findings, "librdkafka.%s", name);
     }
     rd_kafka_conf_destroy(scratch);
 }
@@ -193,12 +197,14 @@ void dgf_kafka_validate(const void *opaque, const char *what, struct dgf_mark ma
 
     dgf_buf_init(&name, 4096);
     dgf_select_validate(&conf->base.select, what, mark, findings);
-    if (!dgf_kafka_topic_name(conf, "default", DGF_KAFKA_VIOLATIONS, &name))
+    if (!dgf_kafka_topic_name(conf, "default", DGF_KAFKA_VIOLATIONS, &name)) {
         dgf_findings_add(
             findings, DGF_FINDING_ERROR, "E0701", mark, NULL,
             "%s: 'topic_prefix' is '%s'; topics are named with letters, digits, "
             "'.', '_' and '-'",
             what, conf->topic_prefix);
+        dgf_findings_about(findings, "topic_prefix");
+    }
     if (conf->insecure && has_tls(conf))
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0701", mark, NULL,
                          "%s: 'insecure' means no TLS, but 'tls' is given", what);
@@ -208,16 +214,22 @@ void dgf_kafka_validate(const void *opaque, const char *what, struct dgf_mark ma
                          conf->sasl.user && conf->sasl.mechanism == DGF_KAFKA_PLAIN
                              ? " and the password"
                              : "");
-    if (!conf->tls.cert != !conf->tls.key)
+    if (conf->insecure)
+        dgf_findings_about(findings, "insecure");
+    if (!conf->tls.cert != !conf->tls.key) {
         dgf_findings_add(
             findings, DGF_FINDING_ERROR, "E0701", mark, NULL,
             "%s: 'tls.cert' and 'tls.key' are given together or not at all", what);
-    if (!conf->sasl.user != !conf->sasl.password)
+        dgf_findings_about(findings, "tls.%s", conf->tls.cert ? "cert" : "key");
+    }
+    if (!conf->sasl.user != !conf->sasl.password) {
         dgf_findings_add(
             findings, DGF_FINDING_ERROR, "E0701", mark, NULL,
             "%s: 'sasl.user' and 'sasl.password' are given together or not at "
             "all",
             what);
+        dgf_findings_about(findings, "sasl.%s", conf->sasl.user ? "user" : "password");
+    }
     validate_properties(conf, what, mark, findings);
 }
 

@@ -25,13 +25,13 @@ static const struct dgf_opt look_opts[] = {
     DGF_OPT_END};
 
 static const struct dgf_opt opts[] = {
-    {"url", DGF_OPT_STR, AT(url), DGF_REQUIRED,
+    {"url", DGF_OPT_STR, AT(url), DGF_REQUIRED | DGF_ADDRESS,
      .help = "Address of the account's blobs",
      .example = "https://acct.blob.core.windows.net"},
-    {"queue", DGF_OPT_STR, AT(queue), 0,
+    {"queue", DGF_OPT_STR, AT(queue), DGF_ADDRESS,
      .help = "Address of the Storage queue that Event Grid writes to",
      .example = "https://acct.queue.core.windows.net/events"},
-    {"feed", DGF_OPT_BOOL, AT(feed), 0, "false",
+    {"feed", DGF_OPT_BOOL, AT(feed), DGF_DECIDES, "false",
      .help =
          "Read the account's change feed: complete, minutes later. With queue, each "
          "hour of the feed is compared with what the queue brought"},
@@ -67,28 +67,33 @@ static void wrong(struct dgf_findings *findings, struct dgf_mark mark, const cha
 {
     dgf_findings_add(findings, DGF_FINDING_ERROR, "E0650", mark, NULL, "%s: '%s' %s",
                      what, option, text);
+    dgf_findings_about(findings, "%s", option);
 }
 
 static void validate(const void *ptr, const char *what, struct dgf_mark mark,
                      struct dgf_findings *findings)
 {
     const struct dgf_blobs_conf *conf = ptr;
+    const struct dgf_azure_address addresses[] = {
+        {"url", conf->url, DGF_AZURE_BLOB, false},
+        {"queue", conf->queue, DGF_AZURE_QUEUE, true},
+    };
     DGF_CLEANUP(dgf_free) char *base = NULL;
     DGF_CLEANUP(dgf_free) char *name = NULL;
+    size_t n_before = findings->n_errors;
     struct dgf_err err;
     int64_t time;
 
     if (!conf->url)
         return;
-    dgf_azure_validate(&conf->auth, DGF_AZURE_BLOB, conf->url, what, mark, findings);
-    if (strncmp(conf->url, "https://", 8) != 0 && strncmp(conf->url, "http://", 7) != 0)
-        wrong(findings, mark, what, "url",
-              "must be https://ACCOUNT.blob.core.windows.net");
+    dgf_azure_validate(&conf->auth, addresses, DGF_ARRAY_LEN(addresses), what, mark,
+                       findings);
     if (!conf->queue && !conf->feed)
         wrong(findings, mark, what, "queue",
               "and 'feed' are both missing; give the queue Event Grid writes to, or "
               "feed: true");
-    if (conf->queue && dgf_azure_container_url(conf->queue, &base, &name, &err))
+    if (conf->queue && findings->n_errors == n_before &&
+        dgf_azure_container_url(conf->queue, &base, &name, &err))
         wrong(findings, mark, what, "queue",
               "must be https://ACCOUNT.queue.core.windows.net/QUEUE");
     if (conf->start && strcmp(conf->start, "now") != 0 &&
@@ -97,8 +102,10 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
         wrong(findings, mark, what, "start",
               "must be now, beginning, or a time like 2026-03-02T00:00:00Z");
     for (size_t i = 0; i < conf->containers.n; i++)
-        if (!conf->containers.list[i][0] || strlen(conf->containers.list[i]) > 63)
+        if (!conf->containers.list[i][0] || strlen(conf->containers.list[i]) > 63) {
             wrong(findings, mark, what, "containers", "holds a name that is none");
+            dgf_findings_about(findings, "containers[%zu]", i);
+        }
 }
 
 static bool matches(const char *pattern, const uint8_t *at, const uint8_t *end)

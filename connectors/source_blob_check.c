@@ -13,7 +13,7 @@ struct check {
     struct dgf_findings *findings;
     bool done;
     enum dgf_azure_is is;
-    char text[DGF_AZURE_TEXT_MAX];
+    char text[DGF_AZURE_TEXT_MAX], said[DGF_AZURE_TEXT_MAX]; /* said: unreachable */
 };
 
 static void add(struct check *check, enum dgf_severity_of_finding severity,
@@ -70,8 +70,19 @@ static void say_denied(struct check *check, const char *what, const char *role)
 {
     const struct dgf_blobs_source *self = check->self;
     bool queue = strstr(role, "Queue") != NULL;
+    int how = DGF_BLOB_CONF(self)->auth.how;
 
     add(check, DGF_FINDING_ERROR, "E0652", "cannot read %s: %s", what, check->text);
+    dgf_findings_about(check->findings, "%s",
+                       how == DGF_AZURE_KEY   ? "key"
+                       : how == DGF_AZURE_SAS ? "sas"
+                                              : "auth");
+    if (how == DGF_AZURE_KEY) {
+        dgf_findings_fix(check->findings,
+                         "az storage account keys list --account-name %s",
+                         self->account);
+        return;
+    }
     dgf_findings_fix(
         check->findings,
         "az role assignment create --assignee CLIENT_ID --role '%s' --scope "
@@ -81,17 +92,23 @@ static void say_denied(struct check *check, const char *what, const char *role)
 }
 
 /* What one request says of one thing. */
-static void judge(struct check *check, const char *what, const char *role,
-                  const char *missing, const char *fix)
+static void judge(struct check *check, const char *what, const char *option,
+                  const char *role, const char *missing, const char *fix)
 {
+    if (check->is == DGF_AZURE_UNREACHABLE && !strcmp(check->said, check->text))
+        return; /* one cause, such as a token that is not given, is told once */
     if (check->is == DGF_AZURE_DENIED) {
         say_denied(check, what, role);
     } else if (missing &&
                (check->is == DGF_AZURE_MISSING || check->is == DGF_AZURE_NO_PARENT)) {
         add(check, DGF_FINDING_ERROR, "E0653", "%s", missing);
+        dgf_findings_about(check->findings, "%s", option);
         dgf_findings_fix(check->findings, "%s", fix);
     } else {
         add(check, DGF_FINDING_ERROR, "E0651", "cannot read %s: %s", what, check->text);
+        dgf_findings_about(check->findings, "%s", option);
+        if (check->is == DGF_AZURE_UNREACHABLE)
+            memcpy(check->said, check->text, sizeof(check->said));
     }
 }
 
@@ -115,7 +132,8 @@ static void check_queue(struct check *check)
         "tsv)/queueServices/default/queues/%s",
         self->account, self->queue_name, self->account, self->account,
         self->queue_name);
-    judge(check, "the queue", "Storage Queue Data Message Processor", missing, fix);
+    judge(check, "the queue", "queue", "Storage Queue Data Message Processor", missing,
+          fix);
 }
 
 static void check_feed(struct check *check)
@@ -131,7 +149,7 @@ static void check_feed(struct check *check)
         "--enable-change-feed true",
         self->account);
     judge(
-        check, "the change feed", "Storage Blob Data Reader",
+        check, "the change feed", "feed", "Storage Blob Data Reader",
         "the account has no change feed; with a hierarchical namespace it cannot have "
         "one, and a new one shows nothing until its first hour is over",
         fix);
@@ -142,12 +160,13 @@ static void check_containers(struct check *check)
     const struct dgf_blobs_conf *conf = DGF_BLOB_CONF(check->self);
 
     if (!ask(check, check->self->blob_rest, "/", "comp=list")) {
-        judge(check, "the list of containers", "Storage Blob Data Reader", NULL, "");
+        judge(check, "the list of containers", "url", "Storage Blob Data Reader", NULL,
+              "");
         return;
     }
     for (size_t i = 0; i < conf->containers.n; i++) {
         const char *name = conf->containers.list[i];
-        char path[80], missing[160], fix[256];
+        char path[80], missing[160], fix[256], option[48];
 
         if (strchr(name, '*'))
             continue;
@@ -159,7 +178,8 @@ static void check_containers(struct check *check)
         (void)snprintf(fix, sizeof(fix),
                        "az storage container create --account-name %.63s --name %.63s",
                        check->self->account, name);
-        judge(check, "a container", "Storage Blob Data Reader", missing, fix);
+        (void)snprintf(option, sizeof(option), "containers[%zu]", i);
+        judge(check, "a container", option, "Storage Blob Data Reader", missing, fix);
     }
 }
 
@@ -168,8 +188,12 @@ enum dgf_rc dgf_blobs_check(struct dgf_source *src, struct dgf_findings *finding
 {
     struct dgf_blobs_source *self = (struct dgf_blobs_source *)src;
     struct check check = {.self = self, .findings = findings};
+    char what[128];
     enum dgf_rc rc;
 
+    (void)snprintf(what, sizeof(what), "sources.%s (blob)", src->name);
+    if (!dgf_azure_can_ask(&DGF_BLOB_CONF(self)->auth, what, findings))
+        return DGF_OK;
     src->loop = event_base_new();
     if (!src->loop)
         return dgf_err_set(err, DGF_NOMEM, "out of memory");

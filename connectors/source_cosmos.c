@@ -20,13 +20,13 @@ static const struct dgf_opt poll_opts[] = {
     DGF_OPT_END};
 
 static const struct dgf_opt opts[] = {
-    {"url", DGF_OPT_STR, AT(url), DGF_REQUIRED, .help = "Address of the account",
-     .example = "https://acct.documents.azure.com"},
+    {"url", DGF_OPT_STR, AT(url), DGF_REQUIRED | DGF_ADDRESS,
+     .help = "Address of the account", .example = "https://acct.documents.azure.com"},
     {"database", DGF_OPT_STR, AT(database), DGF_REQUIRED, .help = "Database",
      .example = "shop"},
     {"containers", DGF_OPT_STR_LIST, AT(containers), DGF_REQUIRED,
      .help = "Containers to read", .example = "[orders, customers]"},
-    {"mode", DGF_OPT_ENUM, AT(mode), 0, "latest_version",
+    {"mode", DGF_OPT_ENUM, AT(mode), DGF_DECIDES, "latest_version",
      .help = "latest_version shows the newest state of each document and no delete; "
              "all_versions shows every change and delete, and needs continuous backup "
              "and a change feed policy of the container",
@@ -35,7 +35,7 @@ static const struct dgf_opt opts[] = {
      .help =
          "Where a container nobody knows yet begins: now, beginning, or a time like "
          "2030-01-31T00:00:00Z; all_versions knows only now"},
-    {"auth", DGF_OPT_ENUM, AT(auth.how), 0, "workload_identity",
+    {"auth", DGF_OPT_ENUM, AT(auth.how), DGF_DECIDES, "workload_identity",
      .help = "How requests prove who sends them", .words = DGF_AZURE_HOW_WORDS},
     DGF_AZURE_OPTS(struct dgf_cosmos_conf, auth),
     {"regions", DGF_OPT_STR_LIST, AT(regions), 0,
@@ -55,10 +55,11 @@ static const struct dgf_opt opts[] = {
     DGF_OPT_END};
 
 static void wrong(struct dgf_findings *findings, struct dgf_mark mark, const char *what,
-                  const char *subject, const char *text)
+                  const char *option, const char *subject, const char *text)
 {
     dgf_findings_add(findings, DGF_FINDING_ERROR, "E0641", mark, NULL, "%s: '%s' %s",
                      what, subject, text);
+    dgf_findings_about(findings, "%s", option);
 }
 
 static bool name_is_good(const char *name)
@@ -72,31 +73,36 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
     const struct dgf_cosmos_conf *conf = ptr;
     bool word = conf->start &&
                 (!strcmp(conf->start, "now") || !strcmp(conf->start, "beginning"));
+    const struct dgf_azure_address url = {"url", conf->url, DGF_AZURE_COSMOS, false};
+    char option[48];
     int64_t ns;
 
-    dgf_azure_validate(&conf->auth, DGF_AZURE_COSMOS, conf->url, what, mark, findings);
+    dgf_azure_validate(&conf->auth, &url, 1, what, mark, findings);
     if (conf->database && !name_is_good(conf->database))
-        wrong(findings, mark, what, conf->database, "is no name of a database");
+        wrong(findings, mark, what, "database", conf->database,
+              "is no name of a database");
     if (conf->containers.n > DGF_COSMOS_CONTAINERS_MAX)
-        wrong(findings, mark, what, "containers", "may have 64; make another source");
+        wrong(findings, mark, what, "containers", "containers",
+              "may have 64; make another source");
     for (size_t i = 0; i < conf->containers.n; i++) {
+        (void)snprintf(option, sizeof(option), "containers[%zu]", i);
         if (!name_is_good(conf->containers.list[i]))
-            wrong(findings, mark, what, conf->containers.list[i],
+            wrong(findings, mark, what, option, conf->containers.list[i],
                   "is no name of a container");
         for (size_t j = 0; j < i; j++)
             if (!strcmp(conf->containers.list[i], conf->containers.list[j]))
-                wrong(findings, mark, what, conf->containers.list[i],
+                wrong(findings, mark, what, option, conf->containers.list[i],
                       "stands twice in containers");
     }
     if (conf->start && !word && !dgf_parse_time(dgf_bytes_str(conf->start), &ns))
-        wrong(findings, mark, what, conf->start,
+        wrong(findings, mark, what, "start", conf->start,
               "in start is none of now, beginning, and a time like "
               "2030-01-31T00:00:00Z");
     else if (conf->start && conf->mode == DGF_COSMOS_ALL && strcmp(conf->start, "now"))
-        wrong(findings, mark, what, conf->start,
+        wrong(findings, mark, what, "start", conf->start,
               "in start: with mode: all_versions the service begins only now");
     if (conf->poll.min_ns > conf->poll.max_ns)
-        wrong(findings, mark, what, "poll.min", "is longer than poll.max");
+        wrong(findings, mark, what, "poll.min", "poll.min", "is longer than poll.max");
 }
 
 /* ---- what is said ---- */

@@ -17,6 +17,7 @@ struct check {
     struct dgf_cosmos_answer answer;
     struct dgf_buf body;
     char etag[DGF_COSMOS_ETAG_MAX + 1];
+    char option[48]; /* of the container that is looked at: "containers[2]" */
 };
 
 static void add(struct check *check, enum dgf_severity_of_finding severity,
@@ -32,7 +33,7 @@ static void add(struct check *check, enum dgf_severity_of_finding severity,
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     dgf_findings_add(check->findings, severity, code, (struct dgf_mark){0}, NULL,
-                     "sources.%s: %s", check->src->name, text);
+                     "sources.%s (cosmos): %s", check->src->name, text);
 }
 
 static void on_answer(void *ctx, const struct dgf_http_answer *http)
@@ -66,6 +67,7 @@ static bool ask(struct check *check, struct dgf_cosmos_ask *request)
             rc = dgf_cosmos_link_send(&check->link, request, NULL, &err);
         if (rc) {
             add(check, DGF_FINDING_ERROR, "E0642", "%s", err.text);
+            dgf_findings_about(check->findings, "auth");
             return false;
         }
         while (!check->done)
@@ -82,12 +84,15 @@ static bool ask(struct check *check, struct dgf_cosmos_ask *request)
     return true;
 }
 
-static void refused(struct check *check, const char *what)
+/* option: what in the file it is about, when it is no matter of rights. */
+static void refused(struct check *check, const char *what, const char *option)
 {
     const struct dgf_cosmos_answer *answer = &check->answer;
 
     if (answer->status == 401 || answer->status == 403) {
         add(check, DGF_FINDING_ERROR, "E0643", "%s: %s", what, answer->text);
+        dgf_findings_about(check->findings, "%s",
+                           check->conf->auth.how == DGF_AZURE_KEY ? "key" : "auth");
         if (check->conf->auth.how != DGF_AZURE_KEY)
             dgf_findings_fix(
                 check->findings,
@@ -101,6 +106,7 @@ static void refused(struct check *check, const char *what)
                              "--resource-group GROUP");
     } else {
         add(check, DGF_FINDING_ERROR, "E0642", "%s: %s", what, answer->text);
+        dgf_findings_about(check->findings, "%s", option);
     }
 }
 
@@ -112,7 +118,7 @@ static bool check_account(struct check *check)
     if (!ask(check, &request))
         return false;
     if (check->answer.is != DGF_COSMOS_GOOD) {
-        refused(check, "cannot look at the account");
+        refused(check, "cannot look at the account", "url");
         return false;
     }
     root = dgf_jv_root(check->answer.body);
@@ -120,6 +126,7 @@ static bool check_account(struct check *check)
         add(check, DGF_FINDING_ERROR, "E0642",
             "'%s' does not answer like an account of Cosmos DB",
             dgf_cosmos_link_where(&check->link));
+        dgf_findings_about(check->findings, "url");
         return false;
     }
     dgf_cosmos_link_regions(&check->link, root);
@@ -129,10 +136,12 @@ static bool check_account(struct check *check)
         for (size_t r = 1; r < check->link.n_regions; r++)
             known = known || !strcasecmp(check->link.regions[r].name,
                                          check->conf->regions.list[i]);
-        if (!known)
+        if (!known) {
             add(check, DGF_FINDING_WARNING, "W0641",
                 "the account cannot be read in region '%s'",
                 check->conf->regions.list[i]);
+            dgf_findings_about(check->findings, "regions[%zu]", i);
+        }
     }
     return true;
 }
@@ -153,6 +162,7 @@ static void check_policy(struct check *check, const char *container,
     add(check, DGF_FINDING_ERROR, "E0644",
         "container '%s' has no change feed policy, which mode: all_versions needs",
         container);
+    dgf_findings_about(check->findings, "mode");
     dgf_findings_fix(check->findings,
                      "az cosmosdb update --name NAME --resource-group GROUP "
                      "--backup-policy-type Continuous, and set changeFeedPolicy of the "
@@ -169,6 +179,9 @@ static void check_ttl(struct check *check, const char *container,
         add(check, DGF_FINDING_NOTE, "W0641",
             "documents of container '%s' expire, and mode: latest_version does not see it",
             container);
+    else
+        return;
+    dgf_findings_about(check->findings, "mode");
 }
 
 static bool check_feed(struct check *check, const char *container, const char *rid,
@@ -200,6 +213,7 @@ static bool check_feed(struct check *check, const char *container, const char *r
         add(check, DGF_FINDING_ERROR, "E0642",
             "the partitions of container '%s' cannot be understood: %s", container,
             why);
+        dgf_findings_about(check->findings, "%s", check->option);
         return false;
     }
     request->type = "docs";
@@ -233,13 +247,14 @@ static void check_container(struct check *check, const char *container)
         add(check, DGF_FINDING_ERROR, "E0642",
             "there is no container '%s' in database '%s'", container,
             check->conf->database);
+        dgf_findings_about(check->findings, "%s", check->option);
         goto out;
     }
     root = dgf_jv_root(check->answer.body);
     if (check->answer.is != DGF_COSMOS_GOOD || dgf_jv_check(check->answer.body, NULL) ||
         !dgf_jv_find(root, "_rid", &rid) ||
         !dgf_jv_copy(rid, rid_text, sizeof(rid_text))) {
-        refused(check, what);
+        refused(check, what, check->option);
         goto out;
     }
     if (!dgf_object_new("cosmos", check->conf->database, check->conf->database,
@@ -256,7 +271,7 @@ static void check_container(struct check *check, const char *container)
     if (!ask(check, &request))
         goto out;
     if (check->answer.is != DGF_COSMOS_GOOD) {
-        refused(check, what);
+        refused(check, what, check->option);
         goto out;
     }
     path.len = len;
@@ -267,7 +282,7 @@ static void check_container(struct check *check, const char *container)
     if (check_feed(check, container, rid_text, &request) &&
         check->answer.is != DGF_COSMOS_GOOD && check->answer.is != DGF_COSMOS_SAME &&
         check->answer.is != DGF_COSMOS_THROTTLED)
-        refused(check, what);
+        refused(check, what, check->option);
 out:
     dgf_buf_release(&link_text);
     dgf_buf_release(&path);
@@ -277,16 +292,22 @@ enum dgf_rc dgf_cosmos_check(struct dgf_source *src, struct dgf_findings *findin
                              struct dgf_err *err)
 {
     struct check check = {.conf = src->conf, .src = src, .findings = findings};
+    char what[128];
     enum dgf_rc rc;
 
+    (void)snprintf(what, sizeof(what), "sources.%s (cosmos)", src->name);
+    if (!dgf_azure_can_ask(&check.conf->auth, what, findings))
+        return DGF_OK;
     check.loop = event_base_new();
     if (!check.loop)
         return dgf_err_set(err, DGF_NOMEM, "out of memory");
     dgf_buf_init(&check.body, 8u << 20);
     rc = dgf_cosmos_link_open(&check.link, check.conf, check.loop, err);
     if (!rc && check_account(&check))
-        for (size_t i = 0; i < check.conf->containers.n; i++)
+        for (size_t i = 0; i < check.conf->containers.n; i++) {
+            (void)snprintf(check.option, sizeof(check.option), "containers[%zu]", i);
             check_container(&check, check.conf->containers.list[i]);
+        }
     dgf_cosmos_link_close(&check.link);
     event_base_free(check.loop);
     dgf_buf_release(&check.body);

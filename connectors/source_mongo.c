@@ -61,7 +61,7 @@ static const struct dgf_opt opts[] = {
     {"inspect", DGF_OPT_DURATION, AT(inspect_ns), 0, "5m", "1s", "1d",
      "How often collections, indexes, users, roles, settings and the oplog's length are "
      "looked at"},
-    {"insecure", DGF_OPT_BOOL, AT(insecure), 0, "false",
+    {"insecure", DGF_OPT_BOOL, AT(insecure), DGF_DECIDES, "false",
      .help = "Allow a connection that does not verify the server"},
     DGF_OPT_END};
 
@@ -83,11 +83,28 @@ const char *dgf_mongo_scope(const struct dgf_mongo_conf *conf,
     return scope[n] ? scope + n + 1 : NULL;
 }
 
+static void wrong(struct dgf_findings *findings, struct dgf_mark mark,
+                  const char *option, const char *fmt, ...) DGF_PRINTF(4, 5);
+
+static void wrong(struct dgf_findings *findings, struct dgf_mark mark,
+                  const char *option, const char *fmt, ...)
+{
+    char text[DGF_ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    dgf_findings_add(findings, DGF_FINDING_ERROR, "E0611", mark, NULL, "%s", text);
+    dgf_findings_about(findings, "%s", option);
+}
+
 static void validate(const void *ptr, const char *what, struct dgf_mark mark,
                      struct dgf_findings *findings)
 {
     const struct dgf_mongo_conf *conf = ptr;
     const struct dgf_str_list *lists[] = {&conf->include, &conf->exclude};
+    static const char *const names[] = {"include", "exclude"};
     struct dgf_err err = {0};
     mongoc_uri_t *uri;
     int64_t ns;
@@ -96,35 +113,35 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
         return;
     uri = dgf_mongo_uri_make(conf, &err);
     if (!uri)
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0611", mark, NULL, "%s: %s",
-                         what, err.text);
+        wrong(findings, mark, "url", "%s: %s", what, err.text);
     else
         mongoc_uri_destroy(uri);
     if (conf->scope && !scope_good(conf->scope))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0611", mark, NULL,
-                         "%s: '%s' in scope is neither a database nor "
-                         "database.collection",
-                         what, conf->scope);
+        wrong(findings, mark, "scope",
+              "%s: '%s' in scope is neither a database nor database.collection", what,
+              conf->scope);
     for (size_t l = 0; l < DGF_ARRAY_LEN(lists); l++)
         for (size_t i = 0; i < lists[l]->n; i++)
-            if (!strchr(lists[l]->list[i], '.') && !strstr(lists[l]->list[i], "**"))
-                dgf_findings_add(findings, DGF_FINDING_ERROR, "E0611", mark, NULL,
-                                 "%s: '%s' in %s has no database; write 'shop.%s'",
-                                 what, lists[l]->list[i], l ? "exclude" : "include",
-                                 lists[l]->list[i]);
+            if (!strchr(lists[l]->list[i], '.') && !strstr(lists[l]->list[i], "**")) {
+                wrong(findings, mark, names[l],
+                      "%s: '%s' in %s has no database; write 'shop.%s'", what,
+                      lists[l]->list[i], names[l], lists[l]->list[i]);
+                dgf_findings_about(findings, "%s[%zu]", names[l], i);
+            }
     if (conf->start && strcmp(conf->start, "now") != 0 &&
         strcmp(conf->start, "beginning") != 0 &&
         (!dgf_parse_time(dgf_bytes_str(conf->start), &ns) || ns < 0 ||
          ns / 1000000000 > UINT32_MAX))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0611", mark, NULL,
-                         "%s: '%s' in start is none of now, beginning, and a time like "
-                         "2030-01-31T00:00:00Z",
-                         what, conf->start);
-    if (conf->insecure)
-        dgf_findings_add(
-            findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
-            "%s: insecure: true allows a connection that does not verify the server",
-            what);
+        wrong(findings, mark, "start",
+              "%s: '%s' in start is none of now, beginning, and a time like "
+              "2030-01-31T00:00:00Z",
+              what, conf->start);
+    if (!conf->insecure)
+        return;
+    dgf_findings_add(
+        findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
+        "%s: insecure: true allows a connection that does not verify the server", what);
+    dgf_findings_about(findings, "insecure");
 }
 
 /* ---- the queue's loop side ---- */

@@ -37,9 +37,25 @@ static const struct dgf_opt opts[] = {
      "Longest time of one attempt to connect"},
     {"inspect", DGF_OPT_DURATION, AT(inspect_ns), 0, "5m", "1s", "1d",
      "How often the publication's tables are looked at"},
-    {"insecure", DGF_OPT_BOOL, AT(insecure), 0, "false",
+    {"insecure", DGF_OPT_BOOL, AT(insecure), DGF_DECIDES, "false",
      .help = "Allow a connection that does not verify the server"},
     DGF_OPT_END};
+
+static void add(struct dgf_findings *findings, struct dgf_mark mark, const char *option,
+                const char *fmt, ...) DGF_PRINTF(4, 5);
+
+static void add(struct dgf_findings *findings, struct dgf_mark mark, const char *option,
+                const char *fmt, ...)
+{
+    char text[DGF_ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    dgf_findings_add(findings, DGF_FINDING_ERROR, "E0601", mark, NULL, "%s", text);
+    dgf_findings_about(findings, "%s", option);
+}
 
 static void validate(const void *ptr, const char *what, struct dgf_mark mark,
                      struct dgf_findings *findings)
@@ -51,27 +67,29 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
     if (!conf->url)
         return;
     if (dgf_pg_params_make(conf, false, &params, &err))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0601", mark, NULL, "%s: %s",
-                         what, err.text);
+        add(findings, mark, "url", "%s: %s", what, err.text);
     else
         dgf_pg_params_release(&params);
     if (conf->slot_name &&
         (strlen(conf->slot_name) > 63 || !*conf->slot_name ||
          strspn(conf->slot_name, "abcdefghijklmnopqrstuvwxyz0123456789_") !=
              strlen(conf->slot_name)))
-        dgf_findings_add(findings, DGF_FINDING_ERROR, "E0601", mark, NULL,
-                         "%s: slot_name '%s' must be 1 to 63 of a-z, 0-9 and _", what,
-                         conf->slot_name);
+        add(findings, mark, "slot_name",
+            "%s: slot_name '%s' must be 1 to 63 of a-z, 0-9 and _", what,
+            conf->slot_name);
     for (size_t i = 0; i < conf->tables.n; i++)
-        if (!strchr(conf->tables.list[i], '.') && !strstr(conf->tables.list[i], "**"))
-            dgf_findings_add(findings, DGF_FINDING_ERROR, "E0601", mark, NULL,
-                             "%s: '%s' in tables has no schema; write 'public.%s'",
-                             what, conf->tables.list[i], conf->tables.list[i]);
-    if (conf->insecure)
-        dgf_findings_add(
-            findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
-            "%s: insecure: true allows a connection that does not verify the server",
-            what);
+        if (!strchr(conf->tables.list[i], '.') && !strstr(conf->tables.list[i], "**")) {
+            add(findings, mark, "tables",
+                "%s: '%s' in tables has no schema; write 'public.%s'", what,
+                conf->tables.list[i], conf->tables.list[i]);
+            dgf_findings_about(findings, "tables[%zu]", i);
+        }
+    if (!conf->insecure)
+        return;
+    dgf_findings_add(
+        findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
+        "%s: insecure: true allows a connection that does not verify the server", what);
+    dgf_findings_about(findings, "insecure");
 }
 
 /* What the ordinals of a transaction depend on. */

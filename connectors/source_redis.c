@@ -97,15 +97,16 @@ static const struct dgf_opt opts[] = {
      "Longest time of one attempt to connect"},
     {"reply_timeout", DGF_OPT_DURATION, AT(reply_timeout_ns), 0, "30s", "1s", "10m",
      "Longest time without an answer of the server"},
-    {"insecure", DGF_OPT_BOOL, AT(insecure), 0, "false",
+    {"insecure", DGF_OPT_BOOL, AT(insecure), DGF_DECIDES, "false",
      .help = "Allow a connection that is not encrypted, or does not verify the server"},
     DGF_OPT_END};
 
 static void wrong(struct dgf_findings *findings, struct dgf_mark mark, const char *what,
-                  const char *text, const char *subject)
+                  const char *option, const char *text, const char *subject)
 {
     dgf_findings_add(findings, DGF_FINDING_ERROR, "E0631", mark, NULL, "%s: '%s' %s",
                      what, subject, text);
+    dgf_findings_about(findings, "%s", option);
 }
 
 static void validate_event(const struct dgf_redis_conf *conf, const char *what,
@@ -116,16 +117,16 @@ static void validate_event(const struct dgf_redis_conf *conf, const char *what,
     for (size_t i = 0; i < conf->decode.n; i++)
         if (strcmp(conf->decode.values[i], "json") != 0 &&
             strcmp(conf->decode.values[i], "msgpack") != 0)
-            wrong(findings, mark, what, "in decode must be json or msgpack",
+            wrong(findings, mark, what, "decode", "in decode must be json or msgpack",
                   conf->decode.values[i]);
     for (size_t i = 0; i < event->ops.n; i++)
         if (dgf_op_of(dgf_bytes_str(event->ops.values[i])) <= DGF_OP_NONE)
-            wrong(findings, mark, what,
+            wrong(findings, mark, what, "map.ops",
                   "in map.ops is no operation; example: {c: insert}",
                   event->ops.values[i]);
     if (event->ops.n && !event->op)
-        wrong(findings, mark, what, "needs map.op, the field that says the operation",
-              "map.ops");
+        wrong(findings, mark, what, "map.ops",
+              "needs map.op, the field that says the operation", "map.ops");
 }
 
 static void validate(const void *ptr, const char *what, struct dgf_mark mark,
@@ -137,27 +138,34 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
 
     if (!conf->url)
         return;
-    if (dgf_redis_address_read(conf, &address, &err))
+    if (dgf_redis_address_read(conf, &address, &err)) {
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0631", mark, NULL, "%s: %s",
                          what, err.text);
+        dgf_findings_about(findings, "url");
+    }
     dgf_redis_address_release(&address);
     for (size_t i = 0; i < conf->streams.n; i++) {
         size_t len = strlen(conf->streams.list[i]);
+        char option[48];
 
+        (void)snprintf(option, sizeof(option), "streams[%zu]", i);
         if (len == 0 || len > DGF_REDIS_NAME_MAX)
-            wrong(findings, mark, what, "in streams must have 1 to 512 bytes",
+            wrong(findings, mark, what, option, "in streams must have 1 to 512 bytes",
                   conf->streams.list[i]);
     }
     validate_event(conf, what, mark, findings);
-    if (!conf->tls.cert != !conf->tls.key)
+    if (!conf->tls.cert != !conf->tls.key) {
         dgf_findings_add(
             findings, DGF_FINDING_ERROR, "E0631", mark, NULL,
             "%s: 'tls.cert' and 'tls.key' are given together or not at all", what);
-    if (conf->insecure)
-        dgf_findings_add(
-            findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
-            "%s: insecure: true allows a connection that does not verify the server",
-            what);
+        dgf_findings_about(findings, "tls.%s", conf->tls.cert ? "cert" : "key");
+    }
+    if (!conf->insecure)
+        return;
+    dgf_findings_add(
+        findings, DGF_FINDING_WARNING, "W0201", mark, NULL,
+        "%s: insecure: true allows a connection that does not verify the server", what);
+    dgf_findings_about(findings, "insecure");
 }
 
 void dgf_redis_fail(struct dgf_redis_source *self, enum dgf_rc rc, const char *fmt, ...)

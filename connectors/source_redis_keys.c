@@ -37,7 +37,7 @@ static const struct dgf_opt opts[] = {
      "Longest time of one attempt to connect"},
     {"reply_timeout", DGF_OPT_DURATION, AT(reply_timeout_ns), 0, "30s", "6s", "10m",
      "Longest time without an answer of the server"},
-    {"insecure", DGF_OPT_BOOL, AT(insecure), 0, "false",
+    {"insecure", DGF_OPT_BOOL, AT(insecure), DGF_DECIDES, "false",
      .help = "Allow a connection that is not encrypted, or does not verify the server"},
     DGF_OPT_END};
 
@@ -464,9 +464,11 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
 
     if (!((const struct dgf_redis_conf *)ptr)->url)
         return;
-    if (dgf_redis_address_read(ptr, &address, &err))
+    if (dgf_redis_address_read(ptr, &address, &err)) {
         dgf_findings_add(findings, DGF_FINDING_ERROR, "E0631", mark, NULL, "%s: %s",
                          what, err.text);
+        dgf_findings_about(findings, "url");
+    }
     dgf_redis_address_release(&address);
 }
 

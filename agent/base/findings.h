@@ -33,12 +33,15 @@ struct dgf_finding {
     char *text;           /* owned */
     char *source_line;    /* owned, NULL when unknown */
     char *fix;            /* owned, NULL: none; SQL, command or setting */
+    char *option;         /* owned, NULL: none named; "url", "tls.ca", "tables[2]" */
 };
 
 struct dgf_findings {
     struct dgf_finding *list;
     size_t n, cap, n_errors, n_warnings;
-    bool nomem; /* some could not be kept: treat as errors */
+    bool nomem;              /* some could not be kept: treat as errors */
+    struct dgf_mark *hidden; /* secrets in files; each owns its file's name */
+    size_t n_hidden, cap_hidden;
 };
 
 void dgf_findings_init(struct dgf_findings *findings);
@@ -53,10 +56,23 @@ void dgf_findings_add(struct dgf_findings *findings,
  * "secret=x", "://user:x@".  References (${...}) stay.  In place; findings_add does it
  * to every line it keeps. */
 void dgf_findings_hide(char *line);
+/* A secret stands at mark: stars in its place in every line that is or will be kept.
+ * len 0: to the end of the line. */
+void dgf_findings_hide_at(struct dgf_findings *findings, struct dgf_mark mark);
+/* Stars over len characters from col, which counts from 1.  In place. */
+void dgf_line_hide(char *line, unsigned col, unsigned len);
+/* Another place and line for list[at]; line may be NULL. */
+void dgf_findings_place_at(struct dgf_findings *findings, size_t at,
+                           struct dgf_mark mark, const char *line);
 /* The source line of list[at], when it has none. */
 void dgf_findings_line_at(struct dgf_findings *findings, size_t at, const char *line);
 /* Sets the fix of the finding added last. */
 void dgf_findings_fix(struct dgf_findings *findings, const char *fmt, ...)
+    DGF_PRINTF(2, 3);
+/* Which option the finding added last is about, as the file spells it, with dots for
+ * groups and [n], from 0, for items: "tls.ca", "tables[2]".  Whoever has read the file
+ * finds its place (dgf_opt_place); connectors know names only. */
+void dgf_findings_about(struct dgf_findings *findings, const char *fmt, ...)
     DGF_PRINTF(2, 3);
 /* The same for list[at]. */
 void dgf_findings_fix_at(struct dgf_findings *findings, size_t at, const char *fmt, ...)

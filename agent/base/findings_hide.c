@@ -40,14 +40,15 @@ static bool is_word(char c)
  * length of the secret. */
 static size_t secret_word(const char *at, size_t *ret_min)
 {
-    static const char *const parts[] = {"password", "passwd", "passphrase", "secret",
-                                        "token"};
+    static const char *const parts[] = {"password", "passwd",          "passphrase",
+                                        "secret",   "token",           "accountkey",
+                                        "sig=",     "sharedaccesskey="};
     static const char *const ends[] = {"key", "sas", "sig"}; /* also AccountKey */
 
     *ret_min = 0;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         if (strncasecmp(at, parts[i], strlen(parts[i])) == 0)
-            return strlen(parts[i]);
+            return strcspn(parts[i], "=");
     *ret_min = KEY_MIN;
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
         if (strncasecmp(at, ends[i], strlen(ends[i])) == 0 &&
@@ -86,6 +87,23 @@ static const char *value_of_secret(const char *at, const char **ret_end)
             return *ret_end;
     }
     return (size_t)(*ret_end - at) >= min ? at : NULL;
+}
+
+void dgf_line_hide(char *line, unsigned col, unsigned len)
+{
+    size_t rest;
+    char *from = line, *end;
+
+    for (; col > 1 && *from; col--)
+        for (from++; ((unsigned char)*from & 0xc0) == 0x80;)
+            from++;
+    for (end = from; *end && len > 0; len--)
+        for (end++; ((unsigned char)*end & 0xc0) == 0x80;)
+            end++;
+    if (end == from)
+        end += strlen(end);
+    rest = strlen(end) + 1;
+    memmove(put_stars(from, from, end), end, rest);
 }
 
 void dgf_findings_hide(char *line)

@@ -110,10 +110,15 @@ static bool add_reference(const char *ref, bool secret, struct dgf_buf *out,
     if (!value || (fallback && !*value))
         value = fallback ? fallback + 2 : NULL;
     if (!value)
-        return fault(
-            ret, "E0207",
-            "environment variable '%s' is not set; write ${%s:-default} to allow that",
-            name, name);
+        return secret
+                   ? fault(ret, "E0207",
+                           "environment variable '%s' is not set; set it, or keep the "
+                           "secret in a file and write ${file:PATH}",
+                           name)
+                   : fault(ret, "E0207",
+                           "environment variable '%s' is not set; write "
+                           "${%s:-default} to allow that",
+                           name, name);
     dgf_buf_add_str(out, value);
     return true;
 }
@@ -354,8 +359,8 @@ static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf
 static void set_scalar(const struct loading *l, const struct dgf_opt *opt,
                        const struct dgf_yaml_node *node, char *text, void *to)
 {
+    bool value, good = true;
     int word;
-    bool value;
 
     switch (opt->type) {
     case DGF_OPT_STR:
@@ -363,7 +368,8 @@ static void set_scalar(const struct loading *l, const struct dgf_opt *opt,
         *(char **)to = dgf_steal(text);
         break;
     case DGF_OPT_BOOL:
-        if (dgf_parse_bool(dgf_bytes_str(text), &value))
+        good = dgf_parse_bool(dgf_bytes_str(text), &value);
+        if (good)
             *(bool *)to = value;
         else
             say(l, "E0204", node, "'%s' is '%.64s'; must be true or false", opt->name,
@@ -371,7 +377,8 @@ static void set_scalar(const struct loading *l, const struct dgf_opt *opt,
         break;
     case DGF_OPT_ENUM:
         word = word_index(opt->words, text);
-        if (word >= 0)
+        good = word >= 0;
+        if (good)
             *(int *)to = word;
         else
             wrong_word(l, opt, node, text);
@@ -379,6 +386,8 @@ static void set_scalar(const struct loading *l, const struct dgf_opt *opt,
     default:
         set_number(l, opt, node, text, to);
     }
+    if (!good && (opt->flags & DGF_DECIDES))
+        dgf_findings_about(l->findings, "%s", opt->name);
     dgf_free(text);
 }
 
@@ -454,7 +463,8 @@ static bool is_ignored(const char *const *ignore, const char *name)
 }
 
 static void unknown_key(struct loading *l, const struct dgf_opt *opts,
-                        const char *const *ignore, const struct dgf_yaml_node *key)
+                        const char *const *ignore, const struct dgf_yaml_node *node,
+                        const struct dgf_yaml_node *key)
 {
     const char *names[128];
     const char *near;
@@ -465,11 +475,14 @@ static void unknown_key(struct loading *l, const struct dgf_opt *opts,
     for (; n < 128 && ignore && *ignore; ignore++)
         names[n++] = *ignore;
     near = dgf_nearest(key->text, names, n);
-    if (near)
+    if (near) {
         say(l, "E0202", key, "unknown option '%.64s'; did you mean '%s'?", key->text,
             near);
-    else
+        if (!dgf_yaml_get(node, near))
+            dgf_findings_about(l->findings, "%s", near);
+    } else {
         say(l, "E0202", key, "unknown option '%.64s'", key->text);
+    }
 }
 
 static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf,
@@ -480,12 +493,18 @@ static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf
 
         for (const struct dgf_opt *opt = opts; opt->name && !found; opt++)
             found = strcmp(opt->name, node->keys[i]->text) == 0;
-        if (!found)
-            unknown_key(l, opts, ignore, node->keys[i]);
+        if (found)
+            continue;
+        dgf_opt_hide_values(node->items[i], l->findings);
+        unknown_key(l, opts, ignore, node, node->keys[i]);
     }
     for (const struct dgf_opt *opt = opts; opt->name; opt++) {
         const struct dgf_yaml_node *value = node ? dgf_yaml_get(node, opt->name) : NULL;
 
+        if (value && (opt->flags & DGF_ADDRESS))
+            dgf_opt_hide_odd_address(value, is_secret(opt), l->findings);
+        else if (value && is_secret(opt))
+            dgf_opt_hide_values(value, l->findings);
         if (value && (value->kind != DGF_YAML_NULL || value->refused))
             set_one(l, opt, conf, value);
         else if (!(opt->flags & DGF_REQUIRED))

@@ -26,9 +26,12 @@ enum dgf_opt_type {
 
 #define DGF_REQUIRED 1u /* missing is an error */
 #define DGF_SECRET 2u   /* never printed */
-/* With DGF_SECRET: an address that may hold secrets; only those are hidden when it
- * is shown. */
+/* An address that may hold secrets, with or without DGF_SECRET: only those are hidden
+ * when it is shown. */
 #define DGF_ADDRESS 4u
+/* A word or bool on which it depends what other options mean: when it cannot be read,
+ * its finding is about it (dgf_findings_about), and combinations are not judged. */
+#define DGF_DECIDES 8u
 
 struct dgf_str_list {
     char **list;
@@ -59,11 +62,26 @@ struct dgf_opt {
 
 /* Fills conf (zeroed by the caller) from a map node; node NULL: all defaults.
  * `what` names the part in texts: "sources.orders (postgres)".  Unknown keys
- * suggest the nearest name.  `ignore`: NULL-terminated names that are read by
- * somebody else (e.g. "type").  Everything wrong becomes a finding (E02xx). */
+ * suggest the nearest name; their values and those of secrets are hidden in the lines
+ * that findings quote.  E0202 for a name near to one that is not given is about that.
+ * `ignore`: NULL-terminated names that are read by somebody else (e.g. "type").
+ * Everything wrong becomes a finding (E02xx). */
 void dgf_opt_load(const struct dgf_opt *opts, void *conf, const struct dgf_yaml *doc,
                   const struct dgf_yaml_node *node, const char *what,
                   const char *const *ignore, struct dgf_findings *findings);
+/* Findings from list[from] on that name an option (dgf_findings_about) get its place:
+ * its value's in the map that was loaded, or the map's when it is not given. */
+void dgf_opt_place(const struct dgf_yaml *doc, const struct dgf_yaml_node *map,
+                   struct dgf_findings *findings, size_t from);
+/* No line shows a value of this node: nobody knows what they are, and one may be a
+ * secret under a misspelled name. */
+void dgf_opt_hide_values(const struct dgf_yaml_node *node,
+                         struct dgf_findings *findings);
+/* The same for an address that cannot be taken apart, but for what is a mere host when
+ * the option is no secret; of others a line hides what is secret (dgf_findings_hide).
+ */
+void dgf_opt_hide_odd_address(const struct dgf_yaml_node *node, bool secret,
+                              struct dgf_findings *findings);
 /* Frees and, for secrets, wipes what load allocated. */
 void dgf_opt_release(const struct dgf_opt *opts, void *conf);
 /* Effective values as YAML, secrets as '***'; indent in spaces. */

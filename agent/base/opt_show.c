@@ -23,7 +23,7 @@ static void word_at(struct dgf_buf *out, const char *words, int n)
 static const char *seen(const struct dgf_opt *opt, const char *text,
                         struct dgf_buf *made)
 {
-    if (opt->type != DGF_OPT_SECRET_STR && !(opt->flags & DGF_SECRET))
+    if (opt->type != DGF_OPT_SECRET_STR && !(opt->flags & (DGF_SECRET | DGF_ADDRESS)))
         return text;
     if (!(opt->flags & DGF_ADDRESS))
         return "***";

@@ -73,6 +73,32 @@ static bool report_unquoted(struct builder *b)
     return true;
 }
 
+/* `{key: ${X}}`: the brace of a reference begins a map. */
+static bool report_reference(struct builder *b)
+{
+    yaml_mark_t mark = b->parser.problem_mark;
+    struct dgf_bytes source = b->doc->source;
+    size_t at = dgf_yaml_offset(b->doc, mark.line, mark.column), end = at;
+    char text[256];
+
+    if (at == 0 || mark.column == 0 || at >= source.len || source.ptr[at] != '{' ||
+        source.ptr[at - 1] != '$')
+        return false;
+    while (end < source.len && end - at < 80 && source.ptr[end] >= ' ' &&
+           source.ptr[end] != '}' && source.ptr[end] != '"' &&
+           !(source.ptr[end] == ':' && end + 1 < source.len &&
+             source.ptr[end + 1] == '-')) /* a default may be a secret */
+        end++;
+    (void)snprintf(text, sizeof(text),
+                   "invalid YAML: a reference within { } or [ ] needs quotes: "
+                   "\"$%.*s%s}\"",
+                   (int)(end - at), (const char *)source.ptr + at,
+                   end < source.len && source.ptr[end] == '}' ? "" : "...");
+    mark.column--;
+    report(b, "E0102", mark, (unsigned)(end - at) + 1, text);
+    return true;
+}
+
 static void report_syntax(struct builder *b)
 {
     const yaml_parser_t *parser = &b->parser;
@@ -91,7 +117,7 @@ static void report_syntax(struct builder *b)
                          "invalid YAML: %s", problem);
         return;
     }
-    if (report_tab(b) || report_unquoted(b))
+    if (report_tab(b) || report_unquoted(b) || report_reference(b))
         return;
     (void)snprintf(text, sizeof(text), "invalid YAML: %s%s%s", problem,
                    parser->context ? " " : "", parser->context ? parser->context : "");

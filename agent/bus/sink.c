@@ -90,6 +90,7 @@ void dgf_select_validate(const struct dgf_select *select, const char *what,
                          "%s: 'select.kinds' has '%s', which is no record kind%s%s%s",
                          what, word, near ? "; did you mean '" : "", near ? near : "",
                          near ? "'?" : "");
+        dgf_findings_about(findings, "select.kinds[%zu]", i);
     }
 }
 

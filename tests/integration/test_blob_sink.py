@@ -441,17 +441,17 @@ def check_names_what_is_missing_and_changes_nothing():
     name = container()
     url = shared().url() + f"/{name}"
     lines = Driver(url, None, "-C").end()
-    equal(lines, [f"finding note sink 'vault': container '{url}' has no immutability policy: "
+    equal(lines, [f"finding note sinks.vault (blob): container '{url}' has no immutability policy: "
                   "whoever may delete there can delete the archive | az storage container-rm "
                   f"create --storage-account {shared().account} --name {name} --enable-vlw"],
           "a container without protection")
     equal(shared().list_blobs(name), [], "check wrote something")
     shared().set_access(name, "container")
     lines = Driver(url, None, "-C").end()
-    true(any(f"finding warning sink 'vault': anybody can read container '{url}'" in line and
+    true(any(f"finding warning sinks.vault (blob): anybody can read container '{url}'" in line and
              "--public-access off" in line for line in lines), f"{lines}")
     lines = Driver(shared().url() + "/nothere", None, "-C").end()
-    equal(lines, [f"finding error sink 'vault': container '{shared().url()}/nothere' does not "
+    equal(lines, [f"finding error sinks.vault (blob): container '{shared().url()}/nothere' does not "
                   "exist; segments wait on the disk | az storage container create "
                   f"--account-name {shared().account} --name nothere"], "no container")
     lines = Driver(url, None, "-C", auth=["-k", "A" * 86 + "=="]).end()

@@ -439,12 +439,12 @@ def what_connectors_find_shows_its_line_and_stands_beside_other_mistakes():
                        "  f: {type: file, path: x, select: {kinds: [gapp], min_severity: no}}\n")
         code, out, err = shown(folder, {})
         equal((code, out), (78, ""))
-        for place, words in (("2:6", "error[E0601]: sources.o (postgres): sslmode 'disable'"),
+        for place, words in (("2:28", "error[E0601]: sources.o (postgres): sslmode 'disable'"),
                              ("2:71", "error[E0202]: sources.o (postgres): unknown option 'a'"),
                              ("3:28", "error[E0203]: sources.p (postgres): 'url' is empty"),
                              ("5:29", "error[E0203]: sinks.k (kafka): 'brokers' is empty"),
-                             ("5:6", "error[E0701]: sinks.k (kafka): property 'acks'"),
-                             ("6:6", "error[E0205]: sinks.f (file): 'select.kinds' has 'gapp'"),
+                             ("5:52", "error[E0701]: sinks.k (kafka): property 'acks'"),
+                             ("6:45", "error[E0205]: sinks.f (file): 'select.kinds' has 'gapp'"),
                              ("6:66", "error[E0205]: sinks.f (file): 'min_severity' is 'no'")):
             true(re.search(rf"^dgf.yaml:{place}: {re.escape(words)}.*\n +{place[0]} \| .*\n +\| +\^",
                            err, re.M), f"{place} {words} is not in:\n{err}")
@@ -463,9 +463,9 @@ def a_certificate_file_that_is_none_is_named_with_its_line():
                        f"  l: {{type: kafka, brokers: ['127.0.0.1:1'], tls: {{ca: {path}}}}}\n")
         done = dgf("check", "-c", "dgf.yaml", cwd=folder)
         equal(done.returncode, 1, done.stdout + done.stderr)
-        for text in ("dgf.yaml:4:3: error[E0502]: sinks.k: cannot read '/nowhere/ca.crt' of "
+        for text in ("dgf.yaml:4:3: error[E0502]: sinks.k (kafka): cannot read '/nowhere/ca.crt' of "
                      "'tls.ca': No such file or directory\n    4 |   k: {type: kafka",
-                     f"dgf.yaml:5:3: error[E0502]: sinks.l: '{path}' of 'tls.ca' holds no "
+                     f"dgf.yaml:5:3: error[E0502]: sinks.l (kafka): '{path}' of 'tls.ca' holds no "
                      "certificate, PEM: "):
             true(text in done.stdout, f"'{text}' is not in:\n{done.stdout}")
 

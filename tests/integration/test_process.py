@@ -85,6 +85,13 @@ def sigterm_drains_and_ends_within_ten_seconds():
             agent.send(signal.SIGTERM)
             equal(agent.exit_code(12), 0, "exit code")
             true(time.monotonic() - start <= 10.5, "a hanging broker held the exit")
+            left = agent.log_lines(event="ended before a sink had everything", level="warn")
+            equal([line["sink"] for line in left], ["events"], "sinks that lack records")
+            size = json.loads(agent.run("ledger", "stats", "-c", agent.config, "--format",
+                                        "json").stdout)["size"]
+            equal((left[0]["records"] > 0, left[0]["from"] + left[0]["records"],
+                   left[0]["required"], left[0]["next"]),
+                  (True, size, "true", "they stay in the ledger and the next start delivers them"))
             kafka.resume()
 
 

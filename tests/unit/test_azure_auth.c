@@ -265,66 +265,222 @@ END_TEST
 
 /* ---- options ---- */
 
+static const struct dgf_azure_address cosmos_url = {
+    "url", "https://a.documents.azure.com", DGF_AZURE_COSMOS, false};
+
+/* One finding, or none for a text of NULL: one mistake is one finding. */
 static void check_finding(const struct dgf_azure_conf *conf,
-                          enum dgf_azure_service service, const char *to,
+                          struct dgf_azure_address address, const char *option,
                           const char *text)
 {
     struct dgf_findings findings;
+    char whole[1024];
 
     dgf_findings_init(&findings);
-    dgf_azure_validate(conf, service, to, "sources.x (cosmos)", (struct dgf_mark){0},
+    dgf_azure_validate(conf, &address, 1, "sources.x (y)", (struct dgf_mark){0},
                        &findings);
+    ck_assert_uint_eq(findings.n_errors, text ? 1 : 0);
     if (text) {
-        ck_assert_uint_ge(findings.n, 1);
-        ck_assert_str_eq(findings.list[0].text, text);
+        (void)snprintf(whole, sizeof(whole), "sources.x (y): %s", text);
+        ck_assert_str_eq(findings.list[0].text, whole);
         ck_assert_str_eq(findings.list[0].code, "E0640");
-    } else {
-        ck_assert_uint_eq(findings.n_errors, 0);
+        ck_assert_str_eq(findings.list[0].option, option);
     }
     dgf_findings_release(&findings);
 }
 
 START_TEST(options_that_do_not_fit_are_named)
 {
-    static const char to[] = "https://a.documents.azure.com";
     struct dgf_azure_conf conf = {.how = DGF_AZURE_KEY};
 
-    check_finding(&conf, DGF_AZURE_COSMOS, to,
-                  "sources.x (cosmos): auth: key needs 'key'");
+    check_finding(&conf, cosmos_url, "auth", "auth: key needs 'key'");
     conf.key = (char *)"no base64!";
-    check_finding(&conf, DGF_AZURE_COSMOS, to,
-                  "sources.x (cosmos): 'key' is no account key: base64 of at least 16 "
-                  "bytes");
+    check_finding(&conf, cosmos_url, "key",
+                  "'key' is no account key: base64 of at least 16 bytes");
     conf.key = (char *)"AAAA";
-    check_finding(&conf, DGF_AZURE_COSMOS, to,
-                  "sources.x (cosmos): 'key' is no account key: base64 of at least 16 "
-                  "bytes");
+    check_finding(&conf, cosmos_url, "key",
+                  "'key' is no account key: base64 of at least 16 bytes");
+    conf.key = (char *)"AccountEndpoint=https://a.documents.azure.com;AccountKey=AA;";
+    check_finding(&conf, cosmos_url, "key",
+                  "'key' is a connection string: write only what follows AccountKey= "
+                  "to it");
     conf.key = (char *)COSMOS_KEY;
-    check_finding(&conf, DGF_AZURE_COSMOS, to, NULL);
-    check_finding(&conf, DGF_AZURE_COSMOS, "http://127.0.0.1:1",
-                  "sources.x (cosmos): an address with http:// sends everything in the "
-                  "clear; write https://, or insecure: true for an emulator");
-    check_finding(&conf, DGF_AZURE_COSMOS, "acct",
-                  "sources.x (cosmos): the address is no https:// address");
+    check_finding(&conf, cosmos_url, NULL, NULL);
     conf.sas = (char *)"sv=1";
-    check_finding(&conf, DGF_AZURE_BLOB, to,
-                  "sources.x (cosmos): 'sas' is used with auth: sas only");
+    check_finding(&conf, cosmos_url, "sas", "'sas' is for auth: sas, but auth is key");
     conf = (struct dgf_azure_conf){.how = DGF_AZURE_SAS};
-    check_finding(&conf, DGF_AZURE_BLOB, to,
-                  "sources.x (cosmos): auth: sas needs 'sas'");
+    check_finding(&conf, cosmos_url, "auth", "auth: sas needs 'sas'");
     conf.sas = (char *)"sv=1";
-    check_finding(&conf, DGF_AZURE_BLOB, to, NULL);
-    check_finding(&conf, DGF_AZURE_COSMOS, to,
-                  "sources.x (cosmos): Cosmos DB knows no auth: sas");
+    check_finding(&conf, cosmos_url, NULL, NULL);
     conf = (struct dgf_azure_conf){.how = DGF_AZURE_MANAGED_IDENTITY,
                                    .key = (char *)COSMOS_KEY};
-    check_finding(&conf, DGF_AZURE_COSMOS, to,
-                  "sources.x (cosmos): 'key' is used with auth: key only");
-    conf = (struct dgf_azure_conf){.how = DGF_AZURE_MANAGED_IDENTITY,
+    check_finding(&conf, cosmos_url, "key",
+                  "'key' is for auth: key, but auth is managed_identity");
+    conf = (struct dgf_azure_conf){.how = DGF_AZURE_WORKLOAD_IDENTITY,
                                    .client_secret = (char *)"x"};
-    check_finding(&conf, DGF_AZURE_COSMOS, to,
-                  "sources.x (cosmos): 'client_secret' is used with auth: "
-                  "client_secret only");
+    check_finding(&conf, cosmos_url, "client_secret",
+                  "'client_secret' is for auth: client_secret, but auth is "
+                  "workload_identity, the default");
+}
+END_TEST
+
+START_TEST(an_address_that_leads_elsewhere_is_found_without_a_network)
+{
+    static const struct {
+        struct dgf_azure_address address;
+        const char *text;
+    } cases[] = {
+        {{"url", "http://127.0.0.1:1", DGF_AZURE_COSMOS, false},
+         "'url' is 'http://127.0.0.1:1': http:// sends everything in the clear; write "
+         "https://, or insecure: true for an emulator"},
+        {{"url", "acct", DGF_AZURE_COSMOS, false},
+         "'url' is 'acct', which is no https:// address; example: "
+         "https://ACCOUNT.documents.azure.com"},
+        {{"url", "https://", DGF_AZURE_BLOB, false},
+         "'url' is 'https://', which is no https:// address; example: "
+         "https://ACCOUNT.blob.core.windows.net"},
+        {{"url", "C2y6yDjf5/R+ob0N8A7Cgv30VRDJ==", DGF_AZURE_BLOB, false},
+         "'url' is '***', which is no https:// address; example: "
+         "https://ACCOUNT.blob.core.windows.net"},
+        {{"url", "https://a.blob.core.windows.net/c", DGF_AZURE_BLOB, false},
+         "'url' is 'https://a.blob.core.windows.net/c'; it names the account alone, "
+         "without a path, like https://ACCOUNT.blob.core.windows.net"},
+        {{"url", "https://127.0.0.1:1/acct/c", DGF_AZURE_BLOB, false},
+         "'url' is 'https://127.0.0.1:1/acct/c'; it names the account alone, without a "
+         "path, like https://ACCOUNT.blob.core.windows.net"},
+        {{"url", "https://a.documents.azure.com/dbs/d", DGF_AZURE_COSMOS, false},
+         "'url' is 'https://a.documents.azure.com/dbs/d'; it names the account alone, "
+         "without a path, like https://ACCOUNT.documents.azure.com"},
+        {{"url", "https://a.documents.azure.com/?x=1", DGF_AZURE_COSMOS, false},
+         "'url' is 'https://a.documents.azure.com/?x=1'; it ends before '?' and '#'"},
+        {{"url", "https://a.blob.core.windows.net/c?sv=1&sig=abc", DGF_AZURE_BLOB,
+          true},
+         "'url' is 'https://a.blob.core.windows.net/c?sv=1&sig=***'; it ends before "
+         "'?': a shared access signature stands in 'sas', with auth: sas"},
+        {{"url", "https://me:pw@a.blob.core.windows.net", DGF_AZURE_BLOB, false},
+         "'url' is 'https://me:***@a.blob.core.windows.net'; it must have no user and "
+         "no spaces"},
+        {{"url", "https://a.queue.core.windows.net", DGF_AZURE_BLOB, false},
+         "'url' is 'https://a.queue.core.windows.net', an address of Queue Storage; it "
+         "must be like https://ACCOUNT.blob.core.windows.net"},
+        {{"url", "https://a.privatelink.dfs.core.windows.net/c", DGF_AZURE_BLOB, true},
+         "'url' is 'https://a.privatelink.dfs.core.windows.net/c', an address of Data "
+         "Lake Storage; it must be like "
+         "https://ACCOUNT.blob.core.windows.net/CONTAINER"},
+        {{"queue", "https://a.blob.core.chinacloudapi.cn/q", DGF_AZURE_QUEUE, true},
+         "'queue' is 'https://a.blob.core.chinacloudapi.cn/q', an address of Blob "
+         "Storage; it must be like https://ACCOUNT.queue.core.windows.net/QUEUE"},
+        {{"url", "https://a.documents.azure.com", DGF_AZURE_BLOB, false},
+         "'url' is 'https://a.documents.azure.com', an address of Cosmos DB for NoSQL; "
+         "it must be like https://ACCOUNT.blob.core.windows.net"},
+        {{"url", "https://a.mongo.cosmos.azure.com:10255", DGF_AZURE_COSMOS, false},
+         "'url' is 'https://a.mongo.cosmos.azure.com:10255', an address of Cosmos DB "
+         "for MongoDB; it must be like https://ACCOUNT.documents.azure.com"},
+    };
+    static const struct dgf_azure_address good[] = {
+        {"url", "https://a.documents.azure.com:443/", DGF_AZURE_COSMOS, false},
+        {"url", "https://a.blob.core.windows.net/", DGF_AZURE_BLOB, false},
+        {"url", "https://a.z1.blob.storage.azure.net", DGF_AZURE_BLOB, false},
+        {"url", "https://blobs.example.org", DGF_AZURE_BLOB, false},
+        {"url", "https://127.0.0.1:10000/devstoreaccount1", DGF_AZURE_BLOB, false},
+        {"url", "https://azurite:10000/devstoreaccount1/", DGF_AZURE_BLOB, false},
+        {"queue", "https://a.queue.core.windows.net/q", DGF_AZURE_QUEUE, true},
+        {"url", NULL, DGF_AZURE_BLOB, false},
+    };
+    struct dgf_azure_conf conf = {.how = DGF_AZURE_KEY, .key = (char *)COSMOS_KEY};
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(cases); i++)
+        check_finding(&conf, cases[i].address, cases[i].address.option, cases[i].text);
+    for (size_t i = 0; i < DGF_ARRAY_LEN(good); i++)
+        check_finding(&conf, good[i], NULL, NULL);
+}
+END_TEST
+
+START_TEST(a_connection_string_is_taken_apart_and_its_key_is_not_shown)
+{
+    static const struct {
+        struct dgf_azure_address address;
+        const char *text, *fix;
+    } cases[] = {
+        {{"url",
+          "AccountEndpoint=https://a.documents.azure.com:443/;AccountKey=hidden;",
+          DGF_AZURE_COSMOS, false},
+         "'url' is a connection string: write its address to 'url' and its AccountKey to "
+         "'key'",
+         "url: \"https://a.documents.azure.com:443/\", auth: key, key: "
+         "\"${file:/run/secrets/azure}\""},
+        {{"url",
+          "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hidden;"
+          "EndpointSuffix=core.chinacloudapi.cn",
+          DGF_AZURE_BLOB, false},
+         "'url' is a connection string: write its address to 'url' and its AccountKey to "
+         "'key'",
+         "url: \"https://a.blob.core.chinacloudapi.cn\", auth: key, key: "
+         "\"${file:/run/secrets/azure}\""},
+        {{"queue", "AccountName=a;AccountKey=hidden", DGF_AZURE_QUEUE, true},
+         "'queue' is a connection string: write its address to 'queue' and its "
+         "AccountKey to 'key'",
+         "queue: \"https://a.queue.core.windows.net/QUEUE\", auth: key, key: "
+         "\"${file:/run/secrets/azure}\""},
+        {{"url",
+          "BlobEndpoint=https://a.blob.core.windows.net/;"
+          "SharedAccessSignature=sv=1&sig=hidden",
+          DGF_AZURE_BLOB, true},
+         "'url' is a connection string: write its address to 'url' and its "
+         "SharedAccessSignature to 'sas'",
+         "url: \"https://a.blob.core.windows.net/CONTAINER\", auth: sas, sas: "
+         "\"${file:/run/secrets/azure}\""},
+        {{"url", "AccountName=a\"b c;AccountKey=hidden", DGF_AZURE_BLOB, false},
+         "'url' is a connection string: write its address to 'url' and its AccountKey to "
+         "'key'",
+         "url: \"https://ACCOUNT.blob.core.windows.net\", auth: key, key: "
+         "\"${file:/run/secrets/azure}\""},
+    };
+    struct dgf_azure_conf conf = {.how =
+                                      DGF_AZURE_KEY}; /* in the string, not missing */
+    struct dgf_findings findings;
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(cases); i++) {
+        check_finding(&conf, cases[i].address, cases[i].address.option, cases[i].text);
+        dgf_findings_init(&findings);
+        dgf_azure_validate(&conf, &cases[i].address, 1, "x", (struct dgf_mark){0},
+                           &findings);
+        ck_assert_str_eq(findings.list[0].fix, cases[i].fix);
+        dgf_findings_release(&findings);
+    }
+}
+END_TEST
+
+START_TEST(what_a_token_needs_is_looked_for_before_anything_is_asked)
+{
+    struct dgf_azure_conf conf = {.how = DGF_AZURE_WORKLOAD_IDENTITY};
+    struct dgf_findings findings;
+
+    dgf_findings_init(&findings);
+    ck_assert(!dgf_azure_can_ask(&conf, "sources.x (y)", &findings));
+    ck_assert_uint_eq(findings.n, 1);
+    ck_assert_str_eq(
+        findings.list[0].text,
+        "sources.x (y): auth is workload_identity, the default, and these are neither "
+        "options nor in the environment: 'tenant_id' (AZURE_TENANT_ID), 'client_id' "
+        "(AZURE_CLIENT_ID), 'token_file' (AZURE_FEDERATED_TOKEN_FILE); with an account "
+        "key write auth: key");
+    ck_assert_str_eq(findings.list[0].option, "auth");
+    conf = (struct dgf_azure_conf){.how = DGF_AZURE_CLIENT_SECRET,
+                                   .tenant_id = (char *)"t",
+                                   .client_id = (char *)"c"};
+    ck_assert(!dgf_azure_can_ask(&conf, "sources.x (y)", &findings));
+    ck_assert_str_eq(
+        findings.list[1].text,
+        "sources.x (y): auth is client_secret, and these are neither options nor in the "
+        "environment: 'client_secret' (AZURE_CLIENT_SECRET); with an account key write "
+        "auth: key");
+    conf.client_secret = (char *)"s";
+    ck_assert(dgf_azure_can_ask(&conf, "sources.x (y)", &findings));
+    conf = (struct dgf_azure_conf){.how = DGF_AZURE_MANAGED_IDENTITY};
+    ck_assert(dgf_azure_can_ask(&conf, "sources.x (y)", &findings));
+    ck_assert_uint_eq(findings.n, 2);
+    dgf_findings_release(&findings);
 }
 END_TEST
 
@@ -633,15 +789,19 @@ START_TEST(what_is_missing_for_a_token_is_named)
     begin(&conf, DGF_AZURE_COSMOS, URL);
     ck_assert_int_eq(dgf_azure_auth_block(auth, &err), DGF_BAD_CONFIG);
     ck_assert_str_eq(err.text, "cannot ask for a token: neither 'tenant_id' nor the "
-                               "environment's AZURE_TENANT_ID is set");
+                               "environment's AZURE_TENANT_ID is set; with an "
+                               "account key write auth: key");
     conf.tenant_id = (char *)"t";
     ck_assert_int_eq(dgf_azure_auth_block(auth, &err), DGF_BAD_CONFIG);
     ck_assert_str_eq(err.text, "cannot ask for a token: neither 'client_id' nor the "
-                               "environment's AZURE_CLIENT_ID is set");
+                               "environment's AZURE_CLIENT_ID is set; with an "
+                               "account key write auth: key");
     conf.client_id = (char *)"c";
     ck_assert_int_eq(dgf_azure_auth_block(auth, &err), DGF_BAD_CONFIG);
-    ck_assert_str_eq(err.text, "cannot ask for a token: neither 'token_file' nor the "
-                               "environment's AZURE_FEDERATED_TOKEN_FILE is set");
+    ck_assert_str_eq(err.text,
+                     "cannot ask for a token: neither 'token_file' nor the "
+                     "environment's AZURE_FEDERATED_TOKEN_FILE is set; with an "
+                     "account key write auth: key");
     conf.authority = (char *)"http://login";
     ck_assert_int_eq(dgf_azure_auth_block(auth, &err), DGF_BAD_CONFIG);
     ck_assert_str_eq(err.text, "the authority 'http://login' is no https:// address");
@@ -746,7 +906,11 @@ DGF_UNIT(azure_auth, a_blob_that_is_put_is_signed_as_storage_wants_it,
          reads_of_cosmos_are_signed_as_it_wants_it,
          the_signed_text_sorts_what_has_to_be_sorted, a_sas_goes_into_the_address,
          the_account_stands_in_the_address, dates_are_written_and_read,
-         options_that_do_not_fit_are_named, nothing_is_sent_in_the_clear_unless_told,
+         options_that_do_not_fit_are_named,
+         an_address_that_leads_elsewhere_is_found_without_a_network,
+         a_connection_string_is_taken_apart_and_its_key_is_not_shown,
+         what_a_token_needs_is_looked_for_before_anything_is_asked,
+         nothing_is_sent_in_the_clear_unless_told,
          a_token_is_fetched_with_a_secret_and_kept, a_token_is_replaced_before_it_ends,
          a_token_that_cannot_be_replaced_works_to_its_end,
          a_refused_token_is_fetched_anew, a_workload_shows_the_newest_token_of_its_file,

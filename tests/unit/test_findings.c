@@ -228,6 +228,8 @@ START_TEST(a_quoted_line_hides_secrets_and_keeps_its_columns)
          "account_key: ******************************, x: 1"},
         {"url: https://x/c?sv=1&sig=C2y6yDjf5/R%2Bob0N8A7Cg, a: b",
          "url: https://x/c?sv=1&sig=***********************, a: b"},
+        {"AccountName=a;AccountKey=short", "AccountName=a;AccountKey=*****"},
+        {"https://x/c?sv=1&sig=short", "https://x/c?sv=1&sig=*****"},
         {"tls: {key: client.key}", "tls: {key: client.key}"},
         {"map: {key: [id], keys: 1234567890123456789}",
          "map: {key: [id], keys: 1234567890123456789}"},
@@ -239,6 +241,29 @@ START_TEST(a_quoted_line_hides_secrets_and_keeps_its_columns)
         dgf_findings_hide(line);
         ck_assert_str_eq(line, lines[i][1]);
     }
+}
+END_TEST
+
+START_TEST(a_hidden_place_is_hidden_in_lines_before_and_after)
+{
+    static const char line[] = "{kyy: geh\303\274m, x: 1}";
+
+    begin();
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0202", at("a.yaml", 3, 2, 3), line,
+                     "first");
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0202", at("b.yaml", 3, 2, 3), line,
+                     "another file");
+    dgf_findings_hide_at(&findings, at("a.yaml", 3, 7, 5));
+    dgf_findings_hide_at(&findings, at("a.yaml", 4, 1, 0));
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0202", at("a.yaml", 3, 14, 1),
+                     line, "later");
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0202", at("a.yaml", 4, 1, 1),
+                     "abc", "all of it");
+    ck_assert_str_eq(findings.list[0].source_line, "{kyy: *****, x: 1}");
+    ck_assert_str_eq(findings.list[1].source_line, line);
+    ck_assert_str_eq(findings.list[2].source_line, "{kyy: *****, x: 1}");
+    ck_assert_str_eq(findings.list[3].source_line, "***");
+    end();
 }
 END_TEST
 
@@ -269,5 +294,6 @@ DGF_UNIT(findings, findings_are_shown_by_place_with_line_and_carets,
          findings_without_a_file_are_shown_too, json_holds_all_that_is_known,
          sarif_names_rules_and_regions, junit_fails_for_errors_only,
          a_quoted_line_hides_secrets_and_keeps_its_columns,
+         a_hidden_place_is_hidden_in_lines_before_and_after,
          every_code_is_explained_once_and_in_order,
          the_built_in_policy_is_explained_like_a_code)

@@ -269,6 +269,16 @@ static const struct {
      "while parsing a flow sequence\n"
      "    2 | \n"
      "      | ^\n"},
+    {"a: {b: ${X_1}}\n",
+     "x.yaml:1:8: error[E0102]: invalid YAML: a reference within { } or [ ] needs "
+     "quotes: \"${X_1}\"\n"
+     "    1 | a: {b: ${X_1}}\n"
+     "      |        ^~~~~\n"},
+    {"a: [x, ${X:-geheim}]\n",
+     "x.yaml:1:8: error[E0102]: invalid YAML: a reference within { } or [ ] needs "
+     "quotes: \"${X...}\"\n"
+     "    1 | a: [x, ${X:-geheim}]\n"
+     "      |        ^~~\n"},
     {"ok: 1\nbad: \xff\n", "x.yaml:2: error[E0111]: this line is not UTF-8\n"},
     {"ok: 1\nbad: \x01\n",
      "x.yaml:2:6: error[E0111]: invalid YAML: control characters are not allowed\n"},
