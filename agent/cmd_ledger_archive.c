@@ -121,8 +121,12 @@ static void verdict_human(const struct dgf_archive_verdict *verdict)
                      verdict->result == DGF_VERIFIED_TAMPERED ? "tampered"
                                                               : "incomplete",
                      verdict->class, verdict->index, verdict->text);
-    dgf_buf_addf(&text, "size %" PRIu64 "\nroot ", verdict->size);
-    dgf_buf_add_hex(&text, dgf_bytes_of(verdict->root, DGF_SHA256_LEN));
+    if (verdict->result == DGF_VERIFIED_OK || verdict->size > 0) { /* of what is good */
+        dgf_buf_addf(&text, "size %" PRIu64 "\nroot ", verdict->size);
+        dgf_buf_add_hex(&text, dgf_bytes_of(verdict->root, DGF_SHA256_LEN));
+    } else {
+        dgf_buf_add_str(&text, "no checkpoint of it is confirmed");
+    }
     for (size_t i = 0; i < verdict->n_pruned; i++)
         dgf_buf_addf(&text, "\npruned: records %" PRIu64 " to %" PRIu64 " are not here",
                      verdict->pruned[i].first, verdict->pruned[i].last);

@@ -14,6 +14,7 @@ struct check {
     bool done;
     enum dgf_azure_is is;
     char text[DGF_AZURE_TEXT_MAX], said[DGF_AZURE_TEXT_MAX]; /* said: unreachable */
+    bool wrong_key;                                          /* it was said */
 };
 
 static void add(struct check *check, enum dgf_severity_of_finding severity,
@@ -72,6 +73,9 @@ static void say_denied(struct check *check, const char *what, const char *role)
     bool queue = strstr(role, "Queue") != NULL;
     int how = DGF_BLOB_CONF(self)->auth.how;
 
+    if (check->wrong_key)
+        return; /* it is wrong for all of the account */
+    check->wrong_key = how == DGF_AZURE_KEY;
     add(check, DGF_FINDING_ERROR, "E0652", "cannot read %s: %s", what, check->text);
     dgf_findings_about(check->findings, "%s",
                        how == DGF_AZURE_KEY   ? "key"

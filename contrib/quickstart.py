@@ -180,11 +180,26 @@ def read_topic(kafka, wanted):
         say(f"    {message.headers['ce_type']} {message.id}: {message.json()['message']}")
 
 
-def next_steps():
+NEEDS = (           # what dgf check answers with, of each that can be started
+    ("pg", "PostgreSQL: SQL"), ("redis", "Redis: ACL and CONFIG commands"),
+    ("mongo", "MongoDB: what to run in mongosh"), ("cosmos", "Cosmos DB and Blob Storage: az commands"),
+    ("kafka", "Kafka: kafka-topics and kafka-acls commands"))
+DRIVE = (           # how to go on with what runs, once its env is read
+    ("pg", 'psql -c "INSERT INTO shop.order_notes VALUES (99, \'card 4111 1111 1111 1111\')"'),
+    ("redis", 'redis-cli -u "$REDIS" XADD chat "*" note "card 4111 1111 1111 1111"'),
+    ("mongo", 'mongosh "$MONGO" --eval \'db.getSiblingDB("support").tickets.insertOne('
+              '{note: "card 4111 1111 1111 1111"})\''),
+    ("kafka", 'kcat -b "$KAFKA" -t dgf.demo.violations.v1 -C -e'))
+
+
+def next_steps(held):
+    needs = [text for name, text in NEEDS if name in held]
     say(f"""
 What next
-    your own database   dgf init                  writes a commented dgf.yaml and a policy
-                        dgf check -c dgf.yaml     says what the server still needs, as SQL
+    your own databases  dgf init                  writes a commented dgf.yaml and a policy
+                        dgf check -c dgf.yaml     says what they still need:
+                                                  """ + ("""
+                                                  """).join(needs) + f"""
     your own policies   contrib/doc/POLICIES.md; try them without any database:
                         dgf rules test contrib/examples
     what comes out      contrib/doc/RECORDS.md
@@ -224,10 +239,12 @@ done
 rm -rf {folders}
 """)
     os.chmod(stop, 0o755)
+    drive = "\n".join(f"    {text}" for name, text in DRIVE if name in held)
     say(f"""
 Everything is still running.
-    . {env}     sets DEMO, PGHOST, KAFKA, REDIS, MONGO, COSMOS, BLOB for psql, dgf and kcat
+    . {env}     sets {", ".join(name for name in values if values[name] and name != "PATH")}
     dgf tail -c $DEMO/dgf.yaml
+{drive}
     {stop}    ends it all""")
 
 
@@ -283,7 +300,8 @@ def run(keep, chosen):
             shutil.copy(os.path.join(TOP, "contrib", "examples", name), agent.policies)
         say(f"    configuration {agent.config}, policies {agent.policies}/shop.yaml")
         plain(agent, "rules", "test", agent.policies)
-        plain(agent, "check", "-c", agent.config)
+        if "***" in plain(agent, "check", "-c", agent.config).stdout:
+            say("    (stars: keys and passwords of the file are never shown, not even those of a demo)")
         show("run -c dgf.yaml &")
         agent.start()
         held["agent"] = agent
@@ -302,17 +320,21 @@ def run(keep, chosen):
         if "azure" in chosen:
             quickstart_archive.show_archive(agent, held["azure"], held["pg"], wanted,
                                             (say, show, plain))
-        next_steps()
+        next_steps(held)
         n_databases = sum(name in held for name in ("pg", "redis", "mongo", "cosmos", "azure"))
         if keep:
             leave_running(agent, held)
             held = {}
-        say(f"\nquickstart: {len(steps)} transactions"
+        summary = (f"\nquickstart: {len(steps)} transactions"
             + (f" in {n_databases} databases" if n_databases > 1 else "")
             + f", {wanted} violations, the ledger verifies")
     finally:
         for server in reversed(list(held.values())):
             server.__exit__()
+    say(summary)
+    if not keep:
+        say(f"    its servers are stopped and its folder {agent.folder.path} is gone; the same with "
+            "--keep leaves both")
 
 
 def main():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import servers
@@ -14,6 +15,14 @@ SINK = """  vault:
     insecure: true          # a private Azurite; without it only https:// is taken
 """
 LEDGER = "ledger: {cut_every: 1s}   # a signed checkpoint a second, so that there is something to see\n"
+# What the classes of contrib/doc/ARCHIVE.md mean that one byte of a segment can give.
+MEANS = {
+    "segment": "the file of records is not the one whose hash was signed",
+    "leaf": "a record is not the one whose hash is in the signed tree",
+    "seq": "a record stands under the number of another one",
+    "json": "what stands in place of a record is none",
+}
+OTHER = "see 'What is checked' in contrib/doc/ARCHIVE.md"
 AFTERWARDS = ("INSERT INTO shop.order_notes VALUES (90, 'while nobody watched: 4111 1111 1111 1111');",
               "INSERT INTO shop.order_notes VALUES (91, 'and once more 5500 0000 0000 0004');")
 
@@ -89,8 +98,12 @@ def tampered(agent, azurite, log, key, anchor):
     say("\n== one byte of a copy is flipped")
     folder = copy_of(azurite, log, agent.folder / "copy")
     say(f"    in {flip(folder)}")
-    expect(plain(agent, "ledger", "verify", folder, "--key", key, "--anchor", anchor), 1,
-           "tampered")
+    done = plain(agent, "ledger", "verify", folder, "--key", key, "--anchor", anchor)
+    expect(done, 1, "tampered")
+    kind, index = re.search(r"^tampered: (\S+) at index (\d+):", done.stdout, re.M).groups()
+    say(f"    class {kind}: {MEANS.get(kind, OTHER)};")
+    say(f"    index {index}: the first record that this copy no longer proves. The container's own "
+        "objects are as they were")
 
 
 def proven(agent, log, key):

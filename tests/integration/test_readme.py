@@ -128,8 +128,12 @@ def the_quickstart_with_azure_proves_a_violation_loses_its_disk_and_goes_on():
                             "11 transactions in 3 databases, 6 violations")
     for found in ("    tampered: ", " at index ", "    ok: the record is number 8 of the log",
                   "goes on from the archive of log ",
-                  "6 violations in the log that was lost, 2 in the one that goes on"):
+                  "6 violations in the log that was lost, 2 in the one that goes on",
+                  "    class ", ": the first record that this copy no longer proves",
+                  "(stars: keys and passwords of the file are never shown",
+                  "Cosmos DB and Blob Storage: az commands", " is gone; the same with --keep "):
         true(found in shown, f"'{found}' in:\n{shown}")
+    true("size 0" not in shown and "root 0000" not in shown, f"a size or root of nothing:\n{shown}")
 
 
 if __name__ == "__main__":
