@@ -253,6 +253,25 @@ static void judge_path(const struct judge *j, const struct dgf_azure_address *ad
                      (int)(host->path + len - address->url), address->url);
 }
 
+/* One name behind the account; too few are told by dgf_azure_container_url. */
+static void judge_part(const struct judge *j, const struct dgf_azure_address *address,
+                       const struct host *host, bool known, const char *url)
+{
+    size_t n = 0, most = host->named && (known || !j->conf->account) ? 1 : 2;
+
+    for (const char *at = host->path; *at; at += strcspn(at, "/")) {
+        at += strspn(at, "/");
+        n += *at != '\0';
+    }
+    if (n > most)
+        complain(j, address->option,
+                 "'%s' is '%s'; behind the account it names one %s and nothing else, "
+                 "like %s",
+                 address->option, url,
+                 address->service == DGF_AZURE_QUEUE ? "queue" : "container",
+                 example_of(address));
+}
+
 static void judge_address(const struct judge *j,
                           const struct dgf_azure_address *address)
 {
@@ -290,7 +309,9 @@ static void judge_address(const struct judge *j,
         complain(j, option, "'%s' is '%s'; it ends before '?' and '#'", option, text);
     else if (is >= 0 && endpoints[is].service != (int)address->service)
         other_service(j, address, &host, is, label, text);
-    else if (!address->part)
+    else if (address->part)
+        judge_part(j, address, &host, is >= 0, text);
+    else
         judge_path(j, address, &host, is >= 0, text);
 }
 

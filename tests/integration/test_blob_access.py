@@ -204,7 +204,8 @@ def wrong_options_are_said_before_anything_starts():
         for wrong, text in (
                 ({"queue": None}, "'queue' and 'feed' are both missing"),
                 ({"feed": True, "source": ", visibility: 1s"}, "visibility"),
-                ({"feed": True, "queue": "UPPER/case"}, "'queue' must be https://"),
+                ({"feed": True, "queue": "UPPER"}, "'queue' must be https://"),
+                ({"feed": True, "queue": "a/b"}, "it names one queue and nothing else"),
                 ({"feed": True, "queue": "events?sig=x"}, "it ends before '?'"),
                 ({"source": ", timeout: 1h"}, "'timeout' is 1h; must be 1s to 5m"),
                 ({"source": ", start: yesterday"}, "'start' must be now")):

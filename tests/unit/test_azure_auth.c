@@ -348,6 +348,13 @@ START_TEST(an_address_that_leads_elsewhere_is_found_without_a_network)
         {{"url", "https://127.0.0.1:1/acct/c", DGF_AZURE_BLOB, false},
          "'url' is 'https://127.0.0.1:1/acct/c'; it names the account alone, without a "
          "path, like https://ACCOUNT.blob.core.windows.net"},
+        {{"url", "https://a.blob.core.windows.net/c/folder/", DGF_AZURE_BLOB, true},
+         "'url' is 'https://a.blob.core.windows.net/c/folder/'; behind the account it "
+         "names one container and nothing else, like "
+         "https://ACCOUNT.blob.core.windows.net/CONTAINER"},
+        {{"queue", "https://127.0.0.1:1/acct/a/b", DGF_AZURE_QUEUE, true},
+         "'queue' is 'https://127.0.0.1:1/acct/a/b'; behind the account it names one "
+         "queue and nothing else, like https://ACCOUNT.queue.core.windows.net/QUEUE"},
         {{"url", "https://a.documents.azure.com/dbs/d", DGF_AZURE_COSMOS, false},
          "'url' is 'https://a.documents.azure.com/dbs/d'; it names the account alone, "
          "without a path, like https://ACCOUNT.documents.azure.com"},
@@ -385,6 +392,7 @@ START_TEST(an_address_that_leads_elsewhere_is_found_without_a_network)
         {"url", "https://127.0.0.1:10000/devstoreaccount1", DGF_AZURE_BLOB, false},
         {"url", "https://azurite:10000/devstoreaccount1/", DGF_AZURE_BLOB, false},
         {"queue", "https://a.queue.core.windows.net/q", DGF_AZURE_QUEUE, true},
+        {"queue", "https://127.0.0.1:10001/devstoreaccount1/q/", DGF_AZURE_QUEUE, true},
         {"url", NULL, DGF_AZURE_BLOB, false},
     };
     struct dgf_azure_conf conf = {.how = DGF_AZURE_KEY, .key = (char *)COSMOS_KEY};
