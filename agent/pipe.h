@@ -42,7 +42,9 @@ struct pipe_source {
     bool dirty;            /* position or counts are not in a batch yet */
     bool in_tx;            /* last accepted event was inside a transaction */
     uint64_t accepted_seq; /* newest event that was judged */
-    uint64_t n_gaps, n_undecodable; /* since the process began */
+    uint64_t n_gaps, n_undecodable; /* since the process began, as are the counts */
+    struct dgf_coverage_note counts[DGF_COVERAGE_NOTES]; /* of the source's own words */
+    unsigned n_counts;
     uint64_t handed_seq,
         handed_next;          /* newest in the batch being written, and its end */
     uint64_t told_seq;        /* newest the source was told is durable */

@@ -293,9 +293,26 @@ static void host_fail(struct dgf_source *src, enum dgf_rc rc, const char *text)
     snprintf(ps->reason, sizeof(ps->reason), "%s", text);
 }
 
+/* For status.json; a word for which there is no room breaks the coverage first. */
+static void add_count(struct pipe_source *ps, const char *word, uint64_t n)
+{
+    unsigned at = 0;
+
+    while (at < ps->n_counts && strcmp(ps->counts[at].word, word) != 0)
+        at++;
+    if (at == DGF_COVERAGE_NOTES)
+        return;
+    if (at == ps->n_counts)
+        snprintf(ps->counts[ps->n_counts++].word, sizeof(ps->counts[at].word), "%s",
+                 word);
+    ps->counts[at].n += n;
+}
+
 static void host_count(struct dgf_source *src, const char *word, uint64_t n)
 {
     struct pipe_source *ps = of(src);
+
+    add_count(ps, word, n);
 
     if (dgf_coverage_note(&ps->coverage, word, n))
         pipe_break(ps->pipeline, DGF_NOMEM, "cannot count what was not judged");

@@ -35,6 +35,18 @@ static bool source_ok(const struct pipe_source *ps)
            ps->state == DGF_STATE_STARTING;
 }
 
+/* What is under words of the source's own; none: no field. */
+static void add_counts(struct dgf_json *json, const struct pipe_source *ps)
+{
+    if (ps->n_counts == 0)
+        return;
+    dgf_json_key(json, "counted");
+    dgf_json_begin_object(json);
+    for (unsigned i = 0; i < ps->n_counts; i++)
+        add_u64(json, ps->counts[i].word, ps->counts[i].n);
+    dgf_json_end_object(json);
+}
+
 static void add_source(struct dgf_json *json, const struct pipe_source *ps)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
@@ -61,6 +73,7 @@ static void add_source(struct dgf_json *json, const struct pipe_source *ps)
     add_u64(json, "acknowledged", ps->told_seq);
     add_u64(json, "gaps", ps->n_gaps);
     add_u64(json, "undecodable", ps->n_undecodable);
+    add_counts(json, ps);
     add_text(json, "guarantee",
              dgf_guarantee_text(dgf_source_guarantee(ps->conf->type, ps->conf->conf)));
     dgf_json_key(json, "caught_up");

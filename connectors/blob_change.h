@@ -41,7 +41,7 @@ enum dgf_blob_content {
 struct dgf_blob_extra {
     enum dgf_blob_content content;
     struct dgf_bytes bytes;
-    bool late;      /* only the change feed had it */
+    bool late;      /* only the change feed or a dead letter had it */
     bool reordered; /* something newer of this blob was judged before */
 };
 

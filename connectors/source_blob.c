@@ -2,7 +2,6 @@
  * both. */
 #include "source_blob.h"
 
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -10,9 +9,6 @@
 #include "base/parse.h"
 
 #define TICK_MS 50
-#define PACE_MIN_NS INT64_C(1000000000)
-#define PACE_MAX_NS INT64_C(30000000000)
-#define PACE_CONFIG_NS INT64_C(30000000000)
 #define MEMORY_MAX 65536
 
 #define AT(f) offsetof(struct dgf_blobs_conf, f)
@@ -35,6 +31,10 @@ static const struct dgf_opt opts[] = {
      .help =
          "Read the account's change feed: complete, minutes later. With queue, each "
          "hour of the feed is compared with what the queue brought"},
+    {"dead_letters", DGF_OPT_STR, AT(dead_letters), 0,
+     .help = "Container of this account into which Event Grid puts what it could not "
+             "deliver to the queue: read too, never changed",
+     .example = "dead-letters"},
     {"start", DGF_OPT_STR, AT(start), 0, "now",
      .help =
          "Where the change feed begins when nobody knows it yet: now, beginning, or a "
@@ -53,7 +53,7 @@ static const struct dgf_opt opts[] = {
     {"poll", DGF_OPT_DURATION, AT(poll_ns), 0, "1s", "20ms", "5m",
      "How often an empty queue is asked"},
     {"feed_poll", DGF_OPT_DURATION, AT(feed_poll_ns), 0, "1m", "20ms", "1h",
-     "How often the change feed is asked for another hour"},
+     "How often the change feed is asked for another hour, and dead letters for more"},
     {"inspect", DGF_OPT_DURATION, AT(inspect_ns), 0, "5m", "1s", "1d",
      "How often containers and properties of the account are compared"},
     {"timeout", DGF_OPT_DURATION, AT(timeout_ns), 0, "30s", "1s", "5m",
@@ -68,6 +68,14 @@ static void wrong(struct dgf_findings *findings, struct dgf_mark mark, const cha
     dgf_findings_add(findings, DGF_FINDING_ERROR, "E0650", mark, NULL, "%s: '%s' %s",
                      what, option, text);
     dgf_findings_about(findings, "%s", option);
+}
+
+static bool is_container(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len >= 3 && len <= 63 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
 static void validate(const void *ptr, const char *what, struct dgf_mark mark,
@@ -101,6 +109,11 @@ static void validate(const void *ptr, const char *what, struct dgf_mark mark,
         !dgf_parse_time(dgf_bytes_str(conf->start), &time))
         wrong(findings, mark, what, "start",
               "must be now, beginning, or a time like 2026-03-02T00:00:00Z");
+    if (conf->dead_letters && !conf->queue)
+        wrong(findings, mark, what, "dead_letters",
+              "needs 'queue': they are what did not get there");
+    if (conf->dead_letters && !is_container(conf->dead_letters))
+        wrong(findings, mark, what, "dead_letters", "must be the name of a container");
     for (size_t i = 0; i < conf->containers.n; i++)
         if (!conf->containers.list[i][0] || strlen(conf->containers.list[i]) > 63) {
             wrong(findings, mark, what, "containers", "holds a name that is none");
@@ -133,132 +146,7 @@ bool dgf_blobs_container_wanted(const struct dgf_blobs_conf *conf,
     return wanted;
 }
 
-/* ---- failures ---- */
-
-/* A server's words; one line of text. */
-static void clean(char *text)
-{
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < ' ' || (unsigned char)*at >= 0x7f)
-            *at = '?';
-}
-
-void dgf_blobs_fail(struct dgf_blobs_source *self, enum dgf_rc rc, const char *fmt, ...)
-{
-    char text[DGF_ERR_TEXT_MAX];
-    va_list ap;
-
-    if (self->failed)
-        return;
-    self->failed = true;
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    clean(text);
-    dgf_source_fail(&self->base, rc, "%s", text);
-}
-
-static void say_impaired(struct dgf_blobs_source *self)
-{
-    const char *texts[] = {self->queue.trouble, self->feed.trouble, self->warning,
-                           self->look_trouble, self->inspect_trouble};
-    char text[DGF_ERR_TEXT_MAX];
-    size_t n = 0;
-
-    text[0] = '\0';
-    for (size_t i = 0; i < DGF_ARRAY_LEN(texts); i++)
-        if (texts[i][0] && n < sizeof(text))
-            n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", n ? "; " : "",
-                                  texts[i]);
-    dgf_source_impaired(&self->base, "%s", text);
-}
-
-void dgf_blobs_say_state(struct dgf_blobs_source *self)
-{
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf at = {0};
-    char undecodable[300] = "";
-
-    if (self->failed || (!self->queue.fine && !self->feed.fine))
-        return;
-    dgf_buf_init(&at, 256);
-    if (self->memory.consumed_ns > self->memory.done_ns)
-        dgf_format_time(&at, self->memory.consumed_ns);
-    else if (self->memory.done_ns)
-        dgf_format_time(&at, self->memory.done_ns);
-    if (self->n_undecodable)
-        (void)snprintf(undecodable, sizeof(undecodable),
-                       "; %llu undecodable, the last: %s",
-                       (unsigned long long)self->n_undecodable, self->last_undecodable);
-    dgf_source_state(&self->base, DGF_STATE_STREAMING, "%s%s%s%s%s%s",
-                     self->queue.on ? "queue " : "",
-                     self->queue.on ? self->queue_name : "",
-                     self->queue.on && self->feed.on ? ", " : "",
-                     self->feed.on ? "change feed to " : "",
-                     !self->feed.on ? ""
-                     : at.len       ? dgf_buf_str(&at)
-                                    : "its beginning",
-                     undecodable);
-    say_impaired(self);
-}
-
-void dgf_blobs_fine(struct dgf_blobs_source *self, struct dgf_blobs_way *way)
-{
-    bool news = !way->fine || way->trouble[0];
-
-    way->fine = true;
-    way->pace_ns = 0;
-    way->trouble[0] = '\0';
-    if (news)
-        dgf_blobs_say_state(self);
-}
-
-void dgf_blobs_trouble(struct dgf_blobs_source *self, struct dgf_blobs_way *way,
-                       enum dgf_rc rc, const char *fmt, ...)
-{
-    struct dgf_blobs_way *other = way == &self->queue ? &self->feed : &self->queue;
-    char text[sizeof(way->trouble)];
-    va_list ap;
-
-    if (self->failed)
-        return;
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    clean(text);
-    way->fine = false;
-    if (rc == DGF_NOMEM || rc == DGF_FATAL || !other->on ||
-        (other->trouble[0] && !other->fine)) {
-        dgf_blobs_fail(self, rc == DGF_BAD_DATA ? DGF_RETRY : rc, "%s%s%s", text,
-                       other->on && other->trouble[0] ? "; " : "",
-                       other->on ? other->trouble : "");
-        return;
-    }
-    way->pace_ns = way->pace_ns ? 2 * way->pace_ns : PACE_MIN_NS;
-    if (way->pace_ns > PACE_MAX_NS)
-        way->pace_ns = PACE_MAX_NS;
-    way->again_ns =
-        dgf_clock_mono_ns() + (rc == DGF_BAD_CONFIG ? PACE_CONFIG_NS : way->pace_ns);
-    memcpy(way->trouble, text, sizeof(text));
-    say_impaired(self);
-}
-
-void dgf_blobs_refused(struct dgf_blobs_source *self, struct dgf_blobs_way *way,
-                       const struct dgf_azure_answer *answer, const char *doing,
-                       const char *missing, const char *role)
-{
-    if (missing &&
-        (answer->is == DGF_AZURE_MISSING || answer->is == DGF_AZURE_NO_PARENT))
-        dgf_blobs_trouble(self, way, DGF_BAD_CONFIG, "%s: %s", doing, missing);
-    else if (answer->is == DGF_AZURE_DENIED)
-        dgf_blobs_trouble(
-            self, way, DGF_BAD_CONFIG,
-            "%s: %s; it needs the role '%s', a key or a SAS that allows it, "
-            "and a clock that is right",
-            doing, answer->text, role);
-    else
-        dgf_blobs_trouble(self, way, answer->rc ? answer->rc : DGF_RETRY, "%s: %s",
-                          doing, answer->text);
-}
+/* ---- clients ---- */
 
 bool dgf_blobs_ask(struct dgf_blobs_source *self, struct dgf_azure_rest *rest,
                    const struct dgf_azure_ask *ask)
@@ -271,8 +159,6 @@ bool dgf_blobs_ask(struct dgf_blobs_source *self, struct dgf_azure_rest *rest,
     dgf_blobs_fail(self, rc == DGF_NOMEM ? DGF_RETRY : rc, "%s", err.text);
     return false;
 }
-
-/* ---- clients ---- */
 
 /* acct of https://acct.blob..., or of http://127.0.0.1:10000/acct. */
 static bool take_account(struct dgf_blobs_source *self)
@@ -345,6 +231,7 @@ static void blob_close(struct dgf_source *src)
     dgf_blobs_free_clients(self);
     dgf_blobs_items_release(self);
     dgf_blobs_queue_release(self);
+    dgf_blobs_dead_release(self);
     dgf_blobs_feed_release(self);
     dgf_blobs_inspect_release(self);
     dgf_map_release(&self->objects, free_object);
@@ -507,8 +394,12 @@ static enum dgf_rc start(struct dgf_blobs_source *self, struct dgf_err *err)
         rc = remember(self, &fresh, err);
     if (rc)
         return rc;
-    if (begin_memory(self, fresh))
+    if (begin_memory(self, fresh)) {
+        rc = dgf_blobs_dead_start(self, err);
+        if (rc)
+            return rc;
         dgf_blobs_settle(self);
+    }
     event_active(self->again, EV_TIMEOUT, 0);
     return DGF_OK;
 }
@@ -520,6 +411,7 @@ static enum dgf_rc blob_open(struct dgf_source *src, struct dgf_bytes position,
     struct dgf_blobs_source kept = {.durable_seq = self->durable_seq,
                                     .queue_missing = self->queue_missing,
                                     .n_undecodable = self->n_undecodable,
+                                    .dead.n_judged = self->dead.n_judged,
                                     .inspected_ns = self->inspected_ns};
     enum dgf_rc rc;
 

@@ -1,8 +1,12 @@
 /* source_blob.h - what the files of the Blob source share.
  *
- *   source_blob.c          options, open, pause, durable, close; what is said
+ *   source_blob.c          options, open, pause, durable, close
+ *   source_blob_say.c      what is said of it, and when it fails
  *   source_blob_judge.c    from what was read to what is judged
  *   source_blob_queue.c    messages of a Storage queue, filled by Event Grid
+ *   source_blob_dead.c     what Event Grid could not deliver: which hours there are
+ *   source_blob_letter.c   the blobs of one such hour, and their events
+ *   source_blob_list.c     names of blobs, a page at a time
  *   source_blob_feed.c     the change feed: hours and their shards
  *   source_blob_chunk.c    one chunk of it, block by block
  *   source_blob_gap.c      what the change feed no longer has
@@ -21,15 +25,17 @@
 #include "avro_blocks.h"
 #include "azure_rest.h"
 #include "blob_change.h"
+#include "blob_letter.h"
 #include "blob_memory.h"
 #include "bus/source.h"
 
 #define DGF_BLOB_ITEMS_MAX 512    /* read and not judged yet */
 #define DGF_BLOB_MESSAGES_MAX 256 /* of the queue, in our hands */
 #define DGF_BLOB_WINDOW ((uint64_t)1 << 20)
+#define DGF_BLOB_MARKER_MAX 1024 /* of a list, with its NUL */
 
 struct dgf_blobs_conf {
-    char *url, *queue;
+    char *url, *queue, *dead_letters;
     bool feed;
     char *start;
     struct dgf_str_list containers;
@@ -73,6 +79,7 @@ enum dgf_blobs_item_kind {
     DGF_BLOB_ITEM_CHANGE,
     DGF_BLOB_ITEM_UNDECODABLE,
     DGF_BLOB_ITEM_COUNTED, /* `why`: under which word */
+    DGF_BLOB_ITEM_LETTER,  /* everything a dead-lettered blob holds was judged */
 };
 
 enum dgf_blobs_look_state {
@@ -86,12 +93,13 @@ struct dgf_blobs_item {
     struct dgf_blobs_source *source;
     struct dgf_blobs_item *next;
     enum dgf_blobs_item_kind kind;
-    struct dgf_blobs_message *message; /* borrowed; NULL: of the feed */
-    struct dgf_buf record;             /* CHANGE: msgpack map */
-    struct dgf_blob_change change;     /* borrowed from record */
-    struct dgf_id seen;                /* what its id is remembered as */
-    uint64_t offset, index;            /* feed: where reading goes on after it */
-    const char *what;                  /* UNDECODABLE; static */
+    struct dgf_blobs_message *message; /* borrowed; NULL: of the feed or a letter */
+    const char *letter; /* borrowed name of the dead-lettered blob it is of, or NULL */
+    struct dgf_buf record;         /* CHANGE: msgpack map */
+    struct dgf_blob_change change; /* borrowed from record */
+    struct dgf_id seen;            /* what its id is remembered as */
+    uint64_t offset, index;        /* feed: where reading goes on after it */
+    const char *what;              /* UNDECODABLE; static */
     char why[200];
     uint64_t size;
     uint8_t hash[DGF_SHA256_LEN];
@@ -143,7 +151,57 @@ struct dgf_blobs_feed {
     struct dgf_buf value;          /* one decoded */
     char doubt[DGF_BLOB_NAME_MAX]; /* what was torn at the last pass */
     uint64_t doubt_size;
-    char marker[1024]; /* of the list under way */
+    char marker[DGF_BLOB_MARKER_MAX]; /* of the list under way */
+};
+
+struct dgf_blobs_letter { /* a blob that is to be read */
+    char *name;
+    uint64_t size;
+};
+
+struct dgf_blobs_letter_hour { /* a folder of such blobs */
+    char *folder;
+    int64_t begin_ns;
+};
+
+/* The dead-letter container.  A pass walks the folders to the hours in question, then
+ * reads the blobs of each hour that were not read before, oldest hour first.  Nothing
+ * that is wrong with it stops another way. */
+struct dgf_blobs_dead {
+    bool on, asking, passing;
+    bool whole;  /* this pass goes back to the first hour that may be late */
+    bool walked; /* hours are known */
+    bool dirty;
+    bool caught_up;   /* a pass ended, or trouble was said */
+    int64_t again_ns; /* monotonic; no pass before it */
+    int64_t whole_ns; /* monotonic; when the next whole pass is due */
+    int64_t pace_ns;
+    int64_t now_ns;         /* of the server, when the pass began; 0: not known yet */
+    int64_t from_ns, to_ns; /* hours of this pass */
+    struct dgf_blob_letters memory;
+    struct dgf_blob_seen names; /* that were read, by the minute of their hour */
+
+    char **folders; /* to be walked, the last one first */
+    size_t n_folders, cap_folders;
+    char *folder; /* being listed */
+    struct dgf_blobs_letter_hour *hours;
+    size_t n_hours, cap_hours, at_hour;
+    bool listed; /* letters is a page of the blobs of the hour at at_hour */
+    struct dgf_blobs_letter *letters;
+    size_t n_letters, cap_letters, at_letter;
+    char marker[DGF_BLOB_MARKER_MAX];
+
+    bool taking; /* body holds the blob at at_letter, whose items are not all judged */
+    bool taken;  /* they are all in the queue */
+    struct dgf_buf body;
+    struct dgf_bytes rest; /* of body */
+    uint64_t n_elements;
+    bool in_list;
+    struct dgf_buf maps;
+
+    uint64_t n_judged, n_others, others; /* others: blobs that are no dead letters */
+    int64_t found_ns;                    /* monotonic; the last new one; 0: none */
+    char trouble[400], warning[400];
 };
 
 struct dgf_blobs_source {
@@ -173,6 +231,7 @@ struct dgf_blobs_source {
     bool getting;      /* a get of the queue is under way */
     int64_t get_at_ns; /* monotonic; not before */
     struct dgf_blobs_feed reader;
+    struct dgf_blobs_dead dead;
     struct dgf_map newest; /* path -> sequencer of the newest that was judged */
     struct dgf_map objects;
     double look_tokens;
@@ -210,6 +269,7 @@ void dgf_blobs_refused(struct dgf_blobs_source *self, struct dgf_blobs_way *way,
 bool dgf_blobs_ask(struct dgf_blobs_source *self, struct dgf_azure_rest *rest,
                    const struct dgf_azure_ask *ask);
 void dgf_blobs_say_state(struct dgf_blobs_source *self);
+void dgf_blobs_say_impaired(struct dgf_blobs_source *self);
 /* Judges what can be judged now, and asks for more. */
 void dgf_blobs_pump(struct dgf_blobs_source *self);
 /* Where we are and what was judged, if that is news, into the batch of what was
@@ -222,6 +282,11 @@ void dgf_blobs_push(struct dgf_blobs_source *self, struct dgf_blobs_item *take_i
 struct dgf_blobs_item *dgf_blobs_item_new(struct dgf_blobs_source *self,
                                           enum dgf_blobs_item_kind kind);
 void dgf_blobs_item_free(struct dgf_blobs_item *item);
+/* It came by the change feed, and says how far that was read. */
+static inline bool dgf_blobs_item_of_feed(const struct dgf_blobs_item *item)
+{
+    return !item->message && !item->letter;
+}
 /* An item from one record, whatever it is.  NULL: not wanted, or failed. */
 struct dgf_blobs_item *dgf_blobs_item_of(struct dgf_blobs_source *self,
                                          struct dgf_bytes record);
@@ -255,6 +320,52 @@ void dgf_blobs_feed_wait(struct dgf_blobs_source *self);
 bool dgf_blobs_feed_doubted(struct dgf_blobs_source *self, const char *name,
                             uint64_t size);
 bool dgf_blobs_feed_ask(struct dgf_blobs_source *self, const struct dgf_azure_ask *ask);
+
+/* ---- lists ---- */
+struct dgf_blobs_list {
+    struct dgf_blobs_source *source;
+    struct dgf_buf name, marker;
+    uint64_t size;
+    bool is_folder;
+    bool (*take)(struct dgf_blobs_list *list); /* a name; false: out of memory, or
+                                                  more than can be kept */
+    unsigned first_year;
+};
+/* One page of names, each given to list->take; marker: where the next page begins, ""
+ * when there is none.  DGF_BAD_DATA; DGF_NOMEM. */
+enum dgf_rc dgf_blobs_list_read(struct dgf_bytes body, struct dgf_blobs_list *list,
+                                char marker[DGF_BLOB_MARKER_MAX], struct dgf_err *err)
+    DGF_MUST_USE;
+/* container: "/NAME".  folders: what stands between two '/' as one name.  `done` gets
+ * the source.  False: the source failed. */
+bool dgf_blobs_list_ask(struct dgf_blobs_source *self, const char *container,
+                        const char *prefix, bool folders, const char *marker,
+                        void (*done)(void *ctx, const struct dgf_azure_answer *answer));
+
+/* ---- dead letters ---- */
+/* What is remembered of the container, or where a new one begins.  DGF_FATAL; RETRY. */
+enum dgf_rc dgf_blobs_dead_start(struct dgf_blobs_source *self, struct dgf_err *err)
+    DGF_MUST_USE;
+/* Reads on when there is room for items; begins a pass when it is time. */
+void dgf_blobs_dead_pump(struct dgf_blobs_source *self);
+void dgf_blobs_dead_release(struct dgf_blobs_source *self);
+/* What is remembered, into the batch of what was judged; false: the source failed. */
+bool dgf_blobs_dead_settle(struct dgf_blobs_source *self);
+/* The pass ends here, since the answer is none: said, and tried again later. */
+void dgf_blobs_dead_refused(struct dgf_blobs_source *self,
+                            const struct dgf_azure_answer *answer, const char *doing);
+void dgf_blobs_dead_trouble(struct dgf_blobs_source *self, const char *fmt, ...)
+    DGF_PRINTF(2, 3);
+/* Every blob of the hour at at_hour was read. */
+void dgf_blobs_dead_hour_done(struct dgf_blobs_source *self);
+
+/* ---- letters ---- */
+/* Lists, reads and takes the blobs of the hour at at_hour.  False: what was read waits
+ * for its judgement. */
+bool dgf_blobs_letter_pump(struct dgf_blobs_source *self);
+/* The item that ends a blob was taken; false: the source failed. */
+bool dgf_blobs_letter_judged(struct dgf_blobs_source *self);
+void dgf_blobs_letter_release(struct dgf_blobs_source *self);
 
 /* ---- chunk ---- */
 /* Decodes or asks for the next bytes of the chunk at at_chunk. */

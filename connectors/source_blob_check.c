@@ -187,6 +187,25 @@ static void check_containers(struct check *check)
     }
 }
 
+/* The source runs without it, but not as it is meant to. */
+static void check_dead(struct check *check)
+{
+    const char *name = DGF_BLOB_CONF(check->self)->dead_letters;
+    char path[80], missing[160], fix[256];
+
+    (void)snprintf(path, sizeof(path), "/%.63s", name);
+    if (ask(check, check->self->blob_rest, path,
+            "restype=container&comp=list&maxresults=1"))
+        return;
+    (void)snprintf(missing, sizeof(missing),
+                   "container '%.63s' of dead letters does not exist", name);
+    (void)snprintf(fix, sizeof(fix),
+                   "az storage container create --account-name %.63s --name %.63s",
+                   check->self->account, name);
+    judge(check, "the dead letters", "dead_letters", "Storage Blob Data Reader",
+          missing, fix);
+}
+
 enum dgf_rc dgf_blobs_check(struct dgf_source *src, struct dgf_findings *findings,
                             struct dgf_err *err)
 {
@@ -207,6 +226,8 @@ enum dgf_rc dgf_blobs_check(struct dgf_source *src, struct dgf_findings *finding
             check_queue(&check);
         if (DGF_BLOB_CONF(self)->feed)
             check_feed(&check);
+        if (DGF_BLOB_CONF(self)->dead_letters)
+            check_dead(&check);
         check_containers(&check);
     }
     dgf_blobs_free_clients(self);

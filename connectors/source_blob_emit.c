@@ -139,7 +139,7 @@ bool dgf_blobs_emit_change(struct dgf_blobs_source *self, struct dgf_blobs_item 
         dgf_blobs_fail(self, DGF_RETRY, "out of memory");
         return false;
     }
-    meta = meta_at(self, !item->message);
+    meta = meta_at(self, dgf_blobs_item_of_feed(item));
     meta.id = dgf_blobs_id(self, "change", item->change.id, (struct dgf_bytes){0},
                            (struct dgf_bytes){0});
     meta.commit_ns = item->change.time_ns;
@@ -153,14 +153,15 @@ bool dgf_blobs_emit_undecodable(struct dgf_blobs_source *self,
                                 const struct dgf_blobs_item *item)
 {
     struct dgf_event_builder *builder = &self->builder;
-    struct dgf_event_meta meta = meta_at(self, !item->message);
+    struct dgf_event_meta meta = meta_at(self, dgf_blobs_item_of_feed(item));
     struct dgf_bytes hash = dgf_bytes_of(item->hash, sizeof(item->hash));
 
     /* The same message, handed out again after a crash, is the same record. */
-    meta.id =
-        dgf_blobs_id(self, "undecodable", hash,
-                     item->message ? dgf_bytes_str(item->message->id) : meta.position,
-                     dgf_bytes_str(item->what));
+    meta.id = dgf_blobs_id(self, "undecodable", hash,
+                           item->message  ? dgf_bytes_str(item->message->id)
+                           : item->letter ? dgf_bytes_str(item->letter)
+                                          : meta.position,
+                           dgf_bytes_str(item->what));
     dgf_event_begin(builder, NULL, DGF_KIND_UNDECODABLE, DGF_OP_NONE);
     dgf_event_section(builder, DGF_SECTION_EXTRA);
     dgf_mp_put_uint(dgf_event_named(builder, DGF_BYTES("size")), item->size);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "azure_xml.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/parse.h"
@@ -16,7 +15,6 @@
 
 #define FEED "/$blobchangefeed/"
 #define ROLE "Storage Blob Data Reader"
-#define LIST_MAX_BYTES ((size_t)16 << 20)
 #define JSON_MAX_BYTES ((size_t)1 << 20)
 #define HOURS_MAX 10000 /* of a month */
 #define SHARDS_MAX 1024
@@ -334,52 +332,14 @@ static void next_hour(struct dgf_blobs_source *self)
 
 /* ---- lists ---- */
 
-struct list {
-    struct dgf_blobs_source *self;
-    struct dgf_buf name, marker;
-    uint64_t size;
-    bool (*take)(struct list *list); /* a name; false: out of memory or too many */
-    unsigned first_year;
-};
-
-static bool ends_in(const char *path, const char *end)
-{
-    size_t n = strlen(path), m = strlen(end);
-
-    return n >= m && strcmp(path + n - m, end) == 0;
-}
-
-static enum dgf_rc on_list_end(void *ctx, const char *path, struct dgf_bytes text,
-                               struct dgf_err *err)
-{
-    struct list *list = ctx;
-
-    if (ends_in(path, "Blob/Name") || ends_in(path, "BlobPrefix/Name")) {
-        dgf_buf_clear(&list->name);
-        dgf_buf_add_bytes(&list->name, text);
-        list->size = 0;
-    } else if (ends_in(path, "Properties/Content-Length")) {
-        if (!dgf_parse_u64(text, &list->size))
-            return dgf_err_set(err, DGF_BAD_DATA, "the size of a blob is no number");
-    } else if (ends_in(path, "Blobs/Blob") || ends_in(path, "Blobs/BlobPrefix")) {
-        if (!list->take(list))
-            return dgf_err_set(err, DGF_BAD_DATA, "it names more than can be read");
-    } else if (ends_in(path, "EnumerationResults/NextMarker")) {
-        dgf_buf_clear(&list->marker);
-        dgf_buf_add_bytes(&list->marker, text);
-    }
-    return DGF_OK;
-}
-
 /* Reads one page of names; false: it was said what is wrong. */
 static bool read_list(struct dgf_blobs_source *self,
                       const struct dgf_azure_answer *answer,
-                      bool (*take)(struct list *list), unsigned *ret_first_year)
+                      bool (*take)(struct dgf_blobs_list *list),
+                      unsigned *ret_first_year)
 {
-    static const struct dgf_azure_xml_calls calls = {.end = on_list_end};
-    struct list list = {.self = self, .take = take};
+    struct dgf_blobs_list list = {.source = self, .take = take};
     struct dgf_err err = {0};
-    enum dgf_rc rc;
 
     self->reader.asking = false;
     if (answer->is != DGF_AZURE_DONE) {
@@ -388,58 +348,31 @@ static bool read_list(struct dgf_blobs_source *self,
                           NULL, ROLE);
         return false;
     }
-    dgf_buf_init(&list.name, 2048);
-    dgf_buf_init(&list.marker, sizeof(self->reader.marker) - 1);
-    rc = dgf_azure_xml_read(answer->body, 4096, &calls, &list, &err);
-    if (!rc && (dgf_buf_rc(&list.name) || dgf_buf_rc(&list.marker)))
-        rc = dgf_err_set(&err, DGF_BAD_DATA, "a name is too long");
-    (void)snprintf(self->reader.marker, sizeof(self->reader.marker), "%s",
-                   dgf_buf_str(&list.marker));
-    dgf_buf_release(&list.name);
-    dgf_buf_release(&list.marker);
+    if (dgf_blobs_list_read(answer->body, &list, self->reader.marker, &err)) {
+        dgf_blobs_feed_wait(self);
+        dgf_blobs_trouble(self, &self->feed, DGF_RETRY,
+                          "cannot list the change feed: %s", err.text);
+        return false;
+    }
     if (ret_first_year)
         *ret_first_year = list.first_year;
-    if (!rc)
-        return true;
-    dgf_blobs_feed_wait(self);
-    dgf_blobs_trouble(self, &self->feed, DGF_RETRY, "cannot list the change feed: %s",
-                      err.text);
-    return false;
+    return true;
 }
 
 static void ask_list(struct dgf_blobs_source *self, const char *prefix, bool folders,
                      void (*done)(void *ctx, const struct dgf_azure_answer *answer))
 {
-    DGF_RELEASE(dgf_buf_release) struct dgf_buf query = {0};
-    struct dgf_azure_ask ask = {.method = "GET",
-                                .path = "/$blobchangefeed",
-                                .max_body = LIST_MAX_BYTES,
-                                .done = done,
-                                .ctx = self};
-
-    dgf_buf_init(&query, 8192);
-    dgf_buf_add_str(&query, "restype=container&comp=list&prefix=");
-    dgf_azure_encode(&query, dgf_bytes_str(prefix));
-    if (folders)
-        dgf_buf_add_str(&query, "&delimiter=%2F");
-    if (self->reader.marker[0]) {
-        dgf_buf_add_str(&query, "&marker=");
-        dgf_azure_encode(&query, dgf_bytes_str(self->reader.marker));
-    }
-    ask.query = dgf_buf_str(&query);
-    if (dgf_buf_rc(&query))
-        dgf_blobs_fail(self, DGF_RETRY, "out of memory");
-    else
-        (void)dgf_blobs_feed_ask(self, &ask);
+    self->reader.asking = dgf_blobs_list_ask(self, "/$blobchangefeed", prefix, folders,
+                                             self->reader.marker, done);
 }
 
 /* ---- chunks of a shard ---- */
 
-static bool take_chunk(struct list *list)
+static bool take_chunk(struct dgf_blobs_list *list)
 {
-    struct dgf_blobs_feed *reader = &list->self->reader;
+    struct dgf_blobs_feed *reader = &list->source->reader;
     struct dgf_bytes name = dgf_buf_bytes(&list->name);
-    const char *last = list->self->memory.chunk;
+    const char *last = list->source->memory.chunk;
 
     if (reader->n_chunks >= CHUNKS_MAX || name.len >= DGF_BLOB_NAME_MAX ||
         memchr(name.ptr, 0, name.len))
@@ -488,10 +421,10 @@ static void list_chunks(struct dgf_blobs_source *self)
 
 /* ---- months ---- */
 
-static bool take_hour(struct list *list)
+static bool take_hour(struct dgf_blobs_list *list)
 {
-    struct dgf_blobs_feed *reader = &list->self->reader;
-    const struct dgf_blob_memory *memory = &list->self->memory;
+    struct dgf_blobs_feed *reader = &list->source->reader;
+    const struct dgf_blob_memory *memory = &list->source->memory;
     struct dgf_blobs_hour hour;
 
     if (!dgf_blob_segment_of(dgf_buf_bytes(&list->name), hour.name, &hour.begin_ns) ||
@@ -568,7 +501,7 @@ static void list_month(struct dgf_blobs_source *self)
 /* ---- the beginning of a pass ---- */
 
 /* Folders of years; the one of 1601 marks the beginning. */
-static bool take_year(struct list *list)
+static bool take_year(struct dgf_blobs_list *list)
 {
     static const char head[] = "idx/segments/";
     struct dgf_bytes name = dgf_buf_bytes(&list->name);

@@ -169,14 +169,18 @@ static bool is_reordered(struct dgf_blobs_source *self,
 /* Judges a change that nobody judged before. */
 static bool judge(struct dgf_blobs_source *self, struct dgf_blobs_item *item)
 {
-    unsigned by = item->message ? DGF_BLOB_BY_QUEUE : DGF_BLOB_BY_FEED;
+    bool of_feed = dgf_blobs_item_of_feed(item);
+    unsigned by = of_feed ? DGF_BLOB_BY_FEED : DGF_BLOB_BY_QUEUE;
     unsigned before = dgf_blob_seen_get(&self->seen, &item->seen);
     uint32_t minute = minute_of(item->change.time_ns);
     bool wanted =
         !item->change.container.len ||
         dgf_blobs_container_wanted(DGF_BLOB_CONF(self), item->change.container);
 
-    if (!item->message && item->change.time_ns < self->memory.from_ns)
+    if (item->letter && minute < minute_of(dgf_clock_ns()))
+        minute =
+            minute_of(dgf_clock_ns()); /* it may be read again, however old it is */
+    if (of_feed && item->change.time_ns < self->memory.from_ns)
         return true; /* before we began */
     if (!wanted)
         return true;
@@ -190,16 +194,17 @@ static bool judge(struct dgf_blobs_source *self, struct dgf_blobs_item *item)
     if (before)
         return true;
     item->extra.reordered = is_reordered(self, &item->change);
-    item->extra.late = !item->message && self->queue.on &&
-                       item->change.time_ns >= self->memory.since_ns;
+    item->extra.late = item->letter || (of_feed && self->queue.on &&
+                                        item->change.time_ns >= self->memory.since_ns);
+    self->dead.n_judged += item->letter != NULL;
     if (item->extra.late)
-        dgf_blobs_count(self, "late", 1);
+        dgf_blobs_count(self, item->letter ? "dead_letters" : "late", 1);
     return dgf_blobs_emit_change(self, item);
 }
 
 static bool take(struct dgf_blobs_source *self, struct dgf_blobs_item *item)
 {
-    if (!item->message) {
+    if (dgf_blobs_item_of_feed(item)) {
         self->memory.offset = item->offset;
         self->memory.index = item->index;
         self->dirty = true;
@@ -211,6 +216,8 @@ static bool take(struct dgf_blobs_source *self, struct dgf_blobs_item *item)
         self->n_undecodable++;
         memcpy(self->last_undecodable, item->why, sizeof(self->last_undecodable));
         return dgf_blobs_emit_undecodable(self, item);
+    case DGF_BLOB_ITEM_LETTER:
+        return dgf_blobs_letter_judged(self);
     default:
         dgf_blobs_count(self, item->why, 1);
         return !item->message || dgf_blobs_emit_progress(self, false);
@@ -272,15 +279,19 @@ void dgf_blobs_settle(struct dgf_blobs_source *self)
     dgf_blob_memory_put(&self->memory, &self->scratch2);
     if (dgf_buf_rc(&self->scratch2) ||
         dgf_source_put_state(&self->base, DGF_BYTES("memory"),
-                             dgf_buf_bytes(&self->scratch2)))
+                             dgf_buf_bytes(&self->scratch2))) {
         dgf_blobs_fail(self, DGF_FATAL, "cannot remember how far was read");
+        return;
+    }
+    (void)dgf_blobs_dead_settle(self);
 }
 
 static void say_caught_up(struct dgf_blobs_source *self)
 {
     if (self->told_caught_up || self->n_items || self->failed ||
         (self->queue.on && !self->queue.caught_up) ||
-        (self->feed.on && !self->feed.caught_up))
+        (self->feed.on && !self->feed.caught_up) ||
+        (self->dead.on && !self->dead.caught_up))
         return;
     self->told_caught_up = true;
     dgf_source_caught_up(&self->base);
@@ -288,7 +299,7 @@ static void say_caught_up(struct dgf_blobs_source *self)
 
 void dgf_blobs_pump(struct dgf_blobs_source *self)
 {
-    uint64_t undecodable = self->n_undecodable;
+    uint64_t undecodable = self->n_undecodable, letters = self->dead.n_judged;
 
     if (self->pumping || !self->is_open)
         return;
@@ -299,6 +310,8 @@ void dgf_blobs_pump(struct dgf_blobs_source *self)
         dgf_blobs_queue_pump(self);
         if (self->feed.on && !self->failed)
             dgf_blobs_feed_pump(self);
+        if (self->dead.on && !self->failed)
+            dgf_blobs_dead_pump(self);
         if (self->failed)
             break;
         dgf_blobs_look_start(self);
@@ -312,7 +325,7 @@ void dgf_blobs_pump(struct dgf_blobs_source *self)
     }
     dgf_blobs_settle(self);
     self->pumping = false;
-    if (self->n_undecodable != undecodable)
+    if (self->n_undecodable != undecodable || self->dead.n_judged != letters)
         dgf_blobs_say_state(self);
     say_caught_up(self);
     if (!self->failed)

@@ -77,6 +77,18 @@ def sas(azurite, container, rights, seconds=3600):
                                    "sr": "c", "sig": base64.b64encode(digest).decode()})
 
 
+def account_sas(azurite, rights, seconds=3600):
+    """A SAS of the account's blobs and queues, as a query."""
+    start, expiry = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + at))
+                     for at in (-300, seconds))
+    fields = [azurite.account, rights, "bq", "sco", start, expiry, "", "", VERSION, "", ""]
+    digest = hmac.new(base64.b64decode(azurite.key), "\n".join(fields).encode(),
+                      hashlib.sha256).digest()
+    return urllib.parse.urlencode({"sp": rights, "ss": "bq", "srt": "sco", "st": start,
+                                   "se": expiry, "sv": VERSION,
+                                   "sig": base64.b64encode(digest).decode()})
+
+
 class Azurite(Server):
     """accounts: {name: key} in place of the default one.  disk: keeps what it has over
     stop() and start().  tls: HTTPS with a certificate for san, and bearer tokens."""
@@ -246,4 +258,4 @@ class Azurite(Server):
                    ["x-ms-approximate-messages-count"])
 
 
-__all__ = ["ACCOUNT", "Azurite", "KEY", "Refused", "sas", "signature", "token"]
+__all__ = ["ACCOUNT", "Azurite", "KEY", "Refused", "account_sas", "sas", "signature", "token"]

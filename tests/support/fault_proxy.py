@@ -12,6 +12,7 @@ cut_after (done, and no answer), torn (half of the body, then cut), short (half 
 well-formed), alter (one byte of the body)."""
 
 import contextlib
+import email.utils
 import http.client
 import http.server
 import re
@@ -47,6 +48,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def reply(self, status, headers, body, length=None):
         self.send_response_only(status)
         for name, value in headers:
+            if name.lower() == "date" and self.server.proxy.hours:
+                value = email.utils.formatdate(time.time() + self.server.proxy.hours * 3600,
+                                               usegmt=True)
             if name.lower() not in ("content-length", "connection", "transfer-encoding",
                                     "keep-alive"):
                 self.send_header(name, value)
@@ -163,6 +167,7 @@ class FaultProxy:
         self.faults = []
         self.log = []            # (time, method, path, query, status, client request id)
         self.rewrite = ("^$", "")  # pattern and replacement in what is asked (not signed: SAS)
+        self.hours = 0           # by which the Date of answers is ahead
         self.gone = threading.Event()
         self.server = None
 
