@@ -352,6 +352,17 @@ static bool kind_fits(const struct loading *l, const struct dgf_opt *opt,
     return fits;
 }
 
+/* Where secrets belong, what stands behind a name we do not know may be one.  Policies
+ * have none: who wrote one wants to see the line. */
+static bool takes_secrets(const struct dgf_opt *opts)
+{
+    for (; opts->name; opts++)
+        if (is_secret(opts) || (opts->flags & DGF_ADDRESS) ||
+            (opts->type == DGF_OPT_GROUP && takes_secrets(opts->group)))
+            return true;
+    return false;
+}
+
 static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf,
                        const struct dgf_yaml_node *node, const char *const *ignore);
 
@@ -495,7 +506,8 @@ static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf
             found = strcmp(opt->name, node->keys[i]->text) == 0;
         if (found)
             continue;
-        dgf_opt_hide_values(node->items[i], l->findings);
+        if (takes_secrets(opts))
+            dgf_opt_hide_values(node->items[i], l->findings);
         unknown_key(l, opts, ignore, node, node->keys[i]);
     }
     for (const struct dgf_opt *opt = opts; opt->name; opt++) {

@@ -66,29 +66,30 @@ def write_tape(path, n):
                        struct.pack("<I", crc ^ 0xFFFFFFFF))
 
 
-def run(tape, archive, ret):
-    folder = Folder("bench")
-    try:
-        os.makedirs(folder / "policies")
-        with open(folder / "policies/bench.yaml", "w", encoding="utf-8") as file:
-            file.write(policies())
-        with MockKafka("dgf.bench.violations.v1:2", "dgf.bench.audit.v1:2",
-                       "dgf.bench.control.v1:1") as kafka:
-            with open(folder / "dgf.yaml", "w", encoding="utf-8") as file:
-                file.write(CONFIG.format(dir=folder.path, tape=tape, brokers=kafka.bootstrap,
-                                         archive="true" if archive else "false"))
-            result = measure([DGF, "run", "-c", folder / "dgf.yaml", "--until-caught-up"])
-        if archive:
-            found = Archive(folder / "data")
-            lines = found.lines()
-            ret["records"] = len(lines)
-            ret["plain"] = sum(map(len, lines)) + len(lines)
-            ret["packed"] = sum(os.path.getsize(found.path(name)) for name in found.names()
-                                if name.endswith(".ndjson.zst"))
-            ret["segments"] = len(found.manifests())
-        return result
-    finally:
-        folder.remove()
+def run(above, archive, ret):
+    """In a folder that stays until all is measured: ext4 without a journal looks long for an
+    inode where some were freed in the last minutes, and a tile is a file."""
+    folder = os.path.join(above, f"run-{len(os.listdir(above))}")
+    os.makedirs(os.path.join(folder, "policies"))
+    with open(os.path.join(folder, "policies/bench.yaml"), "w", encoding="utf-8") as file:
+        file.write(policies())
+    config = os.path.join(folder, "dgf.yaml")
+    with MockKafka("dgf.bench.violations.v1:2", "dgf.bench.audit.v1:2",
+                   "dgf.bench.control.v1:1") as kafka:
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(CONFIG.format(dir=folder, tape=os.path.join(above, "rows.dgr"),
+                                     brokers=kafka.bootstrap,
+                                     archive="true" if archive else "false"))
+        result = measure([DGF, "run", "-c", config, "--until-caught-up"])
+    if archive:
+        found = Archive(os.path.join(folder, "data"))
+        lines = found.lines()
+        ret["records"] = len(lines)
+        ret["plain"] = sum(map(len, lines)) + len(lines)
+        ret["packed"] = sum(os.path.getsize(found.path(name)) for name in found.names()
+                            if name.endswith(".ndjson.zst"))
+        ret["segments"] = len(found.manifests())
+    return result
 
 
 def main():
@@ -101,8 +102,8 @@ def main():
         write_tape(folder / "rows.dgr", args.events)
         for pair in range(args.pairs):
             for archive in ((False, True) if pair % 2 == 0 else (True, False)):
-                (on if archive else off).append(run(folder / "rows.dgr", archive, found))
-        again = [run(folder / "rows.dgr", False, {}) for _ in range(2)]
+                (on if archive else off).append(run(folder.path, archive, found))
+        again = [run(folder.path, False, {}) for _ in range(2)]
     finally:
         folder.remove()
     if found["records"] < args.events:
