@@ -202,7 +202,7 @@ static bool open_stream(struct dgf_mongo_session *session)
 
 /* ---- reading ---- */
 
-enum end { END_STOP, END_AGAIN, END_CLOSED };
+enum end { END_STOP, END_AGAIN };
 
 /* Nothing came.  A server that waits as it was asked needs no brake. */
 static void brake(struct dgf_mongo_session *session, struct dgf_bytes token,

@@ -188,7 +188,7 @@ DRIVE = (           # how to go on with what runs, once its env is read
     ("pg", 'psql -c "INSERT INTO shop.order_notes VALUES (99, \'card 4111 1111 1111 1111\')"'),
     ("redis", 'redis-cli -u "$REDIS" XADD chat "*" note "card 4111 1111 1111 1111"'),
     ("mongo", 'mongosh "$MONGO" --eval \'db.getSiblingDB("support").tickets.insertOne('
-              '{note: "card 4111 1111 1111 1111"})\''),
+              '{note: "card 4111 1111 1111 1111"})\'   # MongoDB\'s shell is not in Debian'),
     ("kafka", 'kcat -b "$KAFKA" -t dgf.demo.violations.v1 -C -e'))
 
 
