@@ -102,10 +102,14 @@ int64_t dgf_blob_letter_settled(int64_t reached_ns, int64_t now_ns)
 
 /* ---- blobs ---- */
 
+static bool is_space(uint8_t byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
 static void skip_space(struct dgf_bytes *text)
 {
-    while (text->len && (text->ptr[0] == ' ' || text->ptr[0] == '\t' ||
-                         text->ptr[0] == '\n' || text->ptr[0] == '\r'))
+    while (text->len && is_space(text->ptr[0]))
         *text = dgf_bytes_of(text->ptr + 1, text->len - 1);
 }
 
@@ -150,7 +154,7 @@ static bool take_element(struct dgf_bytes *rest, struct dgf_bytes *ret)
         return false;
     *ret = dgf_bytes_of(begin, (size_t)(at - begin));
     *rest = dgf_bytes_of(at, (size_t)(end - at));
-    while (ret->len && ret->ptr[ret->len - 1] <= ' ')
+    while (is_space(ret->ptr[ret->len - 1])) /* it does not begin with one */
         ret->len--;
     return true;
 }

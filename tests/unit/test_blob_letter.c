@@ -103,6 +103,7 @@ START_TEST(elements_of_a_list_are_found_without_reading_them)
         {"[{\"a\":\"]},\\\"\"} , {\"b\":[[1],{}]}\n]\n",
          "{\"a\":\"]},\\\"\"}|{\"b\":[[1],{}]}", DGF_AGAIN},
         {"[5,null]", "5|null", DGF_AGAIN},
+        {"[\x02 ,{}]", "\x02|{}", DGF_AGAIN},
         {"[{},]", "{}", DGF_BAD_DATA},
         {"[,{}]", "", DGF_BAD_DATA},
         {"[{}", "", DGF_BAD_DATA},
