@@ -39,6 +39,15 @@ typedef int (*ledger_visit)(void *ctx, uint64_t index, struct dgf_bytes line);
 int ledger_each(const struct dgf_args *args, struct dgf_store *store,
                 ledger_visit visit, void *ctx);
 
+/* The files of --anchor.  0, or the exit code after saying why. */
+struct ledger_anchors {
+    struct dgf_buf texts[DGF_ARGS_REPEATED_MAX];
+    struct dgf_bytes list[DGF_ARGS_REPEATED_MAX];
+    size_t n;
+};
+int ledger_read_anchors(const struct dgf_args *args, struct ledger_anchors *ret);
+void ledger_anchors_release(struct ledger_anchors *anchors);
+
 int ledger_verify_archive(const struct dgf_args *args, const char *dir, bool as_json);
 int ledger_list_archive(const char *dir, bool as_json);
 int ledger_stats_archive(const char *dir, bool as_json);

@@ -165,30 +165,24 @@ static int print_verdict(const struct dgf_archive_verdict *verdict, bool as_json
                                                       : DGF_EXIT_UNVERIFIABLE;
 }
 
-struct anchors {
-    struct dgf_buf texts[DGF_ARGS_REPEATED_MAX];
-    struct dgf_bytes list[DGF_ARGS_REPEATED_MAX];
-    size_t n;
-};
-
-static void anchors_release(struct anchors *anchors)
+void ledger_anchors_release(struct ledger_anchors *anchors)
 {
     for (size_t i = 0; i < anchors->n; i++)
         dgf_buf_release(&anchors->texts[i]);
 }
 
-static int read_anchors(const struct dgf_args *args, struct anchors *anchors)
+int ledger_read_anchors(const struct dgf_args *args, struct ledger_anchors *ret)
 {
     const char *paths[DGF_ARGS_REPEATED_MAX];
     size_t n = dgf_args_all(args, "anchor", paths);
 
     for (size_t i = 0; i < n; i++) {
-        struct dgf_buf *text = &anchors->texts[anchors->n++];
+        struct dgf_buf *text = &ret->texts[ret->n++];
         int exit_code = ledger_slurp(paths[i], 1 << 20, text);
 
         if (exit_code)
             return DGF_EXIT_USAGE;
-        anchors->list[i] = dgf_buf_bytes(text);
+        ret->list[i] = dgf_buf_bytes(text);
     }
     return DGF_EXIT_OK;
 }
@@ -196,12 +190,12 @@ static int read_anchors(const struct dgf_args *args, struct anchors *anchors)
 int ledger_verify_archive(const struct dgf_args *args, const char *dir, bool as_json)
 {
     DGF_CLEANUP(dgf_store_free) struct dgf_store *store = NULL;
-    DGF_RELEASE(anchors_release) struct anchors anchors = {.n = 0};
+    DGF_RELEASE(ledger_anchors_release) struct ledger_anchors anchors = {.n = 0};
     const char *keys[DGF_ARGS_REPEATED_MAX];
     struct dgf_archive_trust trust = {.vkeys = keys, .anchors = anchors.list};
     struct dgf_archive_verdict verdict;
     struct dgf_err err = {0};
-    int exit_code = read_anchors(args, &anchors);
+    int exit_code = ledger_read_anchors(args, &anchors);
     enum dgf_rc rc;
 
     if (!exit_code)

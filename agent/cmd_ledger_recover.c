@@ -42,7 +42,8 @@ static enum dgf_rc load_keys(const struct dgf_settings *s, const struct dgf_args
                              uint8_t tenant[32], uint8_t token[32],
                              uint8_t key[DGF_SIGN_PUBLIC_LEN], struct dgf_err *err)
 {
-    const char *pinned = dgf_args_get(args, "key");
+    const char *vkeys[DGF_ARGS_REPEATED_MAX];
+    const char *pinned = dgf_args_all(args, "key", vkeys) > 0 ? vkeys[0] : NULL;
     struct dgf_vkey vkey;
     uint8_t seed[32];
     enum dgf_rc rc =
@@ -103,6 +104,21 @@ static int report(const struct dgf_recovered *recovered)
                  recovered->new_log, recovered->old_log,
                  (unsigned long long)recovered->checkpoint.size);
     dgf_format_time(&text, (int64_t)recovered->checkpoint.time_s * 1000000000);
+    if (recovered->signed_size > 0)
+        dgf_buf_addf(
+            &text,
+            "\nLOST: %llu were signed, %llu are here: records %llu to %llu are "
+            "lost",
+            (unsigned long long)recovered->signed_size,
+            (unsigned long long)recovered->checkpoint.size,
+            (unsigned long long)recovered->checkpoint.size,
+            (unsigned long long)recovered->signed_size - 1);
+    if (recovered->other_history)
+        dgf_buf_add_str(&text, "\nLOST: another history of that log was signed; what "
+                               "it held and this one does not is lost");
+    if (recovered->memory_unreadable)
+        dgf_buf_add_str(&text, "\nwhat was signed last cannot be read: whether this is "
+                               "the newest archive is not known");
     dgf_buf_add_str(&text, "\nlost: whatever the old log held behind record ");
     dgf_buf_add_u64(&text, recovered->checkpoint.size - 1);
     dgf_buf_add_str(&text,
@@ -121,6 +137,8 @@ int ledger_recover(const struct dgf_args *args)
     uint8_t tenant[32], token[32], key[DGF_SIGN_PUBLIC_LEN];
     struct dgf_recover_conf conf = {
         .key = key, .tenant_key = tenant, .token_key = token};
+    DGF_RELEASE(ledger_anchors_release) struct ledger_anchors anchors = {.n = 0};
+    const char *vkeys[DGF_ARGS_REPEATED_MAX];
     struct dgf_err err = {0};
     enum dgf_rc rc;
     int exit_code;
@@ -133,16 +151,29 @@ int ledger_recover(const struct dgf_args *args)
         return dgf_usage("ledger", "unexpected '%s'", args->operands[1]);
     if (dgf_settings_load(dgf_args_get(args, "config"), &findings, &s))
         return dgf_report_findings(&findings);
+    exit_code = ledger_read_anchors(args, &anchors);
+    if (exit_code)
+        return exit_code;
     conf.dir = dgf_args_get(args, "data-dir") ? dgf_args_get(args, "data-dir")
                                               : s->agent.data_dir;
     conf.agent = s->agent.name;
     conf.env = s->agent.env;
+    conf.keys_dir = s->agent.data_dir;
+    conf.vkeys = vkeys;
+    conf.n_vkeys = dgf_args_all(args, "key", vkeys);
+    conf.anchors = anchors.list;
+    conf.n_anchors = anchors.n;
+    conf.lossy = dgf_args_has(args, "lossy");
     rc = load_keys(s, args, tenant, token, key, &err);
     if (!rc)
         rc = open_store(s, args, &store, &err);
     if (!rc)
         rc = dgf_recover(&conf, store, &recovered, &err);
     exit_code = rc ? fail(rc, &err) : report(&recovered);
+    if (rc && recovered.rolled_back)
+        exit_code = DGF_EXIT_FORK;
+    else if (rc && recovered.bad_anchor)
+        exit_code = DGF_EXIT_USAGE;
     dgf_wipe(tenant, sizeof(tenant));
     dgf_wipe(token, sizeof(token));
     return exit_code;

@@ -15,6 +15,7 @@
 #include "ledger/archive_manifest.h"
 #include "ledger/archive_state.h"
 #include "ledger/archive_tiles.h"
+#include "recover_signed.h"
 
 #define TEMPORARY "recover.tmp"
 #define READ_BYTES (256u << 10)
@@ -248,14 +249,54 @@ static enum dgf_rc commit(struct recovery *r)
                : rc;
 }
 
+/* Records that are known to have been signed and are not here. */
+static void write_loss(const struct recovery *r, struct dgf_json *json)
+{
+    const struct dgf_recovered *ret = r->ret;
+
+    if (ret->signed_size > 0) {
+        dgf_json_key(json, "signed_size");
+        dgf_json_u64(json, ret->signed_size);
+        dgf_json_key(json, "lost");
+        dgf_json_u64(json, ret->signed_size - ret->checkpoint.size);
+    }
+    if (ret->other_history) {
+        dgf_json_key(json, "other_history_signed");
+        dgf_json_bool(json, true);
+    }
+    if (ret->memory_unreadable) {
+        dgf_json_key(json, "signed_unknown");
+        dgf_json_bool(json, true);
+    }
+}
+
+static void say_loss(const struct recovery *r, char *to, size_t size)
+{
+    const struct dgf_recovered *ret = r->ret;
+    size_t n = (size_t)snprintf(to, size,
+                                "a new ledger goes on from the archive of a lost one; "
+                                "records the old one had behind its newest checkpoint "
+                                "are lost");
+
+    if (ret->signed_size > 0)
+        n += (size_t)snprintf(to + n, size - n,
+                              "; records %" PRIu64 " to %" PRIu64
+                              " of the old one were signed and are lost",
+                              ret->checkpoint.size, ret->signed_size - 1);
+    if (ret->other_history)
+        (void)snprintf(to + n, size - n, "; another history of the old one was signed");
+}
+
 static enum dgf_rc write_resume(struct recovery *r)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf detail = {0};
     const struct dgf_checkpoint *checkpoint = &r->ret->checkpoint;
     struct dgf_json json = dgf_json_of(&detail);
+    char message[400];
     enum dgf_rc rc;
 
     dgf_buf_init(&detail, 20000);
+    say_loss(r, message, sizeof(message));
     dgf_json_begin_object(&json);
     dgf_json_key(&json, "log");
     dgf_json_str(&json, dgf_ledger_log_id_text(r->ledger));
@@ -267,13 +308,11 @@ static enum dgf_rc write_resume(struct recovery *r)
     dgf_json_u64(&json, checkpoint->size);
     dgf_json_key(&json, "old_checkpoint");
     dgf_json_text(&json, dgf_buf_bytes(&r->note));
+    write_loss(r, &json);
     dgf_json_end_object(&json);
     rc = dgf_buf_rc(&detail);
     if (!rc)
-        rc = dgf_record_own(&r->recorder, DGF_RECORD_RESUME, NULL,
-                            "a new ledger goes on from the archive of a lost one; "
-                            "records the old one had behind its newest checkpoint are "
-                            "lost",
+        rc = dgf_record_own(&r->recorder, DGF_RECORD_RESUME, NULL, message,
                             dgf_buf_str(&detail));
     return rc ? dgf_err_set(r->err, rc, "cannot write the first record") : DGF_OK;
 }
@@ -419,6 +458,8 @@ enum dgf_rc dgf_recover(const struct dgf_recover_conf *conf, struct dgf_store *s
                          conf->dir, pid);
     if (!rc)
         rc = read_checkpoint(&r);
+    if (!rc)
+        rc = dgf_recover_check_signed(conf, store, ret, err);
     if (!rc)
         rc = read_manifest(&r);
     if (!rc)

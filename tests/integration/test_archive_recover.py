@@ -1,5 +1,6 @@
 """A lost disk: the ledger goes on from the archive; and another key takes over."""
 
+import base64
 import json
 import os
 import shutil
@@ -101,13 +102,115 @@ def what_the_archive_did_not_hold_becomes_a_gap():
             true(len(gaps) == 1 if lost else not gaps, f"gaps {gaps}, lost {len(lost)}")
 
 
+def cut_back(archive):
+    """The archive as it was one segment before; (size then, size before it, the checkpoint)."""
+    size, newest = archive.size(), archive.read("checkpoint")
+    first = archive.manifests()[-1]["first"]
+    for name in archive.names():
+        number = os.path.basename(name).split(".")[0]
+        if name == f"checkpoints/{size}" or \
+                (name.startswith(("segments/", "state/")) and int(number) == first):
+            os.remove(archive.path(name))
+    shutil.copy(archive.path(f"checkpoints/{first}"), archive.path("checkpoint"))
+    return size, first, newest
+
+
+@case
+def an_archive_that_was_rolled_back_is_refused_and_what_is_lost_is_on_record():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 100)
+            agent.wait(lambda s: s["archive"]["size"] > 100, 60, "100 sealed rows")
+            shop.insert(pg, 101, 50)
+            shop.wait_judged(agent, pg)
+            equal(stop(agent), 0)
+            folder, kept = lose(agent)
+            archive = Archive(kept)
+            size, here, newest = cut_back(archive)
+            lost = f"records {here} to {size - 1}"
+            done = recover(agent, folder, check=False)
+            equal((done.returncode, done.stdout), (76, ""))
+            true(f"{size} records were signed (keys/signed-" in done.stderr, done.stderr)
+            true(f"{here} are here: {lost} would be lost" in done.stderr, done.stderr)
+            true("--lossy" in done.stderr, done.stderr)
+            equal(os.path.exists(os.path.join(agent.data_dir, "journal")), False, "a journal")
+            # A memory that nobody can read vouches for nothing.
+            memory = os.path.join(agent.data_dir, "keys", f"signed-{archive.log_id}")
+            with open(memory, "r+b") as file:
+                file.truncate(20)
+            done = recover(agent, folder, check=False)
+            equal(done.returncode, 76)
+            true("which says what was signed last, is damaged" in done.stderr, done.stderr)
+            # Without it, the one who kept a checkpoint knows.
+            os.remove(memory)
+            anchor = os.path.join(agent.folder.path, "anchor")
+            with open(anchor, "wb") as file:
+                file.write(newest)
+            done = recover(agent, folder, "--anchor", anchor, check=False)
+            equal(done.returncode, 76)
+            true(f"{size} records were signed (--anchor 1), {here} are here" in done.stderr,
+                 done.stderr)
+            with open(anchor, "wb") as file:
+                file.write(newest.replace(archive.log_id.encode(), b"0" * 32))
+            done = recover(agent, folder, "--anchor", anchor, check=False)
+            equal(done.returncode, 64)
+            true("--anchor 1: " in done.stderr, done.stderr)
+            older = archive.path(f"checkpoints/{archive.manifests()[0]['last'] + 1}")
+            with open(anchor, "wb") as file:
+                file.write(newest)
+            said = recover(agent, folder, "--anchor", older, "--anchor", anchor, "--lossy").stdout
+            true(f"LOST: {size} were signed, {here} are here: {lost} are lost" in said, said)
+            agent.start()
+            agent.wait_source("shop", "streaming")
+            first = agent.records()[0]
+            equal((first["detail"]["old_size"], first["detail"]["signed_size"],
+                   first["detail"]["lost"]), (here, size, size - here))
+            true(f"{lost} of the old one were signed and are lost" in first["message"],
+                 first["message"])
+            equal(stop(agent), 0)
+
+
+@case
+def an_archive_of_another_history_than_was_signed_is_refused():
+    with Postgres() as pg:
+        shop.prepare(pg)
+        with shop.watch(pg, more=QUICK) as agent:
+            agent.wait_source("shop", "streaming")
+            shop.insert(pg, 1, 50)
+            shop.wait_judged(agent, pg)
+            equal(stop(agent), 0)
+            folder, kept = lose(agent)
+            archive = Archive(kept)
+            memory = os.path.join(agent.data_dir, "keys", f"signed-{archive.log_id}")
+            with open(memory, "rb") as file:
+                lines = file.read().split(b"\n")
+            lines[2] = base64.b64encode(bytes(32))
+            with open(memory, "wb") as file:
+                file.write(b"\n".join(lines))
+            done = recover(agent, folder, check=False)
+            equal(done.returncode, 76)
+            true(f"another history was signed: at size {archive.size()}" in done.stderr,
+                 done.stderr)
+            said = recover(agent, folder, "--lossy").stdout
+            true("LOST: another history of that log was signed" in said, said)
+            agent.start()
+            agent.wait_source("shop", "streaming")
+            true(agent.records()[0]["detail"]["other_history_signed"] is True, "leaf 0")
+            equal(stop(agent), 0)
+
+
 def container_lines(azurite, log):
-    """The records of one log in the container, in order."""
+    """The records of one log in the container, in order, up to its newest checkpoint: what lies
+    behind that is an upload that a kill ended."""
     below, found = f"orders/{log}/segments/", {}
+    size = int(azurite.get_blob(f"evidence/orders/{log}/checkpoint").split(b"\n")[1])
     for path in azurite.list_blobs("evidence", below):
-        if path.endswith(".zst"):
+        first = int(path[len(below):].split(".")[0])
+        if path.endswith(".zst") and first < size:
             plain = b"".join(frames(azurite.get_blob(f"evidence/{path}")))
-            found[int(path[len(below):].split(".")[0])] = plain.splitlines()
+            found[first] = plain.splitlines()
     return [json.loads(line) for first in sorted(found) for line in found[first]]
 
 
