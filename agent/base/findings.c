@@ -41,8 +41,10 @@ static DGF_PRINTF(1, 0) char *format(const char *fmt, va_list ap)
     n = vsnprintf(NULL, 0, fmt, again);
     va_end(again);
     text = n >= 0 ? dgf_malloc((size_t)n + 1) : NULL;
-    if (text)
-        (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
+    if (!text)
+        return NULL;
+    (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
+    dgf_text_hide(text); /* a secret in the wrong place is in what is said of it */
     return text;
 }
 

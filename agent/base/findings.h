@@ -52,14 +52,21 @@ void dgf_findings_add(struct dgf_findings *findings,
                       enum dgf_severity_of_finding severity, const char *code,
                       struct dgf_mark mark, const char *source_line, const char *fmt,
                       ...) DGF_PRINTF(6, 7);
-/* Stars in place of passwords in a line of a configuration: "password: x",
- * "secret=x", "://user:x@".  References (${...}) stay.  In place; findings_add does it
- * to every line it keeps. */
+/* Stars in place of secrets in a line of a configuration: "password: x", "secret=x",
+ * "://user:x@", the comment behind one, whatever looks like a key (40 characters of
+ * base64 and more that are no path and no hash), and references that are none; good
+ * ones (${NAME}, ${file:PATH}) stay.  In place; done to every line that is kept. */
 void dgf_findings_hide(char *line);
-/* A secret stands at mark: stars in its place in every line that is or will be kept.
- * len 0: to the end of the line. */
+/* The same for a text, in which a value follows '=' alone; done to every text and fix.
+ */
+void dgf_text_hide(char *text);
+/* Is it what ${...} may name: letters, digits and '_', no digit first? */
+bool dgf_is_variable(const char *name, size_t len);
+/* A secret stands at mark: stars in its place, and for a comment behind it, in every
+ * line that is or will be kept.  len 0: to the end of the line. */
 void dgf_findings_hide_at(struct dgf_findings *findings, struct dgf_mark mark);
-/* Stars over len characters from col, which counts from 1.  In place. */
+/* Stars over len characters from col, which counts from 1, and over a comment behind
+ * them.  In place. */
 void dgf_line_hide(char *line, unsigned col, unsigned len);
 /* Another place and line for list[at]; line may be NULL. */
 void dgf_findings_place_at(struct dgf_findings *findings, size_t at,

@@ -102,8 +102,10 @@ static bool add_reference(const char *ref, bool secret, struct dgf_buf *out,
 
     if (strncmp(ref, "file:", 5) == 0)
         return add_file(ref + 5, secret, out, ret);
-    if (len == 0 || len >= sizeof(name))
-        return fault(ret, "E0210", "'${%.100s}' names no variable", ref);
+    if (!dgf_is_variable(ref, len) || len >= sizeof(name))
+        return fault(ret, "E0210",
+                     "'${***}' names no variable; write ${NAME}, of letters, digits "
+                     "and '_', or ${file:PATH}");
     memcpy(name, ref, len);
     name[len] = '\0';
     value = getenv(name);

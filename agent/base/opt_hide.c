@@ -85,7 +85,7 @@ static bool hide_keywords(const char *at, struct dgf_buf *out)
         size_t len = strcspn(at, "= \t\n\r\f\v");
         const char *value = at + len + strspn(at + len, blanks), *end;
 
-        if (len == 0 || *value != '=')
+        if (*value != '=' || !dgf_is_variable(at, len))
             return false;
         value += 1 + strspn(value + 1, blanks);
         end = end_of_value(value);

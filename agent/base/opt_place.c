@@ -73,11 +73,15 @@ void dgf_opt_place(const struct dgf_yaml *doc, const struct dgf_yaml_node *map,
     }
 }
 
-/* A reference without a default tells nothing. */
+/* A reference without a default tells nothing; of a file, findings_hide judges it. */
 static bool is_reference(const struct dgf_yaml_node *node)
 {
-    return strncmp(node->text, "${", 2) == 0 && !strstr(node->text, ":-") &&
-           strchr(node->text, '}') == node->text + node->text_len - 1;
+    size_t len = node->text_len;
+
+    return len > 3 && strncmp(node->text, "${", 2) == 0 &&
+           strchr(node->text, '}') == node->text + len - 1 &&
+           (strncmp(node->text, "${file:", 7) == 0 ||
+            dgf_is_variable(node->text + 2, len - 3));
 }
 
 void dgf_opt_hide_values(const struct dgf_yaml_node *node,

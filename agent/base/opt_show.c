@@ -19,25 +19,37 @@ static void word_at(struct dgf_buf *out, const char *words, int n)
     dgf_buf_add(out, words, strcspn(words, "|"));
 }
 
-/* What may be seen of a text; the buffer holds it where it had to be made. */
+/* What may be seen of a text; the buffer holds what had to be made.  A plain option
+ * may be given a secret by mistake. */
 static const char *seen(const struct dgf_opt *opt, const char *text,
                         struct dgf_buf *made)
 {
-    if (opt->type != DGF_OPT_SECRET_STR && !(opt->flags & (DGF_SECRET | DGF_ADDRESS)))
-        return text;
-    if (!(opt->flags & DGF_ADDRESS))
+    bool list = opt->type == DGF_OPT_STR_LIST || opt->type == DGF_OPT_STR_MAP;
+
+    dgf_buf_clear(made);
+    if ((opt->flags & DGF_ADDRESS) && !list)
+        dgf_opt_hide_address(text, made);
+    else if (opt->type == DGF_OPT_SECRET_STR || (opt->flags & DGF_SECRET))
         return "***";
-    dgf_opt_hide_address(text, made);
-    return dgf_buf_rc(made) ? "***" : dgf_buf_str(made);
+    else
+        dgf_buf_add_str(made, text);
+    if (dgf_buf_rc(made) || !made->len)
+        return dgf_buf_rc(made) ? "***" : "";
+    (void)dgf_buf_str(made); /* ends it */
+    dgf_text_hide((char *)made->ptr);
+    return dgf_buf_str(made);
 }
 
 static void show_list(const struct dgf_opt *opt, const struct dgf_str_list *list,
                       struct dgf_buf *out)
 {
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf made = {0};
+
+    dgf_buf_init(&made, 1 << 20);
     dgf_buf_add_str(out, "[");
     for (size_t i = 0; i < list->n; i++) {
         dgf_buf_add_str(out, i ? ", " : "");
-        quoted(out, opt->flags & DGF_SECRET ? "***" : list->list[i]);
+        quoted(out, seen(opt, list->list[i], &made));
     }
     dgf_buf_add_str(out, "]");
 }
@@ -45,12 +57,15 @@ static void show_list(const struct dgf_opt *opt, const struct dgf_str_list *list
 static void show_map(const struct dgf_opt *opt, const struct dgf_str_map *map,
                      struct dgf_buf *out)
 {
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf made = {0};
+
+    dgf_buf_init(&made, 1 << 20);
     dgf_buf_add_str(out, "{");
     for (size_t i = 0; i < map->n; i++) {
         dgf_buf_add_str(out, i ? ", " : "");
         quoted(out, map->keys[i]);
         dgf_buf_add_str(out, ": ");
-        quoted(out, opt->flags & DGF_SECRET ? "***" : map->values[i]);
+        quoted(out, seen(opt, map->values[i], &made));
     }
     dgf_buf_add_str(out, "}");
 }
@@ -121,19 +136,25 @@ void dgf_opt_show(const struct dgf_opt *opts, const void *conf, unsigned indent,
 static void json_list(const struct dgf_opt *opt, const struct dgf_str_list *list,
                       struct dgf_json *json)
 {
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf made = {0};
+
+    dgf_buf_init(&made, 1 << 20);
     dgf_json_begin_array(json);
     for (size_t i = 0; i < list->n; i++)
-        dgf_json_str(json, opt->flags & DGF_SECRET ? "***" : list->list[i]);
+        dgf_json_str(json, seen(opt, list->list[i], &made));
     dgf_json_end_array(json);
 }
 
 static void json_map(const struct dgf_opt *opt, const struct dgf_str_map *map,
                      struct dgf_json *json)
 {
+    DGF_RELEASE(dgf_buf_release) struct dgf_buf made = {0};
+
+    dgf_buf_init(&made, 1 << 20);
     dgf_json_begin_object(json);
     for (size_t i = 0; i < map->n; i++) {
         dgf_json_key_bytes(json, dgf_bytes_str(map->keys[i]));
-        dgf_json_str(json, opt->flags & DGF_SECRET ? "***" : map->values[i]);
+        dgf_json_str(json, seen(opt, map->values[i], &made));
     }
     dgf_json_end_object(json);
 }

@@ -165,6 +165,38 @@ def a_connection_string_is_taken_apart_and_its_key_stays_hidden():
 
 
 @case
+def a_key_in_any_wrong_place_is_not_shown():
+    half, rest = KEY[:20], KEY[20:]
+    string = f"['AccountEndpoint=x;AccountKey={KEY};']"
+    whole = COSMOS.format(url=COSMOS_URL, more=WITH_KEY)
+    texts = [COSMOS.format(url=KEY, more=f"    auth: key\n    key: {COSMOS_URL}\n"),
+             whole.replace("[orders]", string),
+             SINK.format(url=BLOB_URL + "/evidence", more="    prefix: ?sv=2021&sig=" + KEY + "\n"),
+             whole.replace(f"key: {KEY}", "key: ${" + KEY + "}"),
+             whole.replace(f"key: {KEY}", "key: ${file:" + KEY + "}"),
+             whole.replace(f"key: {KEY}", f"kye: {half} #{rest}"),
+             whole.replace("auth: key", f"auth: kye # was key {KEY}"),
+             whole.replace("market:", KEY + ":").replace("auth: key", "auth: kye"),
+             SINK.format(url=BLOB_URL, more=WITH_KEY).replace("vault:", KEY + ":")]
+    texts += [whole.replace(old, new + KEY) for old, new in (
+        ("database: shop", "database: "), ("auth: key", "auth: "), ("type: cosmos", "type: "),
+        ("containers: [orders]", "containers: "), ("containers: [orders]", "poll: "))]
+    for text in texts:
+        out = check(text)[1]
+        shown = [key for key in (KEY, rest, KEY[:60], half) if key in out]
+        true("***" in out and not shown, f"{shown} of\n{text}\nis shown:\n{out}")
+    for name in ("database: shop", "market:"):
+        text = whole.replace(name, name.split()[0] + f" {KEY}" if " " in name else KEY + ":")
+        with tempfile.TemporaryDirectory(prefix="dgf-azure-") as folder:
+            with open(os.path.join(folder, "dgf.yaml"), "w", encoding="utf-8") as file:
+                file.write(text)
+            out = subprocess.run([DGF, "config", "show", "-c", "dgf.yaml"], text=True, timeout=60,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                                 cwd=folder).stdout
+        true("***" in out and KEY[:60] not in out, out)
+
+
+@case
 def an_unknown_type_is_answered_with_those_there_are():
     out = refused("sources: {c: {type: azure_cosmos, url: x, key: geheim}}\n",
                   "1:21 E0208 sources.c: unknown type 'azure_cosmos'; did you mean 'cosmos'?; types "

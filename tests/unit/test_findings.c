@@ -199,6 +199,74 @@ START_TEST(junit_fails_for_errors_only)
 }
 END_TEST
 
+#define KEY                                      \
+    "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE" \
+    "2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="
+#define STARS                                    \
+    "******************************************" \
+    "**********************************************"
+
+START_TEST(a_text_hides_what_is_a_key_and_shows_what_only_is_long)
+{
+    static const char *const texts[][2] = {
+        {"'database' is '" KEY "'", "'database' is '" STARS "'"},
+        {"sources." KEY " (blob): no", "sources." STARS " (blob): no"},
+        {"'x' is '?sv=2021&sig=geheim'", "'x' is '?sv=2021&sig=******'"},
+        {"'AccountEndpoint=x;AccountKey=geheim;'",
+         "'AccountEndpoint=x;AccountKey=*******'"},
+        {"SharedAccessKey='geheim', then", "SharedAccessKey='******', then"},
+        {"token: it is over; key: a-long-name-of-a-field",
+         "token: it is over; key: a-long-name-of-a-field"},
+        {"'%2B6yDjf5%2FR%2Bob0N8A7Cgv30VRDJIWEHLM4QDU5DE'",
+         "'*********************************************'"},
+        /* many short words between slashes, and yet a key */
+        {"'aZ3+b/R4xQ0N8A7Cg/v30VRDJIWE/HLM4QDU5D/E2nQ9nDu/Aq8'",
+         "'***************************************************'"},
+        {"log sha256:5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9",
+         "log sha256:5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9"},
+        {"root 5FECEB66FFC86F38D952786C6D696C79C2DBC239DD4E91B46729D73A27FB57E9",
+         "root 5FECEB66FFC86F38D952786C6D696C79C2DBC239DD4E91B46729D73A27FB57E9"},
+        {"'/srv/Archive/dgf/orders/2026/11/30/checkpoints/Segments/0000000123'",
+         "'/srv/Archive/dgf/orders/2026/11/30/checkpoints/Segments/0000000123'"},
+        {"'/srv/Data/5feceb66ffc86f38d952786c6d696c79/5feceb66ffc86f38d952786c6d696c79/A'",
+         "'/srv/Data/5feceb66ffc86f38d952786c6d696c79/5feceb66ffc86f38d952786c6d696c79/A'"},
+        {"/queueServices/default/queues/EventsOfTheShop/StorageQueueDataProcessor",
+         "/queueServices/default/queues/EventsOfTheShop/StorageQueueDataProcessor"},
+        {"policy 'orders-need-a-customer-and-a-date-of-delivery-2026'",
+         "policy 'orders-need-a-customer-and-a-date-of-delivery-2026'"},
+        {"key: \"${file:/run/secrets/azure}\"", "key: \"${file:/run/secrets/azure}\""},
+        {"1234567890123456789012345678901234567890123 bytes",
+         "1234567890123456789012345678901234567890123 bytes"},
+        {"at the end of it 100%", "at the end of it 100%"},
+        {"", ""},
+    };
+    char text[200];
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(texts); i++) {
+        (void)snprintf(text, sizeof(text), "%s", texts[i][0]);
+        dgf_text_hide(text);
+        ck_assert_str_eq(text, texts[i][1]);
+    }
+}
+END_TEST
+
+START_TEST(nothing_that_is_kept_of_a_finding_shows_a_key)
+{
+    begin();
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0202", at("a.yaml", 3, 2, 3),
+                     "x: " KEY, "'x' is '%s'", KEY);
+    dgf_findings_fix(&findings, "x: %s", KEY);
+    ck_assert_str_eq(findings.list[0].text, "'x' is '" STARS "'");
+    ck_assert_str_eq(findings.list[0].source_line, "x: " STARS);
+    ck_assert_str_eq(findings.list[0].fix, "x: " STARS);
+    dgf_findings_add(&findings, DGF_FINDING_ERROR, "E0202", at("a.yaml", 4, 6, 6),
+                     "key: geheim #geheim", "short");
+    dgf_findings_hide_at(&findings, at("a.yaml", 4, 6, 6));
+    ck_assert_str_eq(findings.list[1].source_line, "key: ****** #******");
+    end();
+}
+END_TEST
+
 START_TEST(a_quoted_line_hides_secrets_and_keeps_its_columns)
 {
     static const char *const lines[][2] = {
@@ -233,8 +301,22 @@ START_TEST(a_quoted_line_hides_secrets_and_keeps_its_columns)
         {"tls: {key: client.key}", "tls: {key: client.key}"},
         {"map: {key: [id], keys: 1234567890123456789}",
          "map: {key: [id], keys: 1234567890123456789}"},
+        {"key: Eby8vdM02xNOcqFlqUwJ #PLlmEtlCD",
+         "key: ******************** #*********"},
+        {"key: ${KEY} # was geheim", "key: ${KEY} # **********"},
+        {"tls: {key: client.key} # of this host",
+         "tls: {key: client.key} # of this host"},
+        {"database: shop # not #2", "database: shop # not #2"},
+        {"key: ${C2y6yDjf5/R+ob0N8A==}", "key: ${********************}"},
+        {"url: ${2HOST}, x: ${HOST}", "url: ${*****}, x: ${HOST}"},
+        {"url: ${HOST:-db}, x: ${H+:-db}", "url: ${HOST:-db}, x: ${******}"},
+        {"key: ${file:/run/secrets/azure}", "key: ${file:/run/secrets/azure}"},
+        {"key: ${file:" KEY "}", "key: ${file:" STARS "}"},
+        {"auth: kye # was " KEY, "auth: kye # was " STARS},
+        {"url: " KEY, "url: " STARS},
+        {"  " KEY ": {type: blob}", "  " STARS ": {type: blob}"},
     };
-    char line[100];
+    char line[200];
 
     for (size_t i = 0; i < DGF_ARRAY_LEN(lines); i++) {
         (void)snprintf(line, sizeof(line), "%s", lines[i][0]);
@@ -293,6 +375,8 @@ DGF_UNIT(findings, findings_are_shown_by_place_with_line_and_carets,
          what_a_terminal_would_obey_is_not_printed, a_terminal_gets_colours,
          findings_without_a_file_are_shown_too, json_holds_all_that_is_known,
          sarif_names_rules_and_regions, junit_fails_for_errors_only,
+         a_text_hides_what_is_a_key_and_shows_what_only_is_long,
+         nothing_that_is_kept_of_a_finding_shows_a_key,
          a_quoted_line_hides_secrets_and_keeps_its_columns,
          a_hidden_place_is_hidden_in_lines_before_and_after,
          every_code_is_explained_once_and_in_order,

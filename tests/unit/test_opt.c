@@ -32,6 +32,7 @@ static const struct {
     {"host=db geheim", "***"},
     {"host=a://u:p@x password=geheim", "host=a://u:p@x password=***"},
     {"geheim", "***"},
+    {"ge+heim/x==", "***"}, /* a key is no keyword, whatever it ends with */
     {"", "***"},
 };
 
@@ -198,6 +199,62 @@ START_TEST(no_line_shows_secrets_or_what_stands_under_an_unknown_name)
 }
 END_TEST
 
+START_TEST(a_secret_in_a_plain_option_is_not_shown_either)
+{
+#define A_KEY "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE=="
+#define STARS "********************************************"
+    char key[] = A_KEY, orders[] = "orders", sas[] = "sv=1&sig=ge", a[] = "a";
+    char *names[] = {orders, sas}, *keys[] = {a}, *values[] = {key};
+    struct part part = {
+        .place = key, .names = {names, 2}, .more = {keys, values, 1}, .on = true};
+    struct dgf_buf out;
+    struct dgf_json json = dgf_json_of(&out);
+
+    dgf_buf_init(&out, 4096);
+    dgf_opt_show(part_opts, &part, 0, &out);
+    ck_assert_str_eq(dgf_buf_str(&out),
+                     "key: null\nurl: null\nplace: \"***\"\n"
+                     "names: [\"orders\", \"sv=1&sig=**\"]\n"
+                     "more: {\"a\": \"" STARS "\"}\ninner:\n  on: true\n");
+    dgf_buf_clear(&out);
+    dgf_json_begin_object(&json);
+    dgf_opt_show_json(part_opts, &part, &json);
+    dgf_json_end_object(&json);
+    ck_assert_str_eq(dgf_buf_str(&out),
+                     "{\"key\":null,\"url\":null,\"place\":\"***\","
+                     "\"names\":[\"orders\",\"sv=1&sig=**\"],"
+                     "\"more\":{\"a\":\"" STARS "\"},\"inner\":{\"on\":true}}");
+    dgf_buf_release(&out);
+}
+END_TEST
+
+START_TEST(a_reference_that_names_no_variable_is_not_shown)
+{
+    static const char *const cases[] = {
+        "key: ${ge+heim}",
+        "place: ${1geheim:-ge}",
+        "{zzz: 1, key: '${}'}",
+    };
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(cases); i++) {
+        struct dgf_findings findings;
+        struct dgf_yaml *doc = NULL;
+
+        load_part(cases[i], &findings, &doc);
+        ck_assert_uint_ge(findings.n, 1);
+        for (size_t k = 0; k < findings.n; k++) {
+            ck_assert_ptr_null(strstr(findings.list[k].text, "heim"));
+            ck_assert_ptr_null(strstr(findings.list[k].source_line, "heim"));
+        }
+        ck_assert_str_eq(findings.list[findings.n - 1].text,
+                         "'${***}' names no variable; write ${NAME}, of letters, "
+                         "digits and '_', or ${file:PATH}");
+        dgf_findings_release(&findings);
+        dgf_yaml_free(doc);
+    }
+}
+END_TEST
+
 START_TEST(a_variable_that_is_not_set_is_no_reason_for_a_default_of_a_secret)
 {
     struct dgf_findings findings;
@@ -237,5 +294,7 @@ DGF_UNIT(opt, of_an_address_only_the_secrets_are_hidden,
          values_in_force_are_shown_as_yaml_and_as_json_without_secrets,
          a_finding_that_names_an_option_stands_at_its_value,
          no_line_shows_secrets_or_what_stands_under_an_unknown_name,
+         a_secret_in_a_plain_option_is_not_shown_either,
+         a_reference_that_names_no_variable_is_not_shown,
          a_variable_that_is_not_set_is_no_reason_for_a_default_of_a_secret,
          a_misspelled_name_is_about_the_option_that_is_missing)
