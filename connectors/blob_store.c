@@ -11,6 +11,9 @@
 
 #define AHEAD_BYTES (2u << 20)
 #define N_SLOTS 3
+#define SOON_BYTES \
+    (64u << 10)   /* of an object that will be read soon: most are smaller */
+#define N_SOON 48 /* at most so many requests at once */
 #define NAME_MAX_BYTES 1024
 #define PAGE_MAX_BYTES (8u << 20)
 #define PAGE_NAMES 1000
@@ -30,12 +33,25 @@ struct slot {
     uint64_t used; /* when; 0: never */
 };
 
+enum soon_state { SOON_FREE, SOON_ASKED, SOON_HERE };
+
+/* The beginning of an object, asked for before anybody waits for it. */
+struct soon {
+    enum soon_state state;
+    char name[NAME_MAX_BYTES], etag[96];
+    uint64_t total;
+    uint8_t *bytes; /* SOON_BYTES */
+    size_t len;
+    uint64_t used; /* when it was asked for */
+};
+
 struct blob_store {
     struct dgf_store base;
     struct event_base *loop;
     struct dgf_azure_rest *rest;
     char *url, *account, *container, *below; /* below: "<prefix><log id>/" */
     struct slot slots[N_SLOTS];
+    struct soon soon[N_SOON];
     uint64_t clock;
 };
 
@@ -49,6 +65,16 @@ struct attempt {
     struct dgf_buf *page;
 };
 
+/* How long the whole object is. */
+static uint64_t total_of(const struct dgf_azure_answer *answer)
+{
+    const char *slash = strrchr(dgf_azure_answer_header(answer, "content-range"), '/');
+    uint64_t total;
+
+    return slash && dgf_parse_u64(dgf_bytes_str(slash + 1), &total) ? total
+                                                                    : answer->body.len;
+}
+
 static void on_answer(void *ctx, const struct dgf_azure_answer *answer)
 {
     struct attempt *attempt = ctx;
@@ -61,14 +87,10 @@ static void on_answer(void *ctx, const struct dgf_azure_answer *answer)
     if (answer->is != DGF_AZURE_DONE)
         return;
     if (slot && answer->body.len <= AHEAD_BYTES) {
-        const char *range = dgf_azure_answer_header(answer, "content-range"),
-                   *slash = strrchr(range, '/');
-
         slot->len = answer->body.len;
         if (slot->len > 0)
             memcpy(slot->bytes, answer->body.ptr, slot->len);
-        if (!slash || !dgf_parse_u64(dgf_bytes_str(slash + 1), &slot->total))
-            slot->total = slot->len;
+        slot->total = total_of(answer);
         (void)snprintf(slot->etag, sizeof(slot->etag), "%s",
                        dgf_azure_answer_header(answer, "etag"));
     } else if (attempt->page) {
@@ -226,6 +248,104 @@ static enum dgf_rc fetch(struct blob_store *self, const char *name, uint64_t off
     return DGF_OK;
 }
 
+/* ---- what will be read soon ---- */
+
+/* What did not come, or not whole, is asked for again when it is read. */
+static void on_soon(void *ctx, const struct dgf_azure_answer *answer)
+{
+    struct soon *soon = ctx;
+
+    soon->state = SOON_FREE;
+    if (answer->is != DGF_AZURE_DONE)
+        return;
+    soon->total = total_of(answer);
+    soon->len = answer->body.len;
+    if (soon->len != (soon->total < SOON_BYTES ? soon->total : SOON_BYTES))
+        return;
+    if (soon->len > 0)
+        memcpy(soon->bytes, answer->body.ptr, soon->len);
+    (void)snprintf(soon->etag, sizeof(soon->etag), "%s",
+                   dgf_azure_answer_header(answer, "etag"));
+    soon->state = SOON_HERE;
+}
+
+static struct soon *find_soon(struct blob_store *self, const char *name)
+{
+    for (size_t i = 0; i < N_SOON; i++)
+        if (self->soon[i].state != SOON_FREE && strcmp(self->soon[i].name, name) == 0)
+            return &self->soon[i];
+    return NULL;
+}
+
+/* A free one, or the one that nobody came for longest; NULL: all are under way. */
+static struct soon *room_for_soon(struct blob_store *self)
+{
+    struct soon *found = NULL;
+
+    for (size_t i = 0; i < N_SOON; i++) {
+        struct soon *soon = &self->soon[i];
+
+        if (soon->state == SOON_FREE)
+            return soon;
+        if (soon->state == SOON_HERE && (!found || soon->used < found->used))
+            found = soon;
+    }
+    return found;
+}
+
+static void store_soon(struct dgf_store *store, const char *name)
+{
+    struct blob_store *self = (struct blob_store *)store;
+    char path[NAME_MAX_BYTES + 512], range[96];
+    const char *headers[] = {range, NULL};
+    struct dgf_azure_ask request = {.method = "GET",
+                                    .path = path,
+                                    .headers = headers,
+                                    .max_body = SOON_BYTES,
+                                    .done = on_soon};
+    struct dgf_err err;
+    struct soon *soon;
+
+    if (strlen(name) >= NAME_MAX_BYTES || find_slot(self, name, 0) ||
+        find_soon(self, name))
+        return;
+    soon = room_for_soon(self);
+    if (!soon || (!soon->bytes && !(soon->bytes = dgf_malloc(SOON_BYTES))))
+        return;
+    (void)snprintf(soon->name, sizeof(soon->name), "%s", name);
+    (void)snprintf(path, sizeof(path), "/%s/%s%s", self->container, self->below, name);
+    (void)snprintf(range, sizeof(range), "x-ms-range: bytes=0-%u", SOON_BYTES - 1);
+    soon->used = ++self->clock;
+    soon->state = SOON_ASKED;
+    request.ctx = soon;
+    if (dgf_azure_rest_ask(self->rest, &request, &err))
+        soon->state = SOON_FREE;
+}
+
+/* Waits for what was asked for, and makes it a slot; NULL: it has to be fetched. */
+static struct slot *take_soon(struct blob_store *self, const char *name)
+{
+    struct soon *soon = find_soon(self, name);
+    struct slot *slot;
+
+    while (soon && soon->state == SOON_ASKED)
+        if (event_base_loop(self->loop, EVLOOP_ONCE) != 0)
+            return NULL;
+    if (!soon || soon->state != SOON_HERE)
+        return NULL;
+    slot = take_slot(self, name);
+    soon->state = SOON_FREE;
+    if (!slot->bytes && !(slot->bytes = dgf_malloc(AHEAD_BYTES)))
+        return NULL;
+    memcpy(slot->bytes, soon->bytes, soon->len);
+    memcpy(slot->etag, soon->etag, sizeof(slot->etag));
+    slot->offset = 0;
+    slot->len = soon->len;
+    slot->total = soon->total;
+    slot->used = ++self->clock;
+    return slot;
+}
+
 static enum dgf_rc store_read(struct dgf_store *store, const char *name,
                               uint64_t offset, void *ptr, size_t len, size_t *ret_len,
                               struct dgf_err *err)
@@ -240,6 +360,8 @@ static enum dgf_rc store_read(struct dgf_store *store, const char *name,
         uint64_t at;
         size_t n;
 
+        if (!slot && offset + done < SOON_BYTES)
+            slot = take_soon(self, name);
         if (!slot) {
             enum dgf_rc rc = fetch(self, name, offset + done, &slot, err);
 
@@ -461,6 +583,8 @@ static void store_free(struct dgf_store *store)
         event_base_free(self->loop);
     for (size_t i = 0; i < N_SLOTS; i++)
         dgf_free(self->slots[i].bytes);
+    for (size_t i = 0; i < N_SOON; i++)
+        dgf_free(self->soon[i].bytes);
     dgf_free(self->url);
     dgf_free(self->account);
     dgf_free(self->container);
@@ -572,6 +696,7 @@ enum dgf_rc dgf_blob_store_open(const struct dgf_blob_store_conf *conf,
         return rc;
     self->base.read = store_read;
     self->base.list = store_list;
+    self->base.soon = store_soon;
     self->base.free = store_free;
     *ret = &self->base;
     self = NULL;

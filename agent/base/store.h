@@ -18,6 +18,9 @@ struct dgf_store {
                         enum dgf_rc (*visit)(void *ctx, const char *name,
                                              uint64_t size),
                         void *ctx, struct dgf_err *err);
+    /* This object will probably be read from its beginning soon: what is far away is
+     * asked for now.  May do nothing.  NULL: nothing is far away. */
+    void (*soon)(struct dgf_store *store, const char *name);
     void (*free)(struct dgf_store *store);
 };
 

@@ -92,6 +92,7 @@ struct check {
     struct known_key *spares; /* further keys that were given */
     bool key_may_be_pruned;
     struct dgf_numbers sizes;       /* of checkpoints */
+    uint64_t asked;                 /* what is before this size was asked for */
     struct note checkpoint, anchor; /* scratch */
     struct follow follow;
 

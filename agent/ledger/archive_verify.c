@@ -98,6 +98,57 @@ static uint64_t next_size(struct check *check, uint64_t after)
     return rc ? 0 : size;
 }
 
+/* ---- what will be read next ---------------------------------------------- */
+
+enum { SEGMENTS_AHEAD = 6, TILES_AHEAD = 8 };
+
+static void want_tile(struct check *check, const struct dgf_tile *tile)
+{
+    char name[DGF_ARCHIVE_NAME_MAX];
+
+    dgf_name_tile(name, tile);
+    check->store->soon(check->store, name);
+}
+
+static void want_segment(struct check *check, uint64_t first, uint64_t size)
+{
+    char name[DGF_ARCHIVE_NAME_MAX];
+    uint64_t full = first / DGF_TILE_WIDTH;
+
+    dgf_name_checkpoint(name, size);
+    check->store->soon(check->store, name);
+    dgf_name_manifest(name, first);
+    check->store->soon(check->store, name);
+    dgf_name_segment(name, first);
+    check->store->soon(check->store, name);
+    dgf_name_state(name, first);
+    check->store->soon(check->store, name);
+    for (unsigned n = 0; full < size / DGF_TILE_WIDTH && n < TILES_AHEAD; full++, n++)
+        want_tile(check, &(struct dgf_tile){0, full, DGF_TILE_WIDTH});
+    for (unsigned level = 0; level < DGF_TILE_LEVELS; level++) {
+        struct dgf_tile tile;
+
+        if (dgf_tile_partial(size, level, &tile))
+            want_tile(check, &tile);
+    }
+}
+
+/* A container answers many requests in the time of one. */
+static void ask_ahead(struct check *check, uint64_t first)
+{
+    const struct dgf_numbers *sizes = &check->sizes;
+
+    if (!check->store->soon)
+        return;
+    for (size_t i = sizes->at; i < sizes->n && i < sizes->at + SEGMENTS_AHEAD; i++) {
+        if (sizes->list[i] > check->asked) {
+            want_segment(check, first, sizes->list[i]);
+            check->asked = sizes->list[i];
+        }
+        first = sizes->list[i];
+    }
+}
+
 /* ---- manifests ----------------------------------------------------------- */
 
 static void bad_manifest(struct check *check, const char *class, const char *what)
@@ -516,6 +567,7 @@ static enum dgf_rc walk(struct check *check)
 
     while ((size = next_size(check, first)) && !check->rc) {
         newest = first;
+        ask_ahead(check, first);
         if (!walk_to(check, first, size))
             break;
         first = size;

@@ -95,6 +95,33 @@ def the_only_log_is_found_and_of_several_one_is_asked_for():
 
 
 @case
+def what_is_read_soon_is_asked_for_at_once_and_is_the_same():
+    name = container()
+    large = hashlib.shake_256(b"z").digest(3 * MIB)
+    sizes = [0, 1, 65535, 65536, 65537, 131072, 2 * MIB, 3 * MIB] + [1000 + i for i in range(60)]
+    names = [f"o/{i:02d}" for i in range(len(sizes))]
+    for path, size in zip(names, sizes):
+        shared().put_blob(f"{name}/{LOG}/{path}", large[:size])
+    expected = [line for size in sizes for line in says(large[:size])]
+    with FaultProxy(shared().blob_port) as proxy:
+        url = proxy.url(shared().account, f"/{name}/{LOG}")
+        proxy.fault("delay", 0.2, times=-1, path="/o/")
+        equal(run(url, "ahead", 4 * MIB, *names), expected, "more than are asked for at once")
+        true(proxy.busiest >= 8, f"{proxy.busiest} requests at once")
+        proxy.clear()
+        for chunk in (1000, 65536, 100000):
+            equal(run(url, "ahead", chunk, *names[:9]), expected[:9], f"by {chunk}")
+        for kind, *args in (("status", 503, "ServerBusy"), ("torn",), ("short",), ("cut_before",),
+                            ("cut_after",)):
+            fault = proxy.fault(kind, *args, method="GET", times=3, skip=2, path="/o/")
+            equal(run(url, "ahead", MIB, *names[:12]), expected[:12], kind)
+            equal(fault.hits, 3, kind)
+        equal(run(url, "ahead", MIB, names[1], "nothing", code=3),
+              expected[1:2] + [f"fail again there is no 'nothing' in '"
+                               f"{proxy.url(shared().account, '/' + name)}'"], "missing")
+
+
+@case
 def a_server_that_fails_now_and_then_is_asked_again():
     name = container()
     content = hashlib.shake_256(b"y").digest(7 * MIB)

@@ -5,6 +5,7 @@
  *   list PREFIX         one "NAME SIZE" a line
  *   read NAME CHUNK     "bytes N sha256 HEX", read CHUNK bytes at a time
  *   mixed NAME NAME N   the first bytes of both in turn, N times
+ *   ahead CHUNK NAME... all are asked for at once, then each is read as above
  * Whatever fails:  fail CODE TEXT, and the program ends with 3. */
 #include <signal.h>
 #include <stdio.h>
@@ -76,6 +77,17 @@ static int read_mixed(const char *one, const char *other, long times)
     return 0;
 }
 
+static int read_ahead(size_t chunk, char **names)
+{
+    int code = 0;
+
+    for (char **name = names; *name; name++)
+        store->soon(store, *name);
+    for (; *names; names++)
+        code |= read_all(*names, chunk);
+    return code;
+}
+
 static int run(char **what)
 {
     struct dgf_err err = {0};
@@ -89,6 +101,8 @@ static int run(char **what)
         return read_all(what[1], strtoul(what[2], NULL, 10));
     if (strcmp(what[0], "mixed") == 0)
         return read_mixed(what[1], what[2], atol(what[3]));
+    if (strcmp(what[0], "ahead") == 0)
+        return read_ahead(strtoul(what[1], NULL, 10), what + 2);
     return 64;
 }
 

@@ -83,6 +83,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             link.close()
 
     def serve(self):
+        with self.server.proxy.busy():
+            self.serve_one()
+
+    def serve_one(self):
         proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         path, _, query = self.path.partition("?")
@@ -168,6 +172,7 @@ class FaultProxy:
         self.log = []            # (time, method, path, query, status, client request id)
         self.rewrite = ("^$", "")  # pattern and replacement in what is asked (not signed: SAS)
         self.hours = 0           # by which the Date of answers is ahead
+        self.under_way = self.busiest = 0
         self.gone = threading.Event()
         self.server = None
 
@@ -196,6 +201,18 @@ class FaultProxy:
             self.gone.set()
             time.sleep(0.05)
             self.gone.clear()
+
+    @contextlib.contextmanager
+    def busy(self):
+        """A request is under way; `busiest` is how many were at once."""
+        with self.lock:
+            self.under_way += 1
+            self.busiest = max(self.busiest, self.under_way)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.under_way -= 1
 
     def url(self, account, rest=""):
         return f"http://127.0.0.1:{self.port}/{account}{rest}"
