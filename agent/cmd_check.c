@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "keys.h"
 #include "settings.h"
 #include "settings_env.h"
 
@@ -38,11 +39,21 @@ static void place(const struct dgf_settings *s, const struct dgf_yaml_node *part
     dgf_settings_forget_lines(findings);
 }
 
+/* The option that says where a part connects to; NULL: it is no single one. */
+static const char *address_option(const struct dgf_opt *opts)
+{
+    for (; opts && opts->name; opts++)
+        if (strcmp(opts->name, "url") == 0 || strcmp(opts->name, "brokers") == 0)
+            return opts->name;
+    return NULL;
+}
+
 /* What is wrong with the configuration of a part stands at its name there. */
 static void tell_failure(const struct dgf_settings *s,
                          const struct dgf_yaml_node *parts, const char *what,
-                         const char *name, const char *type, const char *code,
-                         const struct dgf_err *err, struct dgf_findings *findings)
+                         const char *name, const char *type, const struct dgf_opt *opts,
+                         const char *code, const struct dgf_err *err,
+                         struct dgf_findings *findings)
 {
     for (size_t i = 0; err->rc == DGF_BAD_CONFIG && i < parts->n; i++)
         if (strcmp(parts->keys[i]->text, name) == 0) {
@@ -52,6 +63,8 @@ static void tell_failure(const struct dgf_settings *s,
         }
     dgf_findings_add(findings, DGF_FINDING_ERROR, code, (struct dgf_mark){0}, NULL,
                      "%s.%s (%s): %s", what, name, type, err->text);
+    if (address_option(opts))
+        dgf_findings_about(findings, "%s", address_option(opts));
 }
 
 static void check_source(const struct dgf_source_conf *conf,
@@ -75,7 +88,7 @@ static void check_source(const struct dgf_source_conf *conf,
     src->host = &host;
     src->host_self = &preflight;
     if (conf->type->check && conf->type->check(src, findings, &err))
-        tell_failure(s, s->sources_node, "sources", conf->name, conf->type->name,
+        tell_failure(s, s->sources_node, "sources", conf->name, conf->type->name, NULL,
                      "E0501", &err, findings);
     place(s, s->sources_node, conf->name, findings, before);
     if (preflight.n_found == 0)
@@ -101,10 +114,36 @@ static void check_sink(const struct dgf_sink_setup *setup, const struct dgf_sett
     sink->env = s->agent.env;
     sink->log_id = "";
     if (setup->type->check && setup->type->check(sink, findings, &err))
-        tell_failure(s, s->sinks_node, "sinks", setup->name, setup->type->name, "E0502",
-                     &err, findings);
+        tell_failure(s, s->sinks_node, "sinks", setup->name, setup->type->name,
+                     setup->type->opts, "E0502", &err, findings);
     place(s, s->sinks_node, setup->name, findings, before);
     dgf_free(sink);
+}
+
+static void check_keys(const struct dgf_settings *s, struct dgf_findings *findings)
+{
+    const struct {
+        const char *name, *path;
+        bool used;
+    } keys[] = {{"tenant", s->keys.tenant, true},
+                {"token", s->keys.token, true},
+                {"sign", s->keys.sign, s->ledger.archive}};
+    size_t before = findings->n;
+
+    for (size_t i = 0; i < DGF_ARRAY_LEN(keys); i++) {
+        struct dgf_err err = {0};
+        const char *code = NULL;
+
+        if (!keys[i].used ||
+            !dgf_key_look(s->agent.data_dir, keys[i].name, keys[i].path, &code, &err))
+            continue;
+        dgf_findings_add(findings, DGF_FINDING_ERROR, code, (struct dgf_mark){0}, NULL,
+                         "keys.%s: %s", keys[i].name, err.text);
+        if (keys[i].path)
+            dgf_findings_about(findings, "keys.%s", keys[i].name);
+    }
+    dgf_opt_place(s->doc, dgf_yaml_root(s->doc), findings, before);
+    dgf_settings_forget_lines(findings);
 }
 
 /* Is this fix also that of an earlier finding, or of one that matters more? */
@@ -186,6 +225,7 @@ int dgf_cmd_check(int argc, char **argv)
     policies = dgf_preflight_new(set);
     if (!policies)
         return DGF_EXIT_CANNOT;
+    check_keys(s, &findings);
     for (size_t i = 0; i < s->n_sources; i++)
         check_source(&s->sources[i], s, policies, &findings);
     dgf_preflight_end(policies, &findings);

@@ -1,7 +1,9 @@
 #include "keys.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -65,6 +67,22 @@ enum dgf_rc dgf_key_read(const char *path, uint8_t ret_key[32], struct dgf_err *
         rc = dgf_err_set(err, DGF_BAD_CONFIG,
                          "key file '%s' does not hold 32 bytes or 64 hex digits", path);
     dgf_wipe(text.ptr, text.len);
+    return rc;
+}
+
+enum dgf_rc dgf_key_look(const char *data_dir, const char *name, const char *path,
+                         const char **ret_code, struct dgf_err *err)
+{
+    char made[4096];
+    uint8_t key[32];
+    enum dgf_rc rc;
+
+    (void)snprintf(made, sizeof(made), "%.4000s/keys/%s", data_dir, name);
+    if (path ? access(path, R_OK) && errno == EACCES : access(made, R_OK) != 0)
+        return DGF_OK; /* somebody else's, or made at the first start */
+    *ret_code = check_mode(path ? path : made, err) ? "E0212" : "E0211";
+    rc = dgf_key_read(path ? path : made, key, err);
+    dgf_wipe(key, sizeof(key));
     return rc;
 }
 

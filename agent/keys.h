@@ -15,6 +15,11 @@ enum dgf_rc dgf_keys_load(const char *data_dir, const char *tenant_path,
                           const char *token_path, uint8_t ret_tenant[32],
                           uint8_t ret_token[32], struct dgf_err *err) DGF_MUST_USE;
 
+/* Is the file of a key ("tenant", "token", "sign") one?  Nothing is made; a file that
+ * is not there yet, or that this user may not read, is fine.  ret_code: of the finding.
+ */
+enum dgf_rc dgf_key_look(const char *data_dir, const char *name, const char *path,
+                         const char **ret_code, struct dgf_err *err) DGF_MUST_USE;
 /* Would dgf_keys_load make this key ("tenant", "token")? */
 bool dgf_key_is_missing(const char *data_dir, const char *name, const char *path);
 /* Before dgf_keys_load, of a ledger that has records.  DGF_BAD_CONFIG: a key they were

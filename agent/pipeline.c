@@ -170,12 +170,17 @@ static enum dgf_rc open_parts(struct dgf_pipeline *p, struct dgf_err *err)
 static enum dgf_rc load_keys(struct dgf_pipeline *p, struct dgf_err *err)
 {
     const struct dgf_pipeline_conf *conf = p->conf;
-    const char *dir = conf->ledger.dir;
+    const char *dir = conf->ledger.dir, *code;
     enum dgf_rc rc = DGF_OK;
 
     p->is_first = dgf_ledger_next_index(p->ledger) == 0;
     if (!p->is_first)
         rc = dgf_keys_need(dir, conf->keys_tenant, conf->keys_token, err);
+    /* All that are there are good before one is made. */
+    if (!rc)
+        rc = dgf_key_look(dir, "token", conf->keys_token, &code, err);
+    if (!rc && conf->archive)
+        rc = dgf_key_look(dir, "sign", conf->keys_sign, &code, err);
     p->made_tenant = dgf_key_is_missing(dir, "tenant", conf->keys_tenant);
     p->made_token = dgf_key_is_missing(dir, "token", conf->keys_token);
     if (!rc)

@@ -445,6 +445,16 @@ static bool is_container_name(const char *name, size_t len)
     return true;
 }
 
+/* An emulator's address, whose first name is the account: is there but that one? */
+static bool names_account_alone(const char *host, const char *end)
+{
+    size_t len = strcspn(host, ":/");
+    bool emulator = *host == '[' || strspn(host, "0123456789.") >= len ||
+                    (len == 9 && strncasecmp(host, "localhost", 9) == 0);
+
+    return emulator && memchr(host, '/', (size_t)(end - host)) == NULL;
+}
+
 enum dgf_rc dgf_azure_container_url(const char *url, char **ret_base,
                                     char **ret_container, struct dgf_err *err)
 {
@@ -469,6 +479,11 @@ enum dgf_rc dgf_azure_container_url(const char *url, char **ret_base,
     if (scheme == 0 || at < scheme + 2 || !is_container_name(url + at, len - at))
         return dgf_err_set(err, DGF_BAD_CONFIG,
                            "must be https://ACCOUNT.blob.core.windows.net/CONTAINER");
+    if (names_account_alone(url + scheme, url + at - 1))
+        return dgf_err_set(
+            err, DGF_BAD_CONFIG,
+            "must name a container or queue behind the account of the emulator, like "
+            "http://127.0.0.1:10000/devstoreaccount1/NAME");
     base = dgf_strndup(url, at - 1);
     container = dgf_strndup(url + at, len - at);
     if (!base || !container)

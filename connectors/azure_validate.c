@@ -14,6 +14,7 @@ struct judge {
     const char *what;
     struct dgf_mark mark;
     struct dgf_findings *findings;
+    bool storage; /* which knows auth: sas */
 };
 
 static void complain(const struct judge *j, const char *option, const char *fmt, ...)
@@ -353,6 +354,11 @@ static void judge_key(const struct judge *j)
         complain(j, "key",
                  "'key' is a connection string: write only what follows AccountKey= "
                  "to it");
+    } else if (j->storage && strstr(j->conf->key, "sig=")) {
+        complain(
+            j, "key",
+            "'key' is a shared access signature: write it to 'sas', with auth: sas");
+        dgf_findings_fix(j->findings, "auth: sas, sas: \"${file:/run/secrets/sas}\"");
     } else if (!dgf_parse_base64(dgf_bytes_str(j->conf->key), &key) || key.len < 16) {
         complain(j, "key", "'key' is no account key: base64 of at least 16 bytes");
     }
@@ -380,6 +386,11 @@ static void judge_auth(const struct judge *j)
         complain(j, "auth", "auth: sas needs 'sas'");
         dgf_findings_fix(j->findings, "sas: \"${file:/run/secrets/sas}\"");
     }
+    if (conf->how == DGF_AZURE_SAS && conf->sas && strstr(conf->sas, "://")) {
+        complain(j, "sas",
+                 "'sas' is an address: write only what follows its '?' to it");
+        dgf_findings_fix(j->findings, "sas: \"${file:/run/secrets/sas}\"");
+    }
     for (size_t i = 0; i < DGF_ARRAY_LEN(bound); i++)
         if (bound[i].value && conf->how != (int)bound[i].how)
             for_another(j, bound[i].option, bound[i].how);
@@ -390,7 +401,8 @@ void dgf_azure_validate(const struct dgf_azure_conf *conf,
                         const char *what, struct dgf_mark mark,
                         struct dgf_findings *findings)
 {
-    struct judge j = {conf, what, mark, findings};
+    struct judge j = {conf, what, mark, findings,
+                      n && addresses[0].service != DGF_AZURE_COSMOS};
     bool whole = true;
 
     for (size_t i = 0; i < n; i++) {

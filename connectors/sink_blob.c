@@ -310,10 +310,9 @@ static void on_reached(void *ctx, const struct dgf_azure_answer *answer)
 
     if (answer->is != DGF_AZURE_DONE && answer->is != DGF_AZURE_MISSING &&
         answer->is != DGF_AZURE_BEYOND) {
-        dgf_blob_fail(
-            self, answer->rc ? answer->rc : DGF_RETRY, NULL, "cannot read '%s': %s%s",
-            conf_of(self)->url, answer->text,
-            answer->is == DGF_AZURE_NO_PARENT ? "; the container does not exist" : "");
+        dgf_blob_fail(self, answer->rc ? answer->rc : DGF_RETRY, NULL,
+                      "cannot read '%s': %s%s", conf_of(self)->url, answer->text,
+                      dgf_blob_hint(answer->is));
         end_attempt(self);
         return;
     }

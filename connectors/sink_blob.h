@@ -31,6 +31,8 @@ extern const struct dgf_opt dgf_blob_opts[];
 void dgf_blob_validate(const void *conf, const char *what, struct dgf_mark mark,
                        struct dgf_findings *findings);
 const char *dgf_blob_prefix(const struct dgf_blob_conf *conf); /* never NULL */
+/* What to do about an answer, behind "; "; "": nothing is known. */
+const char *dgf_blob_hint(enum dgf_azure_is is);
 
 /* ---- sink_blob_note.c: what stands in manifests and checkpoints; pure ---- */
 

@@ -113,7 +113,8 @@ static void tell_denied(struct check *check, const char *what)
                          "account keys list` shows, to 'key'");
     else if (check->conf->azure.how == DGF_AZURE_SAS)
         dgf_findings_fix(check->findings,
-                         "auth: sas: make a SAS with sp=rcwl for this container");
+                         "auth: sas: make a SAS with sp=rcwl for this container that "
+                         "has not ended (se=)");
     else
         dgf_findings_fix(
             check->findings,
@@ -122,6 +123,13 @@ static void tell_denied(struct check *check, const char *what)
             "/blobServices/default/containers/%s",
             check->conf->azure.client_id ? check->conf->azure.client_id : "CLIENT_ID",
             account_name(check, account, sizeof(account)), check->container);
+}
+
+/* Not a right that is missing, but who asks.  A key has all rights. */
+static bool is_wrong_for_all(const struct check *check)
+{
+    return check->conf->azure.how == DGF_AZURE_KEY ||
+           strstr(check->text, "AuthenticationFailed") != NULL;
 }
 
 static void tell_missing(struct check *check)
@@ -197,8 +205,11 @@ static enum dgf_rc try_rights(struct check *check, struct dgf_err *err)
         tell_missing(check);
         return DGF_OK;
     }
-    if (check->is == DGF_AZURE_DENIED)
+    if (check->is == DGF_AZURE_DENIED) {
         tell_denied(check, "list");
+        if (is_wrong_for_all(check))
+            return DGF_OK; /* it is wrong for all else, too */
+    }
     rc = ask(check, "GET", "dgf-check", NULL, NULL, err);
     if (!rc && check->is == DGF_AZURE_DENIED)
         tell_denied(check, "read");

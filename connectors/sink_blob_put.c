@@ -45,13 +45,15 @@ static void end(struct dgf_blob_transfer *t, enum dgf_blob_end how)
 
 /* ---- failures ---- */
 
-static const char *hint_of(enum dgf_azure_is is)
+const char *dgf_blob_hint(enum dgf_azure_is is)
 {
     switch (is) {
     case DGF_AZURE_NO_PARENT:
         return "; the container does not exist";
     case DGF_AZURE_DENIED:
-        return "; the archive needs the rights to read, write and list blobs";
+        return "; the archive needs the rights to read, write and list blobs: the role "
+               "'Storage Blob Data Contributor', a key of the account, or a SAS with "
+               "sp=rcwl, and a clock that is right";
     case DGF_AZURE_IMMUTABLE:
         return "; a policy of the whole container also freezes 'checkpoint', which has "
                "to be replaced: use immutability of versions";
@@ -65,7 +67,7 @@ static void fail_answer(struct dgf_blob_transfer *t, const char *verb,
 {
     dgf_blob_fail(t->sink, answer->rc ? answer->rc : DGF_RETRY, NULL,
                   "cannot %s '%s' in '%s': %s%s", verb, object_of(t)->name,
-                  conf_of(t)->url, answer->text, hint_of(answer->is));
+                  conf_of(t)->url, answer->text, dgf_blob_hint(answer->is));
     end(t, DGF_BLOB_FAILED);
 }
 

@@ -75,7 +75,8 @@ static void say_denied(struct check *check, const char *what, const char *role)
 
     if (check->wrong_key)
         return; /* it is wrong for all of the account */
-    check->wrong_key = how == DGF_AZURE_KEY;
+    check->wrong_key =
+        how == DGF_AZURE_KEY || strstr(check->text, "AuthenticationFailed") != NULL;
     add(check, DGF_FINDING_ERROR, "E0652", "cannot read %s: %s", what, check->text);
     dgf_findings_about(check->findings, "%s",
                        how == DGF_AZURE_KEY   ? "key"
@@ -85,6 +86,12 @@ static void say_denied(struct check *check, const char *what, const char *role)
         dgf_findings_fix(check->findings,
                          "az storage account keys list --account-name %s",
                          self->account);
+        return;
+    }
+    if (how == DGF_AZURE_SAS) {
+        dgf_findings_fix(check->findings,
+                         "sas: make a SAS of the account that allows to read, list and "
+                         "process (sp=rlp, ss=bq, srt=sco) and has not ended (se=)");
         return;
     }
     dgf_findings_fix(

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
@@ -16,6 +17,7 @@ struct loading {
     const struct dgf_yaml *doc;
     const char *what;
     struct dgf_findings *findings;
+    size_t from; /* findings before are of other parts */
 };
 
 static void *at(void *conf, const struct dgf_opt *opt)
@@ -475,6 +477,30 @@ static bool is_ignored(const char *const *ignore, const char *name)
     return false;
 }
 
+/* What portals and libraries call an account key. */
+static const char *other_name(const char *name, const struct dgf_opt *opts)
+{
+    static const char *const names[] = {"AccountKey", "account_key",
+                                        "connection_string", "ConnectionString"};
+
+    for (; opts->name; opts++)
+        for (size_t i = 0; strcmp(opts->name, "key") == 0 && i < DGF_ARRAY_LEN(names);
+             i++)
+            if (strcasecmp(name, names[i]) == 0)
+                return opts->name;
+    return NULL;
+}
+
+/* Is a misspelled name in the place of this one? */
+static bool is_misspelled(const struct loading *l, const char *name)
+{
+    for (size_t i = l->from; i < l->findings->n; i++)
+        if (l->findings->list[i].option &&
+            strcmp(l->findings->list[i].option, name) == 0)
+            return true;
+    return false;
+}
+
 static void unknown_key(struct loading *l, const struct dgf_opt *opts,
                         const char *const *ignore, const struct dgf_yaml_node *node,
                         const struct dgf_yaml_node *key)
@@ -487,7 +513,8 @@ static void unknown_key(struct loading *l, const struct dgf_opt *opts,
         names[n] = opts[n].name;
     for (; n < 128 && ignore && *ignore; ignore++)
         names[n++] = *ignore;
-    near = dgf_nearest(key->text, names, n);
+    near = other_name(key->text, opts);
+    near = near ? near : dgf_nearest(key->text, names, n);
     if (near) {
         say(l, "E0202", key, "unknown option '%.64s'; did you mean '%s'?", key->text,
             near);
@@ -523,7 +550,7 @@ static void load_group(struct loading *l, const struct dgf_opt *opts, void *conf
             set_one(l, opt, conf, value);
         else if (!(opt->flags & DGF_REQUIRED))
             set_default(l, opt, conf);
-        else if (node)
+        else if (node && !is_misspelled(l, opt->name))
             say(l, "E0203", node, "'%s' is missing%s%s", opt->name,
                 opt->example ? "; example: " : "", opt->example ? opt->example : "");
     }
@@ -533,7 +560,8 @@ void dgf_opt_load(const struct dgf_opt *opts, void *conf, const struct dgf_yaml 
                   const struct dgf_yaml_node *node, const char *what,
                   const char *const *ignore, struct dgf_findings *findings)
 {
-    struct loading l = {.doc = doc, .what = what, .findings = findings};
+    struct loading l = {
+        .doc = doc, .what = what, .findings = findings, .from = findings->n};
 
     if (node && node->kind != DGF_YAML_MAP) {
         say(&l, "E0201", node, "must be a map, not %s", dgf_yaml_kind_text(node->kind));

@@ -197,6 +197,53 @@ def a_key_in_any_wrong_place_is_not_shown():
 
 
 @case
+def an_emulators_address_without_container_or_queue_is_found_at_its_place():
+    account = "http://127.0.0.1:10000/devstoreaccount1"
+    more = WITH_KEY + "    insecure: true\n"
+    for host in (account, account + "/", account.replace("127.0.0.1", "localhost")):
+        out = refused(SINK.format(url=host, more=more),
+                      "6:10 E0705 sinks.vault (blob): 'url' must name a container or queue behind "
+                      "the account of the emulator, like "
+                      "http://127.0.0.1:10000/devstoreaccount1/NAME")
+        true(f"    6 |     url: {host}\n" in out, out)
+    refused(BLOB.format(url=account, more=f"    queue: {account}\n" + more),
+            "6:12 E0650 sources.files (blob): 'queue' must be "
+            "https://ACCOUNT.queue.core.windows.net/QUEUE")
+
+
+@case
+def a_sink_that_cannot_be_reached_is_told_at_its_address():
+    out = check(SINK.format(url="http://127.0.0.1:1/devstoreaccount1/evidence",
+                            more=WITH_KEY + "    insecure: true\n"))[1]
+    told = [line for line in errors(out) if "E0502" in line]
+    true(len(told) == 1 and told[0].startswith("6:10 E0502 sinks.vault (blob): cannot reach"), out)
+
+
+@case
+def another_name_of_an_option_is_one_finding():
+    refused(COSMOS.format(url=COSMOS_URL, more=WITH_KEY).replace("containers:", "container:"),
+            "7:5 E0202 sources.market (cosmos): unknown option 'container'; did you mean "
+            "'containers'?")
+    for name in ("AccountKey", "connection_string"):
+        refused(COSMOS.format(url=COSMOS_URL, more=WITH_KEY.replace("    key:", f"    {name}:")),
+                f"9:5 E0202 sources.market (cosmos): unknown option '{name}'; did you mean 'key'?")
+
+
+@case
+def a_sas_in_the_wrong_place_or_shape_is_found_offline():
+    sas = "sv=2021-12-02&sp=rl&sig=geheim"
+    out = refused(BLOB.format(url=BLOB_URL, more=f"    feed: true\n    auth: key\n    key: {sas}\n"),
+                  "8:10 E0640 sources.files (blob): 'key' is a shared access signature: write it "
+                  "to 'sas', with auth: sas")
+    true('= fix: auth: sas, sas: "${file:/run/secrets/sas}"' in out and "geheim" not in out, out)
+    out = refused(BLOB.format(url=BLOB_URL, more="    feed: true\n    auth: sas\n"
+                              f"    sas: {BLOB_URL}?{sas}\n"),
+                  "8:10 E0640 sources.files (blob): 'sas' is an address: write only what follows "
+                  "its '?' to it")
+    true("geheim" not in out, out)
+
+
+@case
 def an_unknown_type_is_answered_with_those_there_are():
     out = refused("sources: {c: {type: azure_cosmos, url: x, key: geheim}}\n",
                   "1:21 E0208 sources.c: unknown type 'azure_cosmos'; did you mean 'cosmos'?; types "
@@ -204,6 +251,31 @@ def an_unknown_type_is_answered_with_those_there_are():
     true("geheim" not in out, out)
     text = COSMOS.format(url="acct", more=WITH_KEY).replace("type: cosmos", "type: cosmosdb")
     true(errors(check(text)[1])[0].startswith("5:10 E0640 sources.market (cosmos)"), "the alias")
+
+
+@case
+def check_looks_at_key_files_and_run_at_all_before_it_makes_one():
+    text = ("agent: {data_dir: data}\nledger: {archive: true}\nkeys: {sign: bad}\n"
+            "sources: {a: {type: replay, path: none.dgr}}\n")
+    with tempfile.TemporaryDirectory(prefix="dgf-azure-") as folder:
+        key = os.path.join(".", "bad")
+        for name, content in (("dgf.yaml", text), ("bad", "zz\n")):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(content)
+        for mode, code, says in ((0o644, "E0212", f"key file '{key}' may be read by others (mode "
+                                  "644): run chmod 600"),
+                                 (0o600, "E0211", f"key file '{key}' does not hold 32 bytes or 64 "
+                                  "hex digits")):
+            os.chmod(os.path.join(folder, key), mode)
+            for command in ("check", "run"):
+                done = subprocess.run([DGF, command, "-c", "dgf.yaml"], text=True, timeout=60,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                                      cwd=folder)
+                wanted = f"dgf.yaml:3:14: error[{code}]: keys.sign: {says}"
+                true((wanted if command == "check" else says) in done.stdout, done.stdout)
+                equal(done.returncode, 1 if command == "check" else 78, done.stdout)
+                for made in ("tenant", "token"):
+                    true(not os.path.exists(os.path.join(folder, "data", "keys", made)), made)
 
 
 @case

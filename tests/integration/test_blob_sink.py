@@ -458,6 +458,8 @@ def check_names_what_is_missing_and_changes_nothing():
     shared().set_access(name)
     true(any("we may not write" in line and "| auth: key: write a key" in line for line in lines),
          f"{lines}")
+    lines = Driver(url, None, "-C", auth=["-k", "A" * 86 + "=="]).end()
+    true(len(lines) == 1 and "we may not list" in lines[0], f"one wrong key: {lines}")
     with FaultProxy(shared().blob_port) as proxy:
         proxy.down()
         lines = Driver(proxy.url(shared().account, f"/{name}"), None, "-C").end()
