@@ -106,7 +106,30 @@ static void verdict_json(const struct dgf_archive_verdict *verdict, struct dgf_b
         dgf_json_end_array(&json);
     }
     dgf_json_end_array(&json);
+    dgf_json_key(&json, "goes_on_from");
+    if (verdict->before_log[0]) {
+        dgf_json_begin_object(&json);
+        ledger_put_text(&json, "log", verdict->before_log);
+        ledger_put_number(&json, "size", verdict->before_size);
+        dgf_json_end_object(&json);
+    } else {
+        dgf_json_null(&json);
+    }
     dgf_json_end_object(&json);
+}
+
+/* What a recovery has to do with it. */
+static void before_human(const struct dgf_archive_verdict *verdict,
+                         struct dgf_buf *text)
+{
+    if (verdict->before_log[0])
+        dgf_buf_addf(text, "\ngoes on from log %s at size %" PRIu64,
+                     verdict->before_log, verdict->before_size);
+    if (verdict->before_anchor > 0)
+        dgf_buf_addf(text,
+                     "\nan anchor of that log has size %" PRIu64
+                     ": verify that log's own archive with it",
+                     verdict->before_anchor);
 }
 
 static void verdict_human(const struct dgf_archive_verdict *verdict)
@@ -130,6 +153,12 @@ static void verdict_human(const struct dgf_archive_verdict *verdict)
     for (size_t i = 0; i < verdict->n_pruned; i++)
         dgf_buf_addf(&text, "\npruned: records %" PRIu64 " to %" PRIu64 " are not here",
                      verdict->pruned[i].first, verdict->pruned[i].last);
+    if (verdict->is_of_newest)
+        dgf_buf_add_str(
+            &text, "\nwhat is missing is of the newest checkpoint: the copy may be "
+                   "of an archive that was being written; copy `checkpoint` and "
+                   "`checkpoints/` first, then all the rest");
+    before_human(verdict, &text);
     if (verdict->newest_s) {
         dgf_buf_add_str(&text, "\nnewest checkpoint ");
         dgf_format_timestamp(&text, (int64_t)verdict->newest_s, 0);

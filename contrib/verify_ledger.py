@@ -9,7 +9,7 @@ the same verdict: class, first bad index, exit code.  Python's standard library,
 (Ed25519) and `zstandard`:  pip install cryptography==46.0.5 zstandard==0.25.0
 
 Exit: 0 whole, signed and anchored; 1 tampered; 2 incomplete; 3 whole, but nobody outside vouches
-for its tail, or no key was given; 64 usage."""
+for its tail, or no key was given; 64 usage, or a module is not installed."""
 
 import argparse
 import base64
@@ -27,8 +27,9 @@ try:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 except ImportError as missing_module:
-    sys.exit(f"verify_ledger: {missing_module}; "
-             "pip install cryptography==46.0.5 zstandard==0.25.0")
+    print(f"verify_ledger: {missing_module}; "
+          "pip install cryptography==46.0.5 zstandard==0.25.0", file=sys.stderr)
+    sys.exit(64)
 
 MAX_LINE, MAX_DEPTH, MAX_MANIFEST, MAX_CHECKPOINT = 65535, 64, 1 << 20, 16 << 10
 MAX_UNPACKED, MAX_PACKED = 320 << 10, 512 << 10
@@ -41,7 +42,11 @@ CHECKPOINT, MANIFEST, LEAF, RECORD, SEGMENT, CONTENT, TILE, ANCHOR, NONE = range
 
 
 class Usage(Exception):
-    """A key, an anchor or a folder that cannot be used."""
+    """A key or an anchor that cannot be used."""
+
+
+class Unreadable(Exception):
+    """No archive is there."""
 
 
 class Fault(Exception):
@@ -526,8 +531,9 @@ class Follow:
             source.to, source.since = record.get("to"), None
 
     def resume(self, record, index):
-        del index
         self.resumed = True
+        if index == 0:
+            self.check.take_before(record.get("detail"))
         name = record.get("source")
         if not isinstance(name, str):
             for source in self.sources.values():
@@ -616,7 +622,7 @@ class Folder:
             logs = [p for p in (os.path.join(path, n) for n in sorted(os.listdir(path)))
                     if self.holds_log(p)]
         if len(logs) != 1:
-            raise Usage(f"'{path}' holds {len(logs)} archives")
+            raise Unreadable(f"'{path}' holds {len(logs)} archives")
         self.path = logs[0]
 
     @staticmethod
@@ -682,9 +688,8 @@ class Check:
                     raise Fault("signature", note.fault)
             except Fault as fault:
                 raise Usage(f"an anchor is not a checkpoint: {fault.text}") from fault
-            if self.origin not in (None, note.origin):
-                raise Usage("an anchor is of another log")
             self.anchors.append(note)
+        self.before = None                        # the checkpoint that record 0 cites
         self.anchored = self.anchored_size = 0
         self.finding = (NONE, None, 0, "")
         self.lacks = None
@@ -1042,10 +1047,8 @@ class Check:
 
     def check_anchors(self, size, root):
         for note in self.anchors:
-            if note.size != size:
+            if note.size != size or note.origin != self.origin:
                 continue
-            if note.origin != self.origin:
-                raise Usage("an anchor is of another log")
             if self.keys.verdict(note, bool(self.absent)):
                 raise Usage("an anchor is not signed with the log's key")
             if note.root != root:
@@ -1054,9 +1057,57 @@ class Check:
                 return
             self.anchored, self.anchored_size = True, size
 
+    # -- the log before --
+
+    def take_before(self, detail):
+        """What a `resume` record 0 cites."""
+        detail = detail if isinstance(detail, dict) else {}
+        text, log = detail.get("old_checkpoint"), detail.get("old_log")
+        if not isinstance(text, str) or not isinstance(log, str) or not 0 < len(log) < 64:
+            return
+        try:
+            note = Note(text.encode())
+        except (Fault, UnicodeEncodeError):
+            return
+        if not note.fault and note.size and len(note.origin) > len(log.encode()) + 1 \
+                and note.origin.endswith(b"/" + log.encode()):
+            self.before = note
+
+    def check_anchor_before(self, note):
+        """An anchor of the log that this one goes on from."""
+        cited = self.before
+        if not cited or note.origin != cited.origin:
+            raise Usage("an anchor is of another log")
+        keys = self.keys.ranges + self.keys.spares
+        if keys and not any(note.is_signed(note.origin, key) for key, _ in keys):
+            raise Usage("an anchor is of the log before, and signed with no key that was given")
+        if note.size > cited.size:
+            self.found(ANCHOR, "anchor", 0, f"the log goes on from size {cited.size} of the log "
+                       f"before, and an anchor has size {note.size}: no log goes on from "
+                       f"records {cited.size} to {note.size - 1}")
+        elif note.size == cited.size and note.root != cited.root:
+            self.found(ANCHOR, "anchor", 0, f"the log goes on from another tree of size "
+                       f"{cited.size} of the log before")
+        elif note.size == cited.size:
+            self.anchored = True
+
     # -- all of it --
 
+    def check_key_is_of_archive(self):
+        """One checkpoint of another log is an attack; when the newest and the smallest are of
+        one other log, the key was mixed up."""
+        origins = set()
+        for name in ["checkpoint"] + [f"checkpoints/{n}" for n in self.folder.sizes()[:1]]:
+            try:
+                origins.add(Note(self.folder.read(name, MAX_CHECKPOINT) or b"").origin)
+            except Fault:
+                return
+        if self.origin and len(origins) == 1 and origins != {self.origin} \
+                and self.folder.sizes():
+            raise Usage("the key is of another log than the archive")
+
     def run(self):
+        self.check_key_is_of_archive()
         first = newest = 0
         for size in self.folder.sizes():
             newest = first
@@ -1068,8 +1119,8 @@ class Check:
         if self.finding[0] == NONE:
             for note in self.anchors:
                 if note.origin != self.origin:
-                    raise Usage("an anchor is of another log")
-                if note.size > first:
+                    self.check_anchor_before(note)
+                elif note.size > first:
                     self.found(ANCHOR, "anchor", first, f"an anchor has size {note.size}, the "
                                f"archive {first}")
         pruned = []
@@ -1093,11 +1144,14 @@ class Check:
         return {"result": result, "class": kind, "index": index, "size": self.size,
                 "root": (self.root if self.size else bytes(32)).hex(), "anchored": anchored,
                 "signed": bool(self.keys.ranges), "segments": self.segments, "pruned": pruned,
+                "goes_on_from": self.before and {
+                    "log": self.before.origin.rsplit(b"/", 1)[-1].decode(),
+                    "size": self.before.size},
                 "exit": exit_code, "text": text}
 
 
 def verify(path, vkeys=(), anchors=()):
-    """The verdict as a dictionary; anchors are bytes.  Raises Usage."""
+    """The verdict as a dictionary; anchors are bytes.  Raises Usage, Unreadable."""
     return Check(Folder(path), list(vkeys), list(anchors)).run()
 
 
@@ -1159,6 +1213,14 @@ def check_proof(data, line, vkeys):
     return None, index
 
 
+def read_anchor(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20)
+    except OSError as error:
+        raise Usage(str(error)) from error
+
+
 def main():
     parser = argparse.ArgumentParser(description="Verifies an archive of dgf.")
     parser.add_argument("folder", nargs="?")
@@ -1182,12 +1244,14 @@ def main():
             raise Usage("which folder?")
         anchors = []
         for path in args.anchor:
-            with open(path, "rb") as file:
-                anchors.append(file.read(1 << 20))
+            anchors.append(read_anchor(path))
         verdict = verify(args.folder, args.key, anchors)
-    except (Usage, OSError) as error:
+    except Usage as error:
         print(f"verify_ledger: {error}", file=sys.stderr)
         sys.exit(64)
+    except (Unreadable, OSError) as error:
+        print(f"verify_ledger: {error}", file=sys.stderr)
+        sys.exit(2)
     exit_code, text = verdict.pop("exit"), verdict.pop("text")
     if args.format == "json":
         print(json.dumps(verdict, separators=(",", ":")))
@@ -1195,6 +1259,8 @@ def main():
         print("ok" if exit_code == 0 else "ok, tail: unverifiable")
     else:
         print(f"{verdict['result']}: {verdict['class']} at index {verdict['index']}: {text}")
+    if args.format != "json" and verdict["goes_on_from"]:
+        print("goes on from log {log} at size {size}".format(**verdict["goes_on_from"]))
     sys.exit(exit_code)
 
 

@@ -94,6 +94,7 @@ struct check {
     struct dgf_numbers sizes;       /* of checkpoints */
     uint64_t asked;                 /* what is before this size was asked for */
     struct note checkpoint, anchor; /* scratch */
+    struct note before; /* the checkpoint that record 0 cites; size 0: none */
     struct follow follow;
 
     struct dgf_tiles *tiles, *other;
@@ -112,6 +113,7 @@ struct check {
     size_t n_absent;
     uint64_t anchored; /* size of the largest anchor that fits */
     struct finding found, missing;
+    uint64_t missing_of; /* size of the checkpoint that what is missing belongs to */
 
     struct step *step;
     struct reading *reading; /* owned; buffers of segments */
@@ -155,10 +157,19 @@ void check_checkpoint_signature(struct check *check, const struct note *note,
                                 uint64_t index);
 bool key_add_rotation(struct check *check, const json_t *detail, uint64_t index);
 void check_newest(struct check *check, uint64_t index);
+/* By the key that signs that size; else *ret_class. */
+bool is_signed_now(struct check *check, const struct note *note,
+                   const char **ret_class);
+
+/* archive_verify_anchors.c */
 void check_anchors(struct check *check, uint64_t size,
                    const uint8_t root[DGF_SHA256_LEN]);
+/* Takes what a `resume` record 0 says of the log before. */
+void take_before(struct check *check, const json_t *detail);
 void check_anchors_beyond(struct check *check, uint64_t size);
 enum dgf_rc check_trust(struct check *check, struct dgf_err *err);
+/* DGF_BAD_CONFIG: the archive is of another log than the key. */
+enum dgf_rc check_key_is_of_archive(struct check *check);
 
 /* archive_verify_segment.c */
 enum dgf_rc reading_new(struct reading **ret);

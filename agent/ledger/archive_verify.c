@@ -32,6 +32,7 @@ void missing(struct check *check, uint64_t index, const char *name)
 
     if (finding->class && index >= finding->index)
         return;
+    check->missing_of = check->step->size;
     finding->class = "missing";
     finding->index = index;
     (void)snprintf(finding->text, sizeof(finding->text), "there is no '%s'", name);
@@ -536,6 +537,8 @@ static void conclude_absent(struct check *check)
 
             dgf_name_segment(name, range->first);
             missing(check, at, name);
+            if (range->last + 1 < check->step->size && check->missing.index == at)
+                check->missing_of = range->last + 1;
         } else if (verdict->n_pruned < DGF_ARCHIVE_PRUNED_MAX) {
             verdict->pruned[verdict->n_pruned].first = range->first;
             verdict->pruned[verdict->n_pruned++].last = range->last;
@@ -561,6 +564,14 @@ static void conclude(struct check *check)
     (void)snprintf(verdict->text, sizeof(verdict->text), "%s", finding->text);
 }
 
+/* A copy that was made while the agent wrote lacks what was newest. */
+static void note_newest(struct check *check, uint64_t size)
+{
+    check->verdict->is_of_newest = check->missing.class &&
+                                   check->found.rank == RANK_NONE &&
+                                   check->missing_of >= size;
+}
+
 static enum dgf_rc walk(struct check *check)
 {
     uint64_t first = 0, size, newest = 0;
@@ -583,6 +594,7 @@ static enum dgf_rc walk(struct check *check)
             check_anchors_beyond(check, first);
         if (!check->rc && check->found.rank == RANK_NONE)
             conclude_absent(check);
+        note_newest(check, first);
     }
     if (check->rc)
         return check->rc;
@@ -606,7 +618,8 @@ static enum dgf_rc begin(struct check *check)
     check->tree_known = true;
     dgf_buf_init(&check->checkpoint.bytes, DGF_CHECKPOINT_MAX_BYTES + 1);
     dgf_buf_init(&check->anchor.bytes, DGF_CHECKPOINT_MAX_BYTES + 1);
-    return DGF_OK;
+    dgf_buf_init(&check->before.bytes, DGF_CHECKPOINT_MAX_BYTES + 1);
+    return check_key_is_of_archive(check);
 }
 
 static void release(struct check *check)
@@ -621,6 +634,7 @@ static void release(struct check *check)
     dgf_numbers_release(&check->sizes);
     dgf_buf_release(&check->checkpoint.bytes);
     dgf_buf_release(&check->anchor.bytes);
+    dgf_buf_release(&check->before.bytes);
 }
 
 enum dgf_rc dgf_archive_verify(struct dgf_store *store,

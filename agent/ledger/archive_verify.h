@@ -32,11 +32,19 @@ struct dgf_archive_verdict {
     bool is_signed;   /* a key was given, and everything is signed by it */
     bool is_anchored; /* an anchor fits */
     uint64_t segments;
+    bool is_of_newest; /* what is missing is of the newest checkpoint */
     uint64_t newest_s; /* time of the newest checkpoint; 0: none */
     struct {
         uint64_t first, last;
     } pruned[DGF_ARCHIVE_PRUNED_MAX]; /* ranges without records, as a record says */
     size_t n_pruned;
+    /* The log that this one goes on from after a recovery, as record 0 cites it; "":
+     * none, or record 0 was pruned. */
+    char before_log[64];
+    uint64_t before_size;
+    uint64_t
+        before_anchor; /* size of an anchor of that log that is smaller than what is
+                          cited, and can be compared with its archive only; or 0 */
     char text[DGF_ERR_TEXT_MAX]; /* what is wrong, where; "" when ok */
 };
 

@@ -1,4 +1,4 @@
-/* archive_verify_checkpoint.c - notes, signatures, keys, anchors. */
+/* archive_verify_checkpoint.c - notes, signatures, keys. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -263,8 +263,7 @@ static bool take_spare(struct check *check, const struct note *note)
     return false;
 }
 
-static bool is_signed(struct check *check, const struct note *note,
-                      const char **ret_class)
+bool is_signed_now(struct check *check, const struct note *note, const char **ret_class)
 {
     if (check->n_keys == 0 ||
         note_is_signed(note, check->origin, key_at(check, note->size)->key) ||
@@ -327,7 +326,7 @@ void check_checkpoint_signature(struct check *check, const struct note *note,
 {
     const char *class;
 
-    if (!is_signed(check, note, &class)) {
+    if (!is_signed_now(check, note, &class)) {
         found(check, RANK_CHECKPOINT, class, index,
               strcmp(class, "key") == 0
                   ? "checkpoint %" PRIu64
@@ -388,7 +387,7 @@ void check_newest(struct check *check, uint64_t index)
         found(check, RANK_CHECKPOINT, class, index, "the newest checkpoint: %s", what);
     else if (same_as_kept(check, note))
         return;
-    else if (!is_signed(check, note, &class))
+    else if (!is_signed_now(check, note, &class))
         found(check, RANK_CHECKPOINT, class, index,
               "the newest checkpoint is not signed with the log's key");
     else if (note->size == check->verdict->size &&
@@ -399,67 +398,4 @@ void check_newest(struct check *check, uint64_t index)
     else if (note->size != check->verdict->size)
         missing(check, note->size > check->verdict->size ? check->verdict->size : index,
                 "checkpoints of the size that 'checkpoint' names");
-}
-
-/* ---- anchors ------------------------------------------------------------- */
-
-/* Reads anchor i into check->anchor. */
-static bool read_anchor(struct check *check, size_t i)
-{
-    struct note *note = &check->anchor;
-    const char *what = "larger than 16 KiB", *class = "limit";
-
-    dgf_buf_clear(&note->bytes);
-    dgf_buf_add_bytes(&note->bytes, check->trust->anchors[i]);
-    if (!dgf_buf_rc(&note->bytes) && note->bytes.len <= DGF_CHECKPOINT_MAX_BYTES)
-        class = note_read(note, &what);
-    if (class) {
-        check->rc = dgf_err_set(check->err, DGF_BAD_CONFIG,
-                                "--anchor %zu is not a checkpoint: %s", i + 1, what);
-        return false;
-    }
-    if (check->has_origin &&
-        !dgf_bytes_eq(note->origin, dgf_bytes_str(check->origin))) {
-        check->rc =
-            dgf_err_set(check->err, DGF_BAD_CONFIG,
-                        "--anchor %zu is of another log: '%.*s', not '%s'", i + 1,
-                        note->origin.len > 100 ? 100 : (int)note->origin.len,
-                        (const char *)note->origin.ptr, check->origin);
-        return false;
-    }
-    return true;
-}
-
-void check_anchors(struct check *check, uint64_t size,
-                   const uint8_t root[DGF_SHA256_LEN])
-{
-    const char *class;
-
-    for (size_t i = 0; i < check->trust->n_anchors && !check->rc; i++) {
-        if (!read_anchor(check, i) || check->anchor.size != size)
-            continue;
-        if (!is_signed(check, &check->anchor, &class)) {
-            check->rc =
-                dgf_err_set(check->err, DGF_BAD_CONFIG,
-                            "--anchor %zu is not signed with the log's key", i + 1);
-            return;
-        }
-        if (memcmp(check->anchor.root, root, DGF_SHA256_LEN) != 0) {
-            found(check, RANK_ANCHOR, "anchor", check->anchored,
-                  "the root of size %" PRIu64 " is not that of the anchor", size);
-            return;
-        }
-        check->anchored = size;
-        check->verdict->is_anchored = true;
-    }
-}
-
-void check_anchors_beyond(struct check *check, uint64_t size)
-{
-    for (size_t i = 0; i < check->trust->n_anchors && !check->rc; i++)
-        if (read_anchor(check, i) && check->anchor.size > size)
-            found(check, RANK_ANCHOR, "anchor", size,
-                  "an anchor has size %" PRIu64 ", the archive %" PRIu64
-                  ": what lies between was removed",
-                  check->anchor.size, size);
 }

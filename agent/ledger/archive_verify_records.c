@@ -109,13 +109,15 @@ static void on_coverage(struct check *check, struct source *source,
     source->covered_ns = follow->logged_ns;
 }
 
-static void on_resume(struct check *check, const json_t *record)
+static void on_resume(struct check *check, const json_t *record, uint64_t index)
 {
     const char *name = text_of(record, "source"), *since = text_of(record, "since");
     struct follow *follow = &check->follow;
     struct source *source = name ? source_of(check, name) : NULL;
 
     follow->resumed = true;
+    if (index == 0)
+        take_before(check, json_object_get(record, "detail"));
     for (size_t i = 0; !name && i < follow->n_sources; i++)
         follow->sources[i].fresh = true;
     if (!source)
@@ -166,7 +168,7 @@ static void on_special(struct check *check, struct dgf_bytes line,
     }
     name = text_of(record, "source");
     if (dgf_bytes_eq(kind, DGF_BYTES("resume"))) {
-        on_resume(check, record);
+        on_resume(check, record, index);
         return;
     }
     if (!gap && !coverage) {

@@ -76,7 +76,8 @@ def an_archive_is_proven_only_with_a_key_and_an_anchor():
               {"result": "ok", "class": None, "index": None, "size": a.spec.size(),
                "root": vectors.tree_root([vectors.leaf_hash(line) for s in a.spec.segments
                                           for line in s.lines]).hex(),
-               "anchored": True, "signed": True, "segments": len(a.spec.segments), "pruned": []})
+               "anchored": True, "signed": True, "segments": len(a.spec.segments), "pruned": [],
+               "goes_on_from": None})
 
 
 @case
@@ -335,12 +336,120 @@ def what_an_agent_sealed_is_proven_by_both_verifiers():
             true(said["result"] == "ok" and said["pruned"][0][0] == 0, said)
 
 
+def recovered(old, seed, checkpoint, key=None):
+    """An archive whose record 0 goes on from that checkpoint of another one, as recover makes it;
+    signed by the same key, or by another one."""
+    new = Archive(seed, segments=3)
+    spec = new.spec
+    line = json.loads(spec.segments[0].lines[0])
+    record = {name: line[name] for name in ("v", "seq", "id", "time", "logged")}
+    record.update(kind="resume", detail={
+        "new": True, "old_log": old.spec.log, "old_size": int(checkpoint.split(b"\n")[1]),
+        "old_checkpoint": checkpoint.decode()})
+    spec.segments[0].lines[0] = json.dumps(record, separators=(",", ":")).encode()
+    spec.first_key = key or old.spec.first_key
+    spec.keys = [(spec.first_key, 0)]
+    for segment in spec.segments:
+        segment.key = spec.first_key
+    new.objects = vectors.seal(spec)
+    shutil.rmtree(new.path)
+    vectors.write(new.objects, new.path)
+    new.key = spec.vkey()
+    return new
+
+
+def second(*words, code):
+    """The other verifier as a program; what it said."""
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if "evidence" in p))
+    script = os.path.join(TOP, "contrib", "verify_ledger.py")
+    done = subprocess.run([sys.executable, script, *words], env=env, check=False, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=120)
+    equal(done.returncode, code, f"exit code of the second with {words}: {done.stderr}")
+    return done.stdout + done.stderr
+
+
+@case
+def a_log_says_what_it_goes_on_from_and_old_anchors_are_held_against_that():
+    with Archive(20, segments=5, rotate=None) as old:
+        sizes = sorted(int(n.split("/")[1]) for n in old.objects if n.startswith("checkpoints/"))
+        cited, newest = sizes[-2], sizes[-1]
+        at = {n: old.file(f"at-{n}", old.objects[f"checkpoints/{n}"]) for n in sizes}
+        with recovered(old, 21, old.objects[f"checkpoints/{cited}"]) as new:
+            said = both_say(new.path, [new.key], [])
+            equal((said["result"], said["anchored"], said["goes_on_from"]),
+                  ("ok", False, {"log": old.spec.log, "size": cited}))
+            line = f"\ngoes on from log {old.spec.log} at size {cited}\n"
+            out, _ = ledger("verify", new.path, "--key", new.key, code=3)
+            true(line in out, out)
+            true(line in second(new.path, "--key", new.key, code=3), "the second verifier")
+            # The anchor that is cited fits; a smaller one says nothing here.
+            equal(both_say(new.path, [new.key], [at[cited]])["anchored"], True)
+            equal(both_say(new.path, [new.key], [at[sizes[0]]])["anchored"], False)
+            out, _ = ledger("verify", new.path, "--key", new.key, "--anchor", at[sizes[0]], code=3)
+            true(f"an anchor of that log has size {sizes[0]}" in out, out)
+            # A larger one: records were dropped.
+            said = both_say(new.path, [new.key], [at[newest]], ("anchor", 0))
+            equal((said["result"], said["anchored"]), ("tampered", False))
+            out, _ = ledger("verify", new.path, "--key", new.key, "--anchor", at[newest], code=1)
+            true(f"records {cited} to {newest - 1} of that log were signed" in out, out)
+            # Another tree of that size.
+            body = old.objects[f"checkpoints/{cited}"].decode().split("\n")
+            other = vectors.sign_note(vectors.note_body(body[0], cited, bytes(32), b"x"), body[0],
+                                      old.spec.first_key, vectors.START)
+            both_say(new.path, [new.key], [old.file("other", other)], ("anchor", 0))
+            # Nobody vouches for an anchor that is signed by nobody who is known.
+            thief = vectors.Key(random.Random(5))
+            forged = vectors.sign_note(vectors.note_body(body[0], cited, bytes(32), b"x"), body[0],
+                                       thief, vectors.START)
+            words = (new.path, "--key", new.key, "--anchor", old.file("thief", forged))
+            _, complaint = ledger("verify", *words, code=64)
+            true("signed with no key that was given" in complaint, complaint)
+            second(*words, code=64)
+
+
+@case
+def a_key_of_another_log_is_a_mistake_and_one_checkpoint_of_another_log_an_attack():
+    with Archive(9) as a, Archive(10) as b:
+        _, complaint = ledger("verify", a.path, "--key", b.key, code=64)
+        true("--key is of another log" in complaint, complaint)
+        true("the key is of another log" in second(a.path, "--key", b.key, code=64), "the second")
+        a.file("archive/checkpoint", b.objects["checkpoint"])
+        equal(both_say(a.path, [a.key], [])["class"], "origin")
+
+
+@case
+def what_cannot_be_read_ends_both_verifiers_alike():
+    with Archive(9) as a:
+        empty = os.path.join(a.folder, "empty")
+        os.mkdir(empty)
+        for folder in (empty, os.path.join(a.folder, "none"), "/etc"):
+            ledger("verify", folder, "--key", a.key, code=2)
+            second(folder, "--key", a.key, code=2)
+        none = os.path.join(a.folder, "no-proof")
+        ledger("check-proof", none, "--key", a.key, code=2)
+        second("--check-proof", none, "--key", a.key, code=2)
+        ledger("verify", a.path, "--anchor", none, code=64)
+        second(a.path, "--anchor", none, code=64)
+        # Without its modules the second says so, and not that something was tampered with.
+        script = os.path.join(TOP, "contrib", "verify_ledger.py")
+        code = ("import sys; sys.modules['zstandard'] = None; import runpy; "
+                f"runpy.run_path({script!r}, run_name='__main__')")
+        done = subprocess.run([sys.executable, "-I", "-c", code], check=False, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        equal(done.returncode, 64)
+        true("pip install" in done.stderr, done.stderr)
+        # A copy that was made while the agent wrote.
+        os.unlink(os.path.join(a.path, f"checkpoints/{a.spec.size()}"))
+        out, _ = ledger("verify", a.path, "--key", a.key, code=2)
+        true("of an archive that was being written; copy `checkpoint`" in out, out)
+
+
 @case
 def hostile_names_and_folders_are_said():
     with Archive(9) as a, Archive(10) as b:
         _, complaint = ledger("verify", a.path, "--key", "nonsense", code=64)
         true("--key: not a vkey" in complaint, complaint)
-        equal(verdict(a.path, "--key", b.key, code=1)["class"], "origin")
         _, complaint = ledger("verify", a.path, "--key", a.key, "--anchor", b.anchor, code=64)
         true("is of another log" in complaint, complaint)
         bad = a.file("bad", b"nothing")

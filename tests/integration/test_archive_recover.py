@@ -72,6 +72,10 @@ def a_lost_ledger_goes_on_from_the_archive_with_nothing_lost_or_twice():
             equal(stop(agent), 0)
             new = Archive(agent.data_dir)
             equal(new.lines(), agent.lines(), "the new archive's lines and the ledger's")
+            key = agent.run("ledger", "key", "-c", agent.config).stdout.strip()
+            said = agent.run("ledger", "verify", new.folder, "--key", key, "--anchor",
+                             old.path("checkpoint")).stdout
+            true(f"\ngoes on from log {old.log_id} at size {old.size()}\n" in said, said)
 
 
 @case
