@@ -189,6 +189,8 @@ DRIVE = (           # how to go on with what runs, once its env is read
     ("redis", 'redis-cli -u "$REDIS" XADD chat "*" note "card 4111 1111 1111 1111"'),
     ("mongo", 'mongosh "$MONGO" --eval \'db.getSiblingDB("support").tickets.insertOne('
               '{note: "card 4111 1111 1111 1111"})\'   # MongoDB\'s shell is not in Debian'),
+    ("cosmos", 'python3 "$DRIVE" review "card 4111 1111 1111 1111"'),
+    ("azure", 'python3 "$DRIVE" upload friday.csv "ada;4111 1111 1111 1111"'),
     ("kafka", 'kcat -b "$KAFKA" -t dgf.demo.violations.v1 -C -e'))
 
 
@@ -220,7 +222,12 @@ def leave_running(agent, held):
               "ORDERS_URL": agent.env["ORDERS_URL"],
               "KAFKA": kafka.bootstrap if kafka else "",
               "REDIS": redis.url() if redis else "", "MONGO": mongo.url() if mongo else "",
-              "COSMOS": cosmos.url() if cosmos else "", "BLOB": azure.url() if azure else ""}
+              "COSMOS": cosmos.url() if cosmos else "", "BLOB": azure.url() if azure else "",
+              "QUEUE": azure.url("queue") if azure else "",
+              "BLOB_KEY": azure.key if azure else "",
+              "COSMOS_KEY": quickstart_azure.KEY if cosmos else "",
+              "DRIVE": os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                    "quickstart_drive.py") if azure else ""}
     env, stop = os.path.join(demo, "env"), os.path.join(demo, "stop")
     with open(env, "w", encoding="utf-8") as file:
         file.write("".join(f'export {name}="{value}"\n' for name, value in values.items()))

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 
 from cases import case, equal, main, true
 from servers import BUILD, TOP, need
@@ -134,6 +135,39 @@ def the_quickstart_with_azure_proves_a_violation_loses_its_disk_and_goes_on():
                   "Cosmos DB and Blob Storage: az commands", " is gone; the same with --keep "):
         true(found in shown, f"'{found}' in:\n{shown}")
     true("size 0" not in shown and "root 0000" not in shown, f"a size or root of nothing:\n{shown}")
+
+
+@case
+def the_quickstart_that_is_kept_says_how_to_drive_azure():
+    """Its commands, run as it prints them, are judged."""
+    folder = tempfile.mkdtemp(prefix="dgf-quick-")
+    os.chmod(folder, 0o755)
+    env = dict(os.environ, DGF_BUILD=BUILD, TMPDIR=folder, DGF_TMP=folder)
+    stop = os.path.join(BUILD, "quickstart", "stop")
+    try:
+        done = subprocess.run([os.path.join(TOP, "contrib", "quickstart"), "--no-install", "--with",
+                               "azure", "--keep"], env=env, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=400, check=False)
+        equal(done.returncode, 0, done.stdout)
+        commands = [line.strip() for line in done.stdout.splitlines() if '"$DRIVE"' in line]
+        equal(len(commands), 2, done.stdout)
+        read = f". {BUILD}/quickstart/env && "
+        for command in commands:
+            subprocess.run(["sh", "-c", read + command], check=True, timeout=60)
+        wanted, shown, until = 'card number in uploads/friday.csv', "", time.monotonic() + 120
+        while time.monotonic() < until and not (
+                wanted in shown and shown.count("card number in market.reviews") == 1):
+            shown = subprocess.run(
+                ["sh", "-c", read + "dgf ledger cat -c $DEMO/dgf.yaml --kind violation"], env=env,
+                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+                check=False).stdout
+            time.sleep(0.5)
+        true(wanted in shown and shown.count("card number in market.reviews") == 1, shown)
+    finally:
+        if os.path.exists(stop):
+            subprocess.run([stop], check=False, timeout=60)
+            shutil.rmtree(os.path.dirname(stop), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
