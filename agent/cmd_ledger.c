@@ -96,6 +96,26 @@ void ledger_put_text(struct dgf_json *json, const char *key, const char *text)
     dgf_json_str(json, text);
 }
 
+void ledger_put_finding(struct dgf_json *json, const char *text)
+{
+    char ascii[DGF_ERR_TEXT_MAX];
+    size_t n = 0;
+
+    dgf_json_key(json, "text");
+    if (!text) {
+        dgf_json_null(json);
+        return;
+    }
+    if (dgf_utf8_valid(dgf_bytes_str(text))) {
+        dgf_json_str(json, text);
+        return;
+    }
+    for (; text[n] && n + 1 < sizeof(ascii); n++)
+        ascii[n] = (uint8_t)text[n] < 0x80 ? text[n] : '?';
+    ascii[n] = '\0';
+    dgf_json_str(json, ascii);
+}
+
 static int list(const struct dgf_ledger_summary *summary, bool as_json,
                 struct dgf_buf *out)
 {
@@ -225,6 +245,7 @@ static int verdict_json(const struct dgf_verification *verdict)
     ledger_put_hex(&json, "root", verdict->root);
     dgf_json_key(&json, "anchored");
     dgf_json_bool(&json, false);
+    ledger_put_finding(&json, verdict->class ? verdict->text : NULL);
     dgf_json_end_object(&json);
     exit_code = ledger_print_json(&out);
     dgf_buf_release(&out);
@@ -238,7 +259,9 @@ static void verdict_human(const struct dgf_verification *verdict)
     else
         printf("%s: %s at index %" PRIu64 ": %s\n", results[verdict->result],
                verdict->class, verdict->index, verdict->text);
-    printf("size %" PRIu64 "\nroot ", verdict->size);
+    printf("%ssize %" PRIu64 "\nroot ",
+           verdict->result == DGF_VERIFIED_TAMPERED ? "confirmed up to " : "",
+           verdict->size);
     for (int i = 0; i < DGF_SHA256_LEN; i++)
         printf("%02x", verdict->root[i]);
     printf("\n");

@@ -12,6 +12,8 @@ int ledger_print_json(struct dgf_buf *out);
 void ledger_put_hex(struct dgf_json *json, const char *key, const uint8_t *hash);
 void ledger_put_number(struct dgf_json *json, const char *key, uint64_t value);
 void ledger_put_text(struct dgf_json *json, const char *key, const char *text);
+/* "text": what is wrong, or null; it may quote what is no UTF-8. */
+void ledger_put_finding(struct dgf_json *json, const char *text);
 /* A whole small file, or stdin for "-"; 0, or the exit code after saying why. */
 int ledger_slurp(const char *path, size_t max, struct dgf_buf *ret);
 
@@ -33,9 +35,13 @@ enum dgf_rc ledger_open_container(const char *dir, struct dgf_store **ret,
 /* A folder without a journal is no damage. */
 int ledger_find_journal(const char *dir, uint64_t *ret_first);
 
+/* A dgf_archive_tell: on stderr. */
+void ledger_tell(void *ctx, const char *text);
+
 /* Each record of an archive that the options of cat choose; another exit code than 0
  * from visit ends it. */
-typedef int (*ledger_visit)(void *ctx, uint64_t index, struct dgf_bytes line);
+typedef int (*ledger_visit)(void *ctx, uint64_t index, uint64_t segment,
+                            struct dgf_bytes line);
 int ledger_each(const struct dgf_args *args, struct dgf_store *store,
                 ledger_visit visit, void *ctx);
 

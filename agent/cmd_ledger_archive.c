@@ -6,9 +6,9 @@
 #include "base/file.h"
 #include "base/parse.h"
 #include "cmd_ledger.h"
+#include "ledger/archive_checked.h"
 #include "ledger/archive_manifest.h"
 #include "ledger/archive_proof.h"
-#include "ledger/archive_read.h"
 #include "ledger/archive_tiles.h"
 #include "ledger/archive_verify.h"
 #include "ledger/marks.h"
@@ -17,6 +17,7 @@
 #include "ledger/store.h"
 
 DGF_CLEANUP_OF(struct dgf_store *, dgf_store_free)
+DGF_CLEANUP_OF(struct dgf_archive_checked *, dgf_archive_checked_free)
 
 static bool has(const char *dir, const char *name)
 {
@@ -115,6 +116,7 @@ static void verdict_json(const struct dgf_archive_verdict *verdict, struct dgf_b
     } else {
         dgf_json_null(&json);
     }
+    ledger_put_finding(&json, verdict->class ? verdict->text : NULL);
     dgf_json_end_object(&json);
 }
 
@@ -135,17 +137,18 @@ static void before_human(const struct dgf_archive_verdict *verdict,
 static void verdict_human(const struct dgf_archive_verdict *verdict)
 {
     DGF_RELEASE(dgf_buf_release) struct dgf_buf text = {0};
+    bool tampered = verdict->result == DGF_VERIFIED_TAMPERED;
 
     dgf_buf_init(&text, 4096);
     if (verdict->result == DGF_VERIFIED_OK)
         dgf_buf_add_str(&text, "ok\n");
     else
         dgf_buf_addf(&text, "%s: %s at index %" PRIu64 ": %s\n",
-                     verdict->result == DGF_VERIFIED_TAMPERED ? "tampered"
-                                                              : "incomplete",
-                     verdict->class, verdict->index, verdict->text);
+                     tampered ? "tampered" : "incomplete", verdict->class,
+                     verdict->index, verdict->text);
     if (verdict->result == DGF_VERIFIED_OK || verdict->size > 0) { /* of what is good */
-        dgf_buf_addf(&text, "size %" PRIu64 "\nroot ", verdict->size);
+        dgf_buf_addf(&text, "%ssize %" PRIu64 "\nroot ",
+                     tampered ? "confirmed up to " : "", verdict->size);
         dgf_buf_add_hex(&text, dgf_bytes_of(verdict->root, DGF_SHA256_LEN));
     } else {
         dgf_buf_add_str(&text, "no checkpoint of it is confirmed");
@@ -160,7 +163,8 @@ static void verdict_human(const struct dgf_archive_verdict *verdict)
                    "`checkpoints/` first, then all the rest");
     before_human(verdict, &text);
     if (verdict->newest_s) {
-        dgf_buf_add_str(&text, "\nnewest checkpoint ");
+        dgf_buf_add_str(&text, tampered ? "\nnewest checkpoint that is confirmed "
+                                        : "\nnewest checkpoint ");
         dgf_format_timestamp(&text, (int64_t)verdict->newest_s, 0);
     }
     if (!verdict->is_signed)
@@ -283,6 +287,47 @@ static enum dgf_rc next_part(struct dgf_store *store, struct dgf_numbers *number
     return store->list(store, name, sum_size, &ret->bytes, err);
 }
 
+/* What is not there of all that is sealed; holes that touch are one. */
+struct holes {
+    struct dgf_archive_checked *checked;
+    uint64_t from, next; /* from < next: a hole that is not told yet */
+};
+
+static enum dgf_rc tell_hole(struct holes *holes, struct dgf_err *err)
+{
+    uint64_t size = dgf_archive_checked_size(holes->checked);
+    uint64_t from = holes->from, next = holes->next < size ? holes->next : size;
+
+    holes->from = holes->next;
+    return from < next ? dgf_archive_checked_hole(holes->checked, from, next - 1, err)
+                       : DGF_OK;
+}
+
+static enum dgf_rc see_part(struct holes *holes, const struct part *part,
+                            struct dgf_err *err)
+{
+    enum dgf_rc rc = DGF_OK;
+
+    if (part->manifest.first > holes->next)
+        holes->next = part->manifest.first;
+    if (part->bytes > 0)
+        rc = tell_hole(holes, err);
+    if (part->manifest.last >= holes->next)
+        holes->next = part->manifest.last + 1;
+    if (part->bytes > 0)
+        holes->from = holes->next;
+    return rc;
+}
+
+static enum dgf_rc end_parts(struct holes *holes, struct dgf_err *err)
+{
+    uint64_t size = dgf_archive_checked_size(holes->checked);
+
+    if (size > holes->next)
+        holes->next = size;
+    return tell_hole(holes, err);
+}
+
 static void print_part(const struct part *part, struct dgf_json *json)
 {
     const struct dgf_manifest *manifest = &part->manifest;
@@ -306,9 +351,11 @@ static void print_part(const struct part *part, struct dgf_json *json)
 int ledger_list_archive(const char *dir, bool as_json)
 {
     DGF_CLEANUP(dgf_store_free) struct dgf_store *store = NULL;
+    DGF_CLEANUP(dgf_archive_checked_free) struct dgf_archive_checked *checked = NULL;
     DGF_RELEASE(dgf_numbers_release) struct dgf_numbers numbers = {0};
     DGF_RELEASE(dgf_buf_release) struct dgf_buf out = {0};
     struct dgf_json json = dgf_json_of(&out);
+    struct holes holes = {.from = 0};
     struct dgf_err err = {0};
     struct part part = {.bytes = 0};
     uint64_t least = 0;
@@ -321,13 +368,21 @@ int ledger_list_archive(const char *dir, bool as_json)
     dgf_json_begin_array(&json);
     if (!as_json)
         printf("%-36s %20s %20s %14s\n", "segment", "first", "last", "bytes");
-    while (!(rc = next_part(store, &numbers, &least, &part, &err)))
+    rc = dgf_archive_checked_open(store, 0, UINT64_MAX, ledger_tell, NULL, &checked,
+                                  &err);
+    holes.checked = checked;
+    while (!rc && !(rc = next_part(store, &numbers, &least, &part, &err))) {
         print_part(&part, as_json ? &json : NULL);
+        rc = see_part(&holes, &part, &err);
+    }
     dgf_manifest_release(&part.manifest);
     dgf_json_end_array(&json);
-    if (rc != DGF_AGAIN)
+    if (rc == DGF_AGAIN)
+        rc = end_parts(&holes, &err);
+    if (rc)
         return ledger_fail(rc, &err);
-    return as_json ? ledger_print_json(&out) : DGF_EXIT_OK;
+    exit_code = as_json ? ledger_print_json(&out) : DGF_EXIT_OK;
+    return dgf_archive_checked_lacks(checked) ? DGF_EXIT_CANNOT : exit_code;
 }
 
 struct totals {
@@ -359,8 +414,8 @@ static enum dgf_rc add_part(struct totals *totals, const struct part *part)
     return DGF_OK;
 }
 
-static enum dgf_rc add_up(struct dgf_store *store, struct totals *totals,
-                          struct dgf_err *err)
+static enum dgf_rc add_up(struct dgf_store *store, struct holes *holes,
+                          struct totals *totals, struct dgf_err *err)
 {
     DGF_RELEASE(dgf_numbers_release) struct dgf_numbers numbers = {0};
     struct part part = {.bytes = 0};
@@ -373,9 +428,12 @@ static enum dgf_rc add_up(struct dgf_store *store, struct totals *totals,
             (void)dgf_err_set(err, rc, "cannot read an archive: out of memory");
             break;
         }
+        rc = see_part(holes, &part, err);
+        if (rc)
+            break;
     }
     dgf_manifest_release(&part.manifest);
-    return rc == DGF_AGAIN ? DGF_OK : rc;
+    return rc == DGF_AGAIN ? end_parts(holes, err) : rc;
 }
 
 static int print_totals(const struct totals *totals, const struct dgf_head_said *head,
@@ -426,8 +484,10 @@ static int print_totals(const struct totals *totals, const struct dgf_head_said 
 int ledger_stats_archive(const char *dir, bool as_json)
 {
     DGF_CLEANUP(dgf_store_free) struct dgf_store *store = NULL;
+    DGF_CLEANUP(dgf_archive_checked_free) struct dgf_archive_checked *checked = NULL;
     DGF_RELEASE(dgf_buf_release) struct dgf_buf newest = {0};
     DGF_RELEASE(totals_release) struct totals totals = {.first = 0};
+    struct holes holes = {.from = 0};
     struct dgf_head_said head;
     struct dgf_err err = {0};
     int exit_code = ledger_open_archive(dir, &store);
@@ -443,6 +503,13 @@ int ledger_stats_archive(const char *dir, bool as_json)
     if (!rc && head.class)
         rc = dgf_err_set(&err, DGF_BAD_DATA, "the newest checkpoint: %s", head.what);
     if (!rc)
-        rc = add_up(store, &totals, &err);
-    return rc ? ledger_fail(rc, &err) : print_totals(&totals, &head, as_json);
+        rc = dgf_archive_checked_open(store, 0, UINT64_MAX, ledger_tell, NULL, &checked,
+                                      &err);
+    holes.checked = checked;
+    if (!rc)
+        rc = add_up(store, &holes, &totals, &err);
+    if (rc)
+        return ledger_fail(rc, &err);
+    exit_code = print_totals(&totals, &head, as_json);
+    return dgf_archive_checked_lacks(checked) ? DGF_EXIT_CANNOT : exit_code;
 }

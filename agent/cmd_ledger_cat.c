@@ -8,13 +8,13 @@
 #include "base/parse.h"
 #include "bus/sink.h"
 #include "cmd_ledger.h"
+#include "ledger/archive_checked.h"
 #include "ledger/archive_line.h"
-#include "ledger/archive_read.h"
 #include "ledger/reader.h"
 #include "ledger/store.h"
 
 DGF_CLEANUP_OF(struct dgf_store *, dgf_store_free)
-DGF_CLEANUP_OF(struct dgf_archive_reader *, dgf_archive_reader_free)
+DGF_CLEANUP_OF(struct dgf_archive_checked *, dgf_archive_checked_free)
 
 #define MAX_KINDS 32
 
@@ -236,7 +236,13 @@ static bool record_of(struct dgf_bytes line, struct dgf_record *ret, json_t **re
     return kind >= 0 && dgf_parse_time(text_at(*ret_json, "time"), &ret->time_ns);
 }
 
-static int each_wanted(struct cat *cat, struct dgf_archive_reader *reader,
+void ledger_tell(void *ctx, const char *text)
+{
+    (void)ctx;
+    fprintf(stderr, "dgf ledger: %s\n", text);
+}
+
+static int each_wanted(struct cat *cat, struct dgf_archive_checked *reader,
                        ledger_visit visit, void *ctx)
 {
     struct dgf_err err = {0};
@@ -246,20 +252,21 @@ static int each_wanted(struct cat *cat, struct dgf_archive_reader *reader,
         struct dgf_record record;
         struct dgf_bytes line;
         uint64_t index;
-        enum dgf_rc rc = dgf_archive_reader_next(reader, &index, &line, &err);
+        enum dgf_rc rc = dgf_archive_checked_next(reader, &index, &line, &err);
         int exit_code;
 
-        if (rc == DGF_AGAIN ||
-            (!rc && !cat->until.is_time && index >= cat->until.index))
+        if (rc == DGF_AGAIN)
             return DGF_EXIT_OK;
         if (!rc && cat->filters && !record_of(line, &record, &json))
-            rc = dgf_err_set(&err, DGF_BAD_DATA, "record %" PRIu64 " cannot be read",
-                             index);
+            rc = dgf_err_set(&err, DGF_BAD_DATA,
+                             "record %" PRIu64 " in 'segments/%" PRIu64
+                             ".ndjson.zst' cannot be read",
+                             index, dgf_archive_checked_segment(reader));
         if (rc)
             return ledger_fail(rc, &err);
         if (cat->filters && !is_wanted(cat, &record))
             continue;
-        exit_code = visit(ctx, index, line);
+        exit_code = visit(ctx, index, dgf_archive_checked_segment(reader), line);
         if (exit_code)
             return exit_code;
     }
@@ -276,7 +283,7 @@ static void cat_release(struct cat *cat)
 int ledger_each(const struct dgf_args *args, struct dgf_store *store,
                 ledger_visit visit, void *ctx)
 {
-    DGF_CLEANUP(dgf_archive_reader_free) struct dgf_archive_reader *reader = NULL;
+    DGF_CLEANUP(dgf_archive_checked_free) struct dgf_archive_checked *reader = NULL;
     DGF_RELEASE(cat_release) struct cat cat = {.select.min_severity = 0};
     struct dgf_err err = {0};
     int exit_code = read_cat(args, &cat);
@@ -284,17 +291,22 @@ int ledger_each(const struct dgf_args *args, struct dgf_store *store,
 
     if (exit_code)
         return exit_code;
-    rc = dgf_archive_reader_open(store, cat.since.index, &reader, &err);
+    /* Where times were asked for, nobody knows whose are those that are missing. */
+    rc = dgf_archive_checked_open(store, cat.since.index, cat.until.index, ledger_tell,
+                                  NULL, &reader, &err);
     exit_code = rc ? ledger_fail(rc, &err) : each_wanted(&cat, reader, visit, ctx);
-    if (!exit_code)
-        tell_unknown(&cat);
-    return exit_code;
+    if (exit_code)
+        return exit_code;
+    tell_unknown(&cat);
+    return dgf_archive_checked_lacks(reader) ? DGF_EXIT_CANNOT : DGF_EXIT_OK;
 }
 
-static int print_line(void *ctx, uint64_t index, struct dgf_bytes line)
+static int print_line(void *ctx, uint64_t index, uint64_t segment,
+                      struct dgf_bytes line)
 {
     (void)ctx;
     (void)index;
+    (void)segment;
     return fwrite(line.ptr, 1, line.len, stdout) != line.len || putchar('\n') == EOF
                ? DGF_EXIT_CANNOT /* the caller says why */
                : DGF_EXIT_OK;

@@ -7,8 +7,8 @@
 #include "base/file.h"
 #include "base/parse.h"
 #include "cmd_ledger.h"
+#include "ledger/archive_checked.h"
 #include "ledger/archive_proof.h"
-#include "ledger/archive_read.h"
 #include "ledger/archive_tiles.h"
 #include "ledger/archive_verify.h"
 #include "ledger/note.h"
@@ -16,7 +16,7 @@
 #include "ledger/store.h"
 
 DGF_CLEANUP_OF(struct dgf_store *, dgf_store_free)
-DGF_CLEANUP_OF(struct dgf_archive_reader *, dgf_archive_reader_free)
+DGF_CLEANUP_OF(struct dgf_archive_checked *, dgf_archive_checked_free)
 
 /* ---- csv ----------------------------------------------------------------- */
 
@@ -53,7 +53,7 @@ static const char *cell_of(const json_t *record, const char *column)
     return text ? text : "";
 }
 
-static int put_row(void *ctx, uint64_t index, struct dgf_bytes line)
+static int put_row(void *ctx, uint64_t index, uint64_t segment, struct dgf_bytes line)
 {
     DGF_CLEANUP_JSON json_t *record = NULL;
     struct dgf_buf *out = ctx;
@@ -61,8 +61,12 @@ static int put_row(void *ctx, uint64_t index, struct dgf_bytes line)
     char number[32];
     enum dgf_rc rc = dgf_json_parse_record(line, &record, &err);
 
-    if (rc)
+    if (rc) {
+        (void)dgf_err_prefix(&err,
+                             "record %" PRIu64 " in 'segments/%" PRIu64 ".ndjson.zst'",
+                             index, segment);
         return ledger_fail(rc, &err);
+    }
     dgf_buf_clear(out);
     (void)snprintf(number, sizeof(number), "%" PRIu64, index);
     for (size_t i = 0; i < DGF_ARRAY_LEN(columns); i++)
@@ -146,14 +150,15 @@ static enum dgf_rc put_bundle(struct tiled *tiled, struct dgf_err *err)
 
 static enum dgf_rc put_entries(struct tiled *tiled, struct dgf_err *err)
 {
-    DGF_CLEANUP(dgf_archive_reader_free) struct dgf_archive_reader *reader = NULL;
-    enum dgf_rc rc = dgf_archive_reader_open(tiled->store, 0, &reader, err);
+    DGF_CLEANUP(dgf_archive_checked_free) struct dgf_archive_checked *reader = NULL;
+    enum dgf_rc rc = dgf_archive_checked_open(tiled->store, 0, tiled->size, ledger_tell,
+                                              NULL, &reader, err);
 
     while (!rc && tiled->next < tiled->size) {
         struct dgf_bytes line;
         uint64_t index;
 
-        rc = dgf_archive_reader_next(reader, &index, &line, err);
+        rc = dgf_archive_checked_next(reader, &index, &line, err);
         if (rc == DGF_AGAIN || (!rc && index != tiled->next))
             return dgf_err_set(err, DGF_FATAL,
                                "record %" PRIu64

@@ -1254,6 +1254,7 @@ def main():
         sys.exit(2)
     exit_code, text = verdict.pop("exit"), verdict.pop("text")
     if args.format == "json":
+        verdict["text"] = text or None
         print(json.dumps(verdict, separators=(",", ":")))
     elif verdict["result"] == "ok":
         print("ok" if exit_code == 0 else "ok, tail: unverifiable")

@@ -377,3 +377,23 @@ enum dgf_rc dgf_archive_reader_next(struct dgf_archive_reader *reader,
     reader->open = false;
     return DGF_AGAIN;
 }
+
+uint64_t dgf_archive_reader_segment(const struct dgf_archive_reader *reader)
+{
+    return reader->first;
+}
+
+size_t dgf_archive_reader_ahead(const struct dgf_archive_reader *reader,
+                                struct dgf_bytes *ret, size_t max)
+{
+    size_t n = 0;
+
+    for (size_t at = reader->line; n < max && at < reader->end; n++) {
+        const uint8_t *p = reader->plain + at;
+        const uint8_t *lf = memchr(p, '\n', reader->end - at);
+
+        ret[n] = dgf_bytes_of(p, (size_t)(lf - p));
+        at += ret[n].len + 1;
+    }
+    return n;
+}

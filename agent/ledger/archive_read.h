@@ -1,5 +1,6 @@
 /* archive_read.h - the records of an archive in order, from any index; for reading,
- * not for proving: what is damaged is said, what is forged is not noticed.
+ * not for proving: what is damaged is said, what is forged or missing is not noticed
+ * (archive_checked.h compares).
  * Constant memory.  Thread: one owner; blocks. */
 #ifndef DGF_LEDGER_ARCHIVE_READ_H
 #define DGF_LEDGER_ARCHIVE_READ_H
@@ -57,5 +58,10 @@ void dgf_archive_reader_free(struct dgf_archive_reader *reader); /* NULL is fine
 enum dgf_rc dgf_archive_reader_next(struct dgf_archive_reader *reader,
                                     uint64_t *ret_index, struct dgf_bytes *ret_line,
                                     struct dgf_err *err) DGF_MUST_USE;
+/* The first record of the segment the last line came from. */
+uint64_t dgf_archive_reader_segment(const struct dgf_archive_reader *reader);
+/* The lines behind it in its frame, at most max, borrowed as it is; how many. */
+size_t dgf_archive_reader_ahead(const struct dgf_archive_reader *reader,
+                                struct dgf_bytes *ret, size_t max);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ledger/archive_checked.h"
 #include "ledger/archive_line.h"
 #include "ledger/archive_shape.h"
 #include "ledger/archive_manifest.h"
@@ -203,6 +204,31 @@ static void segment(struct dgf_bytes bytes)
     dgf_archive_reader_free(reader);
 }
 
+static void hear(void *ctx, const char *text)
+{
+    need(*text != '\0', "a sentence");
+    ++*(unsigned *)ctx;
+}
+
+/* Reads it all as `dgf ledger cat` does. */
+static void read_checked(uint64_t from, uint64_t until)
+{
+    struct dgf_archive_checked *checked = NULL;
+    struct dgf_bytes text;
+    struct dgf_err err;
+    uint64_t index, least = from;
+    unsigned heard = 0;
+
+    if (dgf_archive_checked_open(&all.base, from, until, hear, &heard, &checked, &err))
+        return;
+    while (dgf_archive_checked_next(checked, &index, &text, &err) == DGF_OK) {
+        need(index >= least && index < until, "records in order");
+        least = index + 1;
+    }
+    need(!dgf_archive_checked_lacks(checked) || heard > 0, "what is missing is said");
+    dgf_archive_checked_free(checked);
+}
+
 static void archive(struct dgf_bytes bytes)
 {
     struct dgf_archive_trust trust = {.vkeys = key, .n_vkeys = 1};
@@ -222,6 +248,8 @@ static void archive(struct dgf_bytes bytes)
     if (dgf_archive_verify(&all.base, &trust, &verdict, &err) == DGF_OK)
         need((verdict.class == NULL) == (verdict.result == DGF_VERIFIED_OK),
              "a class with what is wrong");
+    read_checked(0, UINT64_MAX);
+    read_checked(bytes.len % 7, 9);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *ptr, size_t len)

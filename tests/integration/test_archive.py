@@ -60,7 +60,10 @@ def ledger(*words, stdin=b"", code=0):
 
 
 def verdict(*words, code=0):
-    return json.loads(ledger("verify", *words, "--format", "json", code=code)[0])
+    """What both verifiers say in their own words is no part of it."""
+    said = json.loads(ledger("verify", *words, "--format", "json", code=code)[0])
+    equal(bool(said.pop("text")), said["class"] is not None, "a finding has a text")
+    return said
 
 
 @case
@@ -90,7 +93,9 @@ def one_flipped_byte_is_named_with_its_index():
         vectors.write(a.objects, a.path)
         out, _ = ledger("verify", a.path, "--key", a.key, code=1)
         true(out.startswith(f"tampered: leaf at index {index}: record {index} is not the one "
-                            "that was signed\n"), out)
+                            "that was signed\n"
+                            f"confirmed up to size {a.spec.firsts()[2]}\nroot "), out)
+        true("\nnewest checkpoint that is confirmed " in out, out)
 
 
 @case
@@ -103,7 +108,9 @@ def the_second_verifier_is_a_program_of_its_own():
                                   stdout=subprocess.PIPE, check=False, timeout=120)
             code = 0 if "--anchor" in words else 3
             equal(done.returncode, code, "exit code")
-            equal(json.loads(done.stdout), verdict(a.path, *words, code=code))
+            theirs = json.loads(done.stdout)
+            equal(theirs.pop("text"), None)
+            equal(theirs, verdict(a.path, *words, code=code))
         os.unlink(os.path.join(a.path, "checkpoint"))
         done = subprocess.run([*program, a.path, "--key", a.key], env=env, check=False,
                               stdout=subprocess.PIPE, text=True, timeout=120)
@@ -190,6 +197,141 @@ def cat_ls_stats_and_csv_read_an_archive():
         table = list(csv.reader(io.StringIO(ledger("export", a.path, "--csv")[0])))
         equal(len(table), len(lines) + 1)
         equal([row[0] for row in table[1:]], [str(i) for i in range(len(lines))])
+
+
+def lines_of(a, begin=0, end=None):
+    return [a.spec.line(i).decode() for i in range(begin, a.spec.size() if end is None else end)]
+
+
+@case
+def readers_go_on_behind_a_hole_name_it_and_do_not_end_well():
+    with Archive(21, segments=8, idle=set(), most=120) as a:
+        firsts, size = a.spec.firsts(), a.spec.size()
+        first, end = firsts[3], firsts[4]
+        os.unlink(os.path.join(a.path, f"segments/{first}.ndjson.zst"))
+        hole = (f"dgf ledger: records {first} to {end - 1} are missing: there is no "
+                f"'segments/{first}.ndjson.zst'\n")
+        out, said = ledger("cat", a.path, code=2)
+        equal(out.splitlines(), lines_of(a, 0, first) + lines_of(a, end))
+        equal(said, hole)
+        out, said = ledger("cat", a.path, "--since", str(first - 2), "--until", str(end + 2),
+                           code=2)
+        equal(out.splitlines(), lines_of(a, first - 2, first) + lines_of(a, end, end + 2))
+        equal(said, hole)
+        # only what was asked for counts
+        _, said = ledger("cat", a.path, "--since", str(first + 1), "--until", str(end - 1), code=2)
+        equal(said, hole.replace(f"records {first} to {end - 1}",
+                                 f"records {first + 1} to {end - 2}"))
+        equal(ledger("cat", a.path, "--until", str(first)),
+              ("".join(line + "\n" for line in lines_of(a, 0, first)), ""))
+        equal(ledger("cat", a.path, "--since", str(end))[1], "")
+        equal(ledger("export", a.path, "--csv", code=2)[1], hole)
+        for what in ("ls", "stats"):
+            out, said = ledger(what, a.path, code=2)
+            equal(said, hole, what)
+            ledger(what, a.path, "--format", "json", code=2)
+        # another one, and its manifest too; and the end
+        for name in (f"{firsts[4]}.ndjson.zst", f"{firsts[4]}.json", f"{firsts[7]}.ndjson.zst"):
+            os.unlink(os.path.join(a.path, "segments", name))
+        tail = (f"dgf ledger: records {firsts[7]} to {size - 1} are missing: there is no "
+                f"'segments/{firsts[7]}.ndjson.zst'\n")
+        hole = hole.replace(f"to {end - 1}", f"to {firsts[5] - 1}")
+        for what in ("cat", "ls", "stats"):
+            equal(ledger(what, a.path, code=2)[1], hole + tail, what)
+        equal(ledger("cat", a.path, "--since", str(firsts[5]), code=2)[1], tail)
+        equal(ledger("cat", a.path, "--since", str(firsts[5]), "--until", str(firsts[7]))[1], "")
+
+
+@case
+def a_segment_that_ends_early_is_a_hole_too():
+    with Archive(22, segments=5, idle=set(), most=120) as a:
+        first, end = a.spec.firsts()[2:4]
+        lines = a.spec.segments[2].lines
+        a.file(f"archive/segments/{first}.ndjson.zst", vectors.pack(lines[:-3]))
+        out, said = ledger("cat", a.path, code=2)
+        equal(out.splitlines(), lines_of(a, 0, end - 3) + lines_of(a, end))
+        equal(said, f"dgf ledger: records {end - 3} to {end - 1} are missing: "
+                    f"'segments/{first}.ndjson.zst' ends before them\n")
+
+
+@case
+def what_was_pruned_is_named_and_what_is_missing_besides_it_is_not_excused():
+    with Archive(23, segments=7, idle=set(), prune=3) as a:
+        firsts = a.spec.firsts()
+        gone = f"dgf ledger: records 0 to {firsts[3] - 1} were pruned\n"
+        for words in (["cat"], ["ls"], ["stats"], ["export", "--csv"]):
+            equal(ledger(*words, a.path)[1], gone, words[0])
+        equal(ledger("cat", a.path, "--since", "1", "--until", "3"),
+              ("", "dgf ledger: records 1 to 2 were pruned\n"))
+        equal(ledger("cat", a.path, "--since", str(firsts[3]))[1], "")
+        os.unlink(os.path.join(a.path, f"segments/{firsts[3]}.ndjson.zst"))
+        gone += (f"dgf ledger: records {firsts[3]} to {firsts[4] - 1} are missing: there is no "
+                 f"'segments/{firsts[3]}.ndjson.zst'\n")
+        for words in (["cat"], ["ls"], ["stats"], ["export", "--csv"]):
+            equal(ledger(*words, a.path, code=2)[1], gone, words[0])
+        # no record that says it: nothing was pruned
+        forged = [line.replace(b'"archive_pruned_before"', b'"archive_pruned_befare"')
+                  for line in a.spec.segments[6].lines]
+        a.file(f"archive/segments/{firsts[6]}.ndjson.zst", vectors.pack(forged))
+        _, said = ledger("ls", a.path, code=2)
+        true(said.startswith(f"dgf ledger: records 0 to {firsts[4] - 1} are missing"), said)
+
+
+@case
+def a_changed_record_is_not_handed_out():
+    for seed, number, at in ((24, 1, 2), (25, 6, 0), (26, 9, -1)):
+        with Archive(seed, segments=10, idle=set(), most=160) as a:
+            first = a.spec.firsts()[number]
+            lines = list(a.spec.segments[number].lines)
+            at %= len(lines)
+            index = first + at
+            lines[at] = lines[at][:-9] + bytes([lines[at][-9] ^ 1]) + lines[at][-8:]
+            true(lines[at] != a.spec.line(index), "it is another line")
+            a.file(f"archive/segments/{first}.ndjson.zst", vectors.pack(lines))
+            begin = f"dgf ledger: record {index} is not the one that was sealed: "
+            for since in (0, index, max(index - 1, 0)):
+                out, said = ledger("cat", a.path, "--since", str(since), code=1)
+                equal(out.splitlines(), lines_of(a, since, index))
+                true(said.startswith(begin) and f"'segments/{first}.ndjson.zst'" in said and
+                     "'dgf ledger verify'" in said and said.count("\n") == 1, said)
+            equal(ledger("cat", a.path, "--until", str(index))[1], "")
+            equal(ledger("cat", a.path, "--since", str(index + 1))[1], "")
+            out, said = ledger("export", a.path, "--csv", code=1)
+            equal(len(out.splitlines()), index + 1)
+            true(said.startswith(begin), said)
+            tiles = os.path.join(a.folder, "tiles")
+            _, said = ledger("export", a.path, "--tlog-tiles", tiles, code=1)
+            true(said.startswith(begin), said)
+            true(not os.path.exists(os.path.join(tiles, "checkpoint")), "no log came of it")
+
+
+@case
+def what_cannot_be_compared_is_said_once():
+    with Archive(27, segments=10, idle=set(), most=160) as a:
+        size = a.spec.size()
+        true(size > 512, f"{size} records")
+        for index in (0, 1):
+            os.unlink(os.path.join(a.path, vectors.tile_name(0, index)))
+        out, said = ledger("cat", a.path, code=2)
+        equal(out.splitlines(), lines_of(a))
+        equal(said, "dgf ledger: records 0 to 255 cannot be compared with what was sealed: there "
+                    "is no 'tile/0/000'; further tiles may be missing\n")
+        equal(ledger("cat", a.path, "--since", "512")[1], "")
+        a.file("archive/" + vectors.tile_name(0, 0), bytes(3))
+        _, said = ledger("cat", a.path, code=1)
+        true("'tile/0/000' is of another length" in said, said)
+    with Archive(28, segments=4, idle=set()) as a:        # the newest checkpoint
+        os.unlink(os.path.join(a.path, "checkpoint"))
+        equal(ledger("cat", a.path, code=2)[1], "dgf ledger: there is no 'checkpoint'\n")
+        line = a.spec.segments[1].lines[0]
+        a.file(f"archive/segments/{a.spec.firsts()[1]}.ndjson.zst",
+               vectors.pack([line.replace(b"{", b"[", 1), *a.spec.segments[1].lines[1:]]))
+        _, said = ledger("cat", a.path, code=1)
+        true(f"record {a.spec.firsts()[1]} is not the one that was sealed" in said, said)
+        shutil.rmtree(os.path.join(a.path, "tile"))
+        _, said = ledger("export", a.path, "--csv", code=1)
+        true(f"record {a.spec.firsts()[1]} in 'segments/{a.spec.firsts()[1]}.ndjson.zst': " in said,
+             said)
 
 
 @case

@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 
+import archive_vectors as vectors
 import shop
 from archive import Archive
 from azurite import Azurite
@@ -305,10 +306,30 @@ def commands_read_a_container_like_a_folder():
             azurite.put_blob(name, whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])
             said = of_container(agent, "verify", url, "--key", key, code=1, key=azurite.key)
             true(said.startswith("tampered: ") and " at index 0:" in said, said)
+            said = of_container(agent, "cat", url, code=1, key=azurite.key)
+            true("is damaged at record 0: " in said or "is not the one that was sealed" in said,
+                 said[-500:])
             azurite.put_blob(name, whole)
+            # One record is another, in a frame that is whole.
+            last = sorted(part["last"] for part in json.loads(of_container(
+                agent, "ls", url, "--format", "json", key=azurite.key)))
+            n = last[0]
+            changed = [*lines[:n], lines[n][:-9] + bytes([lines[n][-9] ^ 1]) + lines[n][-8:]]
+            azurite.put_blob(name, vectors.pack(changed))
+            for words in (["cat"], ["export", "--csv"]):
+                said = of_container(agent, words[0], url, *words[1:], code=1, key=azurite.key)
+                true(f"dgf ledger: record {n} is not the one that was sealed: "
+                     "'segments/0.ndjson.zst' and" in said, said[-500:])
             azurite.delete_blob(name)
             said = of_container(agent, "verify", url, "--key", key, code=2, key=azurite.key)
             true(said.startswith("incomplete: missing at index 0"), said)
+            hole = (f"dgf ledger: records 0 to {n} are missing: there is no "
+                    "'segments/0.ndjson.zst'\n")
+            for words in (["cat", "--until", str(n + 1)], ["ls"], ["stats"], ["export", "--csv"]):
+                said = of_container(agent, words[0], url, *words[1:], code=2, key=azurite.key)
+                true(hole in said, said[-500:])
+            said = of_container(agent, "cat", url, "--since", str(n + 1), key=azurite.key)
+            equal(said.encode().splitlines(), lines[n + 1:], "what lies behind the hole")
             nowhere = azurite.url() + "/nothere"
             said = of_container(agent, "verify", nowhere, code=2, key=azurite.key)
             true(f"container '{nowhere}' does not exist" in said, said)
