@@ -55,22 +55,31 @@ static bool read_connection(struct dgf_azure_conf *auth)
     return auth->key || auth->sas;
 }
 
-/* The first of these that is there; what a token needs azure_auth reads itself. */
-static void auth_of_env(struct dgf_azure_conf *auth)
+/* The first of these that is there, and its name; what a token needs azure_auth reads
+ * itself. */
+static const char *auth_of_env(struct dgf_azure_conf *auth)
 {
+    const char *name;
+
     if (read_connection(auth)) {
         auth->how = auth->key ? DGF_AZURE_KEY : DGF_AZURE_SAS;
-    } else if ((auth->key = env("AZURE_STORAGE_KEY"))) {
-        auth->how = DGF_AZURE_KEY;
-    } else if ((auth->sas = env("AZURE_STORAGE_SAS_TOKEN"))) {
-        auth->how = DGF_AZURE_SAS;
-    } else if (env("AZURE_CLIENT_SECRET")) {
-        auth->how = DGF_AZURE_CLIENT_SECRET;
-    } else if (env("AZURE_FEDERATED_TOKEN_FILE")) {
-        auth->how = DGF_AZURE_WORKLOAD_IDENTITY;
-    } else {
-        auth->how = DGF_AZURE_MANAGED_IDENTITY;
+        return "AZURE_STORAGE_CONNECTION_STRING";
     }
+    if ((auth->key = env(name = "AZURE_STORAGE_KEY")))
+        auth->how = DGF_AZURE_KEY;
+    else if ((auth->sas = env(name = "AZURE_STORAGE_SAS_TOKEN")))
+        auth->how = DGF_AZURE_SAS;
+    else if (env(name = "AZURE_CLIENT_SECRET"))
+        auth->how = DGF_AZURE_CLIENT_SECRET;
+    else if (env(name = "AZURE_FEDERATED_TOKEN_FILE"))
+        auth->how = DGF_AZURE_WORKLOAD_IDENTITY;
+    else
+        auth->how = DGF_AZURE_MANAGED_IDENTITY;
+    return auth->how != DGF_AZURE_MANAGED_IDENTITY
+               ? name
+               : "a managed identity (none of AZURE_STORAGE_CONNECTION_STRING, "
+                 "AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_CLIENT_SECRET and "
+                 "AZURE_FEDERATED_TOKEN_FILE is set)";
 }
 
 /* An emulator on this machine: nobody is between it and us. */
@@ -114,7 +123,7 @@ enum dgf_rc ledger_open_container(const char *url, struct dgf_store **ret,
 
     if (strncmp(url, SINK, sizeof(SINK) - 1) == 0)
         return dgf_blob_store_of_sink(container.sink->conf, container.log_id, ret, err);
-    auth_of_env(&container.auth);
+    conf.rights = auth_of_env(&container.auth);
     container.auth.insecure = is_loopback(url);
     return dgf_blob_store_open(&conf, ret, err);
 }

@@ -50,6 +50,7 @@ struct blob_store {
     struct event_base *loop;
     struct dgf_azure_rest *rest;
     char *url, *account, *container, *below; /* below: "<prefix><log id>/" */
+    const char *rights;                      /* borrowed, or NULL */
     struct slot slots[N_SLOTS];
     struct soon soon[N_SOON];
     uint64_t clock;
@@ -167,16 +168,18 @@ static enum dgf_rc explain(const struct blob_store *self, const struct attempt *
     case DGF_AZURE_DENIED:
         return dgf_err_set(
             err, DGF_BAD_CONFIG,
-            "we may not read '%s' in '%s': %s; reading an archive needs the "
+            "we may not read '%s' in '%s'%s%s: %s; reading an archive needs the "
             "rights to read and to list",
-            name, self->url, attempt->text);
+            name, self->url, self->rights ? " with " : "",
+            self->rights ? self->rights : "", attempt->text);
     case DGF_AZURE_CHANGED:
         return dgf_err_set(err, DGF_RETRY, "'%s' in '%s' was changed while it was read",
                            name, self->url);
     default:
         return dgf_err_set(err, attempt->rc ? attempt->rc : DGF_RETRY,
-                           "cannot read '%s' in '%s': %s", name, self->url,
-                           attempt->text);
+                           "cannot read '%s' in '%s'%s%s: %s", name, self->url,
+                           self->rights ? " with " : "",
+                           self->rights ? self->rights : "", attempt->text);
     }
 }
 
@@ -685,6 +688,7 @@ enum dgf_rc dgf_blob_store_open(const struct dgf_blob_store_conf *conf,
 
     if (!self)
         return dgf_err_set(err, DGF_NOMEM, "out of memory");
+    self->rights = conf->rights;
     if (conf->log_id && !is_log_id(conf->log_id, strlen(conf->log_id)))
         return dgf_err_set(err, DGF_BAD_CONFIG,
                            "a log id has 32 hexadecimal digits, and '%.64s' has not",

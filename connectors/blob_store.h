@@ -15,6 +15,7 @@ struct dgf_blob_store_conf {
     const char *log_id; /* NULL: the only one there */
     const struct dgf_azure_conf *auth; /* borrowed until free */
     int64_t timeout_ms;                /* of one request; 0: 30,000 */
+    const char *rights; /* where they are from, for who has none; borrowed; NULL */
 };
 
 /* DGF_BAD_CONFIG: no such container, no rights, no archive in it, several logs and

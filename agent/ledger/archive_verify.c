@@ -42,6 +42,8 @@ void cannot(struct check *check, enum dgf_rc rc, const char *text)
 {
     if (check->rc)
         return;
+    if (rc == DGF_BAD_CONFIG) /* of the store: the command line is not to blame */
+        rc = DGF_RETRY;
     check->rc = rc;
     if (text != check->err->text)
         (void)dgf_err_set(check->err, rc, "%s", text);

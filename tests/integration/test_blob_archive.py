@@ -335,6 +335,8 @@ def commands_read_a_container_like_a_folder():
             true(f"container '{nowhere}' does not exist" in said, said)
             said = of_container(agent, "verify", url, code=2, key="A" * 86 + "==")
             true("we may not read" in said and "403" in said, said)
+            said = of_container(agent, "verify", f"{url}/{log}", code=2, key="A" * 86 + "==")
+            true("with AZURE_STORAGE_KEY: 403" in said, said)
             said = agent.run("ledger", "verify", "-c", agent.config, "--sink", "vualt",
                              check=False).stderr
             true("the configuration has no sink 'vualt'" in said, said)
