@@ -313,7 +313,6 @@ static void host_count(struct dgf_source *src, const char *word, uint64_t n)
     struct pipe_source *ps = of(src);
 
     add_count(ps, word, n);
-
     if (dgf_coverage_note(&ps->coverage, word, n))
         pipe_break(ps->pipeline, DGF_NOMEM, "cannot count what was not judged");
     ps->dirty = true;
